@@ -1,0 +1,159 @@
+"""Jupyter messages whose parts stay bytes.
+
+A message passes through in the form it came in: a header is parsed when somebody asks for it, and
+metadata, content and buffers are never parsed here at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+
+from jupyter_relay.errors import MalformedFrame
+
+if TYPE_CHECKING:
+    from jupyter_relay.wire.subprotocol import Subprotocol
+
+Part: TypeAlias = bytes | memoryview
+"""A stretch of a frame; a view where it can be one."""
+
+JSON: TypeAlias = Mapping[str, "JSON"] | Sequence["JSON"] | str | int | float | bool | None
+"""What JSON can say."""
+
+EMPTY: Part = b"{}"
+"""The empty JSON object, for a header, metadata or content that says nothing."""
+
+PROTOCOL_VERSION = "5.4"
+"""The version of the messaging protocol that composed headers claim."""
+
+
+class Channel(StrEnum):
+    """A channel of a kernel. The heartbeat never crosses a websocket."""
+
+    SHELL = "shell"
+    CONTROL = "control"
+    STDIN = "stdin"
+    IOPUB = "iopub"
+
+
+class Frame(NamedTuple):
+    """One websocket payload: its bytes, and whether it came, or goes, as text."""
+
+    data: bytes
+    text: bool = False
+
+
+class Header(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a header that a relay has use for; the rest is passed on unread.
+
+    The header of a message without a parent is empty: each field is then an empty string.
+    """
+
+    msg_id: str = ""
+    msg_type: str = ""
+    session: str = ""
+    subshell_id: str | None = None
+
+
+_read_header = msgspec.json.Decoder(Header).decode
+_to_json = msgspec.json.encode
+
+
+class Message(msgspec.Struct, frozen=True, dict=True, eq=False, kw_only=True):
+    """One Jupyter message: four parts of JSON, not parsed, and any number of binary buffers.
+
+    ``frames`` holds the encodings made so far, by subprotocol, so that a message that came from
+    the wire goes on as the frame it was, and one for many subscribers is encoded once. It is no
+    part of what the message says: two messages are equal if their parts are.
+
+    A msgspec struct, since one of these is made for every message that passes.
+    """
+
+    channel: Channel
+    header: Part
+    parent_header: Part = EMPTY
+    metadata: Part = EMPTY
+    content: Part = EMPTY
+    buffers: tuple[Part, ...] = ()
+    frames: dict[Subprotocol, Frame] = msgspec.field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Header, parent_header, metadata, content, then the buffers."""
+        return (self.header, self.parent_header, self.metadata, self.content, *self.buffers)
+
+    @cached_property
+    def head(self) -> Header:
+        """The header, parsed. Raises `MalformedFrame` if it is not one."""
+        return parse_header(self.header)
+
+    @cached_property
+    def parent(self) -> Header:
+        """The parent's header, parsed. Raises `MalformedFrame` if it is not one."""
+        return parse_header(self.parent_header)
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of all its parts."""
+        return sum(len(part) for part in self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return self.channel == other.channel and self.parts == other.parts
+
+    __hash__ = None  # type: ignore[assignment]  # equal views may be of unhashable memory
+
+    def __repr__(self) -> str:
+        # Content may be private, and may be 200 MB.
+        return f"<Message {self.channel} {self.size} bytes>"
+
+
+def parse_header(part: Part) -> Header:
+    """Parse a header or a parent_header. Raises `MalformedFrame` if it is not one."""
+    if part == b"null":  # some kernels say so where there is no parent
+        return Header()
+    try:
+        return _read_header(part)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise MalformedFrame(f"A message header cannot be read: {error}.") from error
+
+
+def compose(
+    channel: Channel,
+    msg_type: str,
+    content: Mapping[str, JSON],
+    *,
+    msg_id: str,
+    session: str,
+    date: datetime,
+    parent_header: Part = EMPTY,
+    subshell_id: str | None = None,
+) -> Message:
+    """Make a message of our own.
+
+    ``date`` carries its offset from UTC; ``parent_header`` is the header of the request it answers.
+    Source of the header's fields: Jupyter messaging protocol, "General Message Format", and JEP 91
+    for ``subshell_id``.
+    """
+    header: dict[str, object] = {
+        "msg_id": msg_id,
+        "msg_type": msg_type,
+        "session": session,
+        "username": "jupyter-relay",
+        "date": date,
+        "version": PROTOCOL_VERSION,
+    }
+    if subshell_id is not None:
+        header["subshell_id"] = subshell_id
+    return Message(
+        channel=channel,
+        header=_to_json(header),
+        parent_header=parent_header,
+        content=_to_json(content),
+    )
