@@ -1,0 +1,88 @@
+"""What a link asks of the connection that drives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from jupyter_relay.wire.message import Message
+
+
+class Timer(Enum):
+    """The timers that a link asks for; at most one of each runs."""
+
+    RETRY = "until the next try"
+    LINGER = "until an unused socket is closed"
+    PROBE = "until a kernel that owes an answer and is silent is asked for"
+    ALARM = "until a cell is told that the gateway cannot be reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a socket; tell `Link.opened` or `Link.dropped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the socket, or end the try to open one, and tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Send what `Link.take` gives, until it gives None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand a message to these subscribers; to all, detached ones too, if ``to`` is None."""
+
+    message: Message
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Tell `Link.fired` after so many seconds, in place of an earlier timer of this kind."""
+
+    timer: Timer
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimer:
+    """Forget this timer."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the gateway whether the kernel exists; tell `Link.gone` if it does not."""
+
+
+class Happening(Enum):
+    """What is worth a line in the log and an event."""
+
+    OPENED = "opened"
+    DROPPED = "dropped"
+    LOST = "messages_lost"
+    FAILED = "request_failed"
+    RESTARTED = "kernel_restarted"
+    GONE = "kernel_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something happened that people should be able to find out about.
+
+    ``seconds`` is how long the outage lasted, or has lasted; ``count`` how many messages were lost.
+    """
+
+    happening: Happening
+    text: str
+    seconds: float | None = None
+    count: int | None = None
+
+
+Action: TypeAlias = Connect | Disconnect | Flush | Deliver | StartTimer | StopTimer | Probe | Report

@@ -1,0 +1,98 @@
+"""What one subscriber has not taken yet, because it is slow, or away.
+
+A detached subscriber is one that reads infinitely slowly, so one structure serves both: bounded in
+bytes, and when it is full the oldest ``stream`` output goes first, since a reply, an error or a
+picture is worth more than a line of a log. What goes is counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from jupyter_relay.wire.message import Channel, Message, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What a backlog had to let go: how many messages, and the parent of the last of them."""
+
+    count: int
+    parent_header: Part
+
+
+class Backlog:
+    """Messages for one subscriber, in order, at most ``max_bytes`` of them.
+
+    A single message larger than the bound is kept if it is alone.
+    """
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._dropped: Dropped | None = None
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def size(self) -> int:
+        """The bytes held."""
+        return self._bytes
+
+    def put(self, message: Message) -> None:
+        """Add a message, letting go of older ones if need be."""
+        self._messages.append(message)
+        self._bytes += message.size
+        if self._bytes > self._max_bytes:
+            self._shrink()
+
+    def take(self) -> Message | None:
+        """Remove and return the oldest message, or None."""
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._bytes -= message.size
+        return message
+
+    def take_dropped(self) -> Dropped | None:
+        """Return what was dropped since this was last asked, or None."""
+        dropped, self._dropped = self._dropped, None
+        return dropped
+
+    def _shrink(self) -> None:
+        """Halve what is held, so that a full backlog is not searched again at each message."""
+        goal = self._max_bytes // 2
+        newest = self._messages.pop()
+        self._bytes -= newest.size
+        for droppable in (_is_stream, _is_iopub, _is_any):
+            kept: deque[Message] = deque()
+            for message in self._messages:
+                if self._bytes + newest.size > goal and droppable(message):
+                    self._drop(message)
+                else:
+                    kept.append(message)
+            self._messages = kept
+            if self._bytes + newest.size <= self._max_bytes:
+                break
+        self._messages.append(newest)
+        self._bytes += newest.size
+
+    def _drop(self, message: Message) -> None:
+        self._bytes -= message.size
+        count = self._dropped.count if self._dropped else 0
+        # A copy, since a view would keep the whole frame alive.
+        self._dropped = Dropped(count + 1, bytes(message.parent_header))
+
+
+def _is_stream(message: Message) -> bool:
+    return message.channel is Channel.IOPUB and message.head.msg_type == "stream"
+
+
+def _is_iopub(message: Message) -> bool:
+    return message.channel is Channel.IOPUB and message.head.msg_type != "status"
+
+
+def _is_any(_: Message) -> bool:
+    return True

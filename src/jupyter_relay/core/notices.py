@@ -1,0 +1,74 @@
+"""The messages that a link writes itself, so that no cell is left without an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from jupyter_relay.core.pending import Request
+from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part, compose
+
+
+class Notices:
+    """Writes messages in the name of one link.
+
+    ``session`` is the upstream session id, ``clock`` tells the time with its offset from UTC and
+    ``new_id`` gives a fresh message id.
+    """
+
+    def __init__(
+        self, *, session: str, clock: Callable[[], datetime], new_id: Callable[[], str]
+    ) -> None:
+        self._session = session
+        self._clock = clock
+        self._new_id = new_id
+
+    def barrier(self, channel: Channel, subshell_id: str | None) -> Message:
+        """Return a request that the kernel answers after all that went before it."""
+        return self._compose(channel, "kernel_info_request", {}, EMPTY, subshell_id)
+
+    def stderr(self, text: str, parent_header: Part) -> Message:
+        """Return a line on stderr, in the cell whose header is given."""
+        content = {"name": "stderr", "text": f"[Jupyter Relay] {text}\n"}
+        return self._compose(Channel.IOPUB, "stream", content, parent_header)
+
+    def status(self, state: str, parent_header: Part = EMPTY) -> Message:
+        """Return a status message: ``idle``, ``restarting`` or ``dead``."""
+        return self._compose(Channel.IOPUB, "status", {"execution_state": state}, parent_header)
+
+    def failure(self, request: Request, text: str) -> tuple[Message | None, Message, Message]:
+        """Return what ends a request without its result.
+
+        The error output (None unless it is a cell's), the reply and the idle status. Source of
+        their contents: Jupyter messaging protocol, "Request-Reply" and "Execution errors".
+        """
+        error: Mapping[str, JSON] = {"ename": "LinkLost", "evalue": text, "traceback": [text]}
+        output = None
+        reply: dict[str, JSON] = {"status": "error", **error}
+        if request.msg_type == "execute_request":
+            output = self._compose(Channel.IOPUB, "error", error, request.header)
+            reply |= {"execution_count": None, "user_expressions": {}, "payload": []}
+        return (
+            output,
+            self._compose(request.channel, request.reply_type, reply, request.header),
+            self.status("idle", request.header),
+        )
+
+    def _compose(
+        self,
+        channel: Channel,
+        msg_type: str,
+        content: Mapping[str, JSON],
+        parent_header: Part,
+        subshell_id: str | None = None,
+    ) -> Message:
+        return compose(
+            channel,
+            msg_type,
+            content,
+            msg_id=self._new_id(),
+            session=self._session,
+            date=self._clock(),
+            parent_header=parent_header,
+            subshell_id=subshell_id,
+        )

@@ -1,0 +1,62 @@
+"""What waits to go up: every message passes through here, and leaves it when a socket takes it.
+
+So whatever the outbox still holds when a link drops has not been sent, and may be sent later;
+whatever has left it may have reached the kernel, and is never sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from jupyter_relay.wire.message import Message
+
+
+class Outbox:
+    """Messages in the order they came, bounded by count and by bytes."""
+
+    def __init__(self, *, max_messages: int, max_bytes: int) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def size(self) -> int:
+        """The bytes held."""
+        return self._bytes
+
+    def put(self, message: Message) -> bool:
+        """Hold a message; return False, and hold nothing, at the bound.
+
+        A message that is larger than the bound by itself is held if it is alone: the bound is
+        there for what piles up.
+        """
+        if self._messages and (
+            len(self._messages) >= self._max_messages
+            or self._bytes + message.size > self._max_bytes
+        ):
+            return False
+        self._messages.append(message)
+        self._bytes += message.size
+        return True
+
+    def put_first(self, message: Message) -> None:
+        """Hold a message of the link's own, which goes before all others."""
+        self._messages.appendleft(message)
+        self._bytes += message.size
+
+    def take(self) -> Message | None:
+        """Remove and return the message that goes next, or None."""
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._bytes -= message.size
+        return message
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._messages.clear()
+        self._bytes = 0

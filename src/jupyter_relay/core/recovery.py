@@ -1,0 +1,142 @@
+"""What a reopened link has to find out: which requests lost their answers, how much was lost.
+
+An outage leaves a *gap*: requests that were under way, and the highest number seen before it.
+After the reopen a *barrier* goes up each lane that has such requests; the theory stands above
+`Link`, in ``link.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jupyter_relay.core.numbering import Numbering
+from jupyter_relay.core.pending import Request
+from jupyter_relay.wire.message import Channel, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What an outage of so many seconds cost: up to so many messages, None if nobody can know."""
+
+    count: int | None
+    seconds: float
+
+
+class Passed(NamedTuple):
+    """All that went before a barrier is in: the requests that it followed, and what was lost."""
+
+    behind: list[Request]
+    loss: Loss
+
+
+@dataclass(slots=True)
+class _Gap:
+    """An outage whose losses are not known yet; ``cells`` were under way when it began."""
+
+    floor: int | None
+    cells: list[Request]
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Barrier:
+    """A barrier under way. Output has an order of its own on iopub, so the shell's needs its idle
+    status too; control requests, in some kernels, have no status messages at all."""
+
+    behind: list[Request]
+    needs_idle: bool
+    replied: bool = False
+    idle: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.replied and (self.idle or not self.needs_idle)
+
+
+class Recovery:
+    """Keeps the gap of the last outage, and the barriers that will close it."""
+
+    def __init__(self, numbering: Numbering) -> None:
+        self._numbering = numbering
+        self._gap: _Gap | None = None
+        self._barriers: dict[str, _Barrier] = {}
+
+    def drop(self, under_way: Iterable[Request]) -> None:
+        """The link dropped with these requests sent and not over."""
+        floor = self._gap.floor if self._gap else self._numbering.high
+        cells = list(under_way)
+        self._gap = _Gap(floor, cells) if cells else None
+        self._barriers.clear()
+
+    def reopen(
+        self,
+        under_way: Iterable[Request],
+        seconds: float,
+        barrier: Callable[[Channel, str | None], Message],
+    ) -> list[Message]:
+        """The link is open again after so many seconds; return the barriers to send first."""
+        if self._gap is not None:
+            self._gap.seconds = seconds
+        lanes: dict[tuple[Channel, str | None], list[Request]] = {}
+        for request in under_way:
+            lanes.setdefault(request.lane, []).append(request)
+        messages = []
+        for (channel, subshell_id), behind in lanes.items():
+            message = barrier(channel, subshell_id)
+            self._barriers[message.head.msg_id] = _Barrier(
+                behind, needs_idle=channel is Channel.SHELL
+            )
+            messages.append(message)
+        return messages
+
+    def owns(self, msg_id: str) -> bool:
+        """Whether this is a barrier of ours."""
+        return msg_id in self._barriers
+
+    def reply(self, msg_id: str, number: int | None) -> Passed | None:
+        """The reply to a barrier is in; return what is known if that was all of it."""
+        barrier = self._barriers[msg_id]
+        barrier.replied = True
+        return self._pass(msg_id, barrier, number)
+
+    def idle(self, msg_id: str, number: int | None) -> Passed | None:
+        """The idle status of a barrier is in; return what is known if that was all of it."""
+        barrier = self._barriers[msg_id]
+        barrier.idle = True
+        return self._pass(msg_id, barrier, number)
+
+    def cell_idle(self, request: Request, number: int | None) -> Loss | None:
+        """The output of a request ends; return what was lost of it, None if nothing."""
+        gap = self._gap
+        if gap is None or request not in gap.cells:
+            return None
+        lost = self._missing(gap, number)
+        if lost is not None:
+            # Its own reply is numbered before its idle, and may yet come on its own channel.
+            lost = max(0, lost - (not request.replied))
+            gap.floor = number
+            self._numbering.settle()
+        return None if lost == 0 else Loss(lost, gap.seconds)
+
+    def forget(self) -> None:
+        """There is nothing left to find out: another process, or the end."""
+        self._gap = None
+        self._barriers.clear()
+
+    def _pass(self, msg_id: str, barrier: _Barrier, number: int | None) -> Passed | None:
+        if not barrier.passed:
+            return None
+        del self._barriers[msg_id]
+        gap = self._gap
+        loss = Loss(self._missing(gap, number), gap.seconds) if gap else Loss(0, 0.0)
+        if not self._barriers:
+            self._gap = None
+        self._numbering.settle()
+        return Passed(barrier.behind, loss)
+
+    def _missing(self, gap: _Gap, number: int | None) -> int | None:
+        if gap.floor is None or number is None:
+            return None
+        return self._numbering.missing(gap.floor, number)

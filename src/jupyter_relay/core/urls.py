@@ -1,0 +1,96 @@
+"""The endpoints of one gateway. Ids and names are quoted before they enter a URL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
+
+_ID = re.compile(r"\w[\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where each thing of a gateway is found.
+
+    A name that cannot exist is reported as one that does not, before anything is asked: its
+    methods raise `KernelNotFound` or `KernelSpecNotFound` for what is no id or no name.
+    """
+
+    settings: GatewaySettings
+
+    @property
+    def kernels(self) -> str:
+        """All kernels."""
+        return _join(self.settings.url, self.settings.kernels_endpoint)
+
+    def kernel(self, kernel_id: str, action: str | None = None) -> str:
+        """One kernel, or its ``interrupt`` or ``restart``."""
+        return _join(self.kernels, self._id(kernel_id), *([action] if action else []))
+
+    def channels(self, kernel_id: str, session_id: str) -> str:
+        """The websocket of one kernel, for one session."""
+        url = _join(
+            self.settings.ws_url, self.settings.kernels_endpoint, self._id(kernel_id), "channels"
+        )
+        return _with_query(url, session_id=session_id)
+
+    def kernelspecs(self, user: str | None = None) -> str:
+        """All kernelspecs; only those that ``user`` may start, where the gateway filters."""
+        return _with_query(_join(self.settings.url, self.settings.kernelspecs_endpoint), user=user)
+
+    def kernelspec(self, name: str, user: str | None = None) -> str:
+        """One kernelspec."""
+        url = _join(self.settings.url, self.settings.kernelspecs_endpoint, self._name(name))
+        return _with_query(url, user=user)
+
+    def resource(self, name: str, path: str) -> str:
+        """A file of a kernelspec, by its path beneath it."""
+        segments = path.split("/")
+        if any(segment in {"", ".", ".."} or "\\" in segment for segment in segments):
+            raise KernelSpecNotFound(
+                f"{path!r} cannot be a file of the kernelspec {name!r}.",
+                status=404,
+                gateway=self.settings.name,
+            )
+        return _join(
+            self.settings.url,
+            self.settings.kernelspecs_resource_endpoint,
+            self._name(name),
+            *(quote(segment, safe="") for segment in segments),
+        )
+
+    def _id(self, kernel_id: str) -> str:
+        if not _ID.fullmatch(kernel_id):
+            raise KernelNotFound(
+                f"{kernel_id!r} cannot be the id of a kernel.",
+                status=404,
+                gateway=self.settings.name,
+                kernel_id=kernel_id,
+            )
+        return quote(kernel_id, safe="")
+
+    def _name(self, name: str) -> str:
+        if not name or name in {".", ".."} or "/" in name or "\\" in name:
+            raise KernelSpecNotFound(
+                f"{name!r} cannot be the name of a kernelspec.",
+                status=404,
+                gateway=self.settings.name,
+            )
+        return quote(name, safe="")
+
+
+def _join(url: str, *segments: str) -> str:
+    """Put segments after a URL's path, and before its query if it has one."""
+    parts = urlsplit(url)
+    path = "/".join([parts.path.rstrip("/"), *(segment.strip("/") for segment in segments)])
+    return urlunsplit(parts._replace(path=path))
+
+
+def _with_query(url: str, **values: str | None) -> str:
+    given = urlencode({key: value for key, value in values.items() if value}, quote_via=quote)
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, given)))))
