@@ -1,0 +1,1 @@
+"""I/O with gateways, usable without Jupyter Server."""

@@ -1,0 +1,222 @@
+"""The transport that is used: aiohttp. The one file that knows it, and its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable
+from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, SocketClosed
+from jupyter_relay.wire.message import Frame
+
+_CLOSE_TIMEOUT: Final = 5.0
+"""How long a peer may take to answer our close; after that the connection is dropped."""
+
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+
+
+class AiohttpTransport:
+    """A pool of connections to one gateway, made in the event loop that first uses it."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> Response:
+        """See `Transport.request`."""
+        try:
+            async with self._open().request(
+                method, url, headers=headers, data=body, allow_redirects=method == "GET"
+            ) as answer:
+                return Response(
+                    status=answer.status,
+                    reason=answer.reason or "",
+                    content_type=answer.content_type,
+                    body=await answer.read(),
+                )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _translated(error, self._settings) from error
+
+    async def connect(
+        self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> Socket:
+        """See `Transport.connect`."""
+        settings = self._settings
+        try:
+            async with asyncio.timeout(settings.handshake_timeout):
+                websocket = await self._open().ws_connect(
+                    url,
+                    headers=headers,
+                    protocols=subprotocols,
+                    heartbeat=settings.ping_interval or None,
+                    max_msg_size=settings.max_message_bytes,
+                    decode_text=False,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            raise HandshakeRefused(Response(error.status, error.message)) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _translated(error, settings) from error
+        return AiohttpSocket(websocket)
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            settings = self._settings
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=_ssl_context(settings)),
+                cookie_jar=_cookie_jar(settings),
+                timeout=aiohttp.ClientTimeout(
+                    total=settings.request_timeout, sock_connect=settings.connect_timeout
+                ),
+                trust_env=True,
+            )
+        return self._session
+
+
+class AiohttpSocket:
+    """An open websocket of aiohttp, with quick acknowledgements.
+
+    Gateways never set TCP_NODELAY, so each small frame of theirs waits for the acknowledgement of
+    the one before, and Linux delays those by some 40 ms. TCP_QUICKACK sends them at once. The
+    kernel takes the option back as it likes, so it is set again after each batch of reads.
+    """
+
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        self._websocket = websocket
+        self._tcp: socket.socket | None = (
+            websocket.get_extra_info("socket") if _QUICKACK is not None else None
+        )
+        self._arming = False
+        self._arm()
+
+    @property
+    def subprotocol(self) -> str | None:
+        """See `Socket.subprotocol`."""
+        return self._websocket.protocol
+
+    async def receive(self) -> Frame:
+        """See `Socket.receive`."""
+        message = await self._websocket.receive()
+        if not self._arming and self._tcp is not None:
+            # Frames that came in one read are received without the loop turning: arm once for all.
+            self._arming = True
+            asyncio.get_running_loop().call_soon(self._arm)
+        if message.type is aiohttp.WSMsgType.BINARY:
+            return Frame(message.data)
+        if message.type is aiohttp.WSMsgType.TEXT:
+            return Frame(message.data, text=True)
+        raise self._ending()
+
+    async def send(self, frame: Frame) -> None:
+        """See `Socket.send`."""
+        kind = aiohttp.WSMsgType.TEXT if frame.text else aiohttp.WSMsgType.BINARY
+        try:
+            await self._websocket.send_frame(frame.data, kind)
+        except (aiohttp.ClientError, OSError) as error:
+            raise SocketClosed(_told(error)) from error
+
+    async def close(self) -> None:
+        """See `Socket.close`."""
+        await self._websocket.close()
+
+    def _arm(self) -> None:
+        self._arming = False
+        if self._tcp is None or _QUICKACK is None or self._websocket.closed:
+            return
+        try:
+            self._tcp.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:  # not TCP, or closed in this instant: nothing waits for an ACK then
+            self._tcp = None
+
+    def _ending(self) -> SocketClosed:
+        code = self._websocket.close_code
+        error = self._websocket.exception()
+        if error is not None:
+            return SocketClosed(_told(error), code)
+        if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            return SocketClosed("a message was larger than it takes.", code)
+        if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
+            return SocketClosed("it was cut without a word.", code)
+        return SocketClosed(f"the gateway closed it (code {code}).", code)
+
+
+def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailable:
+    """The one map from aiohttp's errors, and those beneath it, to ours."""
+    name = settings.name
+    if isinstance(error, TimeoutError):
+        return GatewayTimeout(f"{name} did not answer in time.", gateway=name)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
+        return GatewayUnavailable(
+            f"The certificate of {name} cannot be verified: {_told(error)}",
+            hint="Set ca_certs to the file of the authority that signed it.",
+            retryable=False,
+            gateway=name,
+        )
+    if isinstance(error, aiohttp.ClientSSLError):
+        return GatewayUnavailable(
+            f"TLS with {name} failed: {_told(error)}",
+            hint="Look whether the URL should begin with http:// instead.",
+            retryable=False,
+            gateway=name,
+        )
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return GatewayUnavailable(
+            f"The host of {name} is not known: {_told(error)}",
+            hint="Look at the host name in the gateway's URL.",
+            gateway=name,
+        )
+    return GatewayUnavailable(
+        f"{name} cannot be reached: {_told(error)}",
+        hint="Look whether the gateway is running, and at its URL.",
+        gateway=name,
+    )
+
+
+def _told(error: BaseException) -> str:
+    """What an error says, as the end of a sentence."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    text = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
+    return (text or type(cause).__name__).rstrip(".") + "."
+
+
+def _cookie_jar(settings: GatewaySettings) -> aiohttp.abc.AbstractCookieJar:
+    if not settings.accept_cookies:
+        return aiohttp.DummyCookieJar()
+    host = urlsplit(settings.url).hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return aiohttp.CookieJar()
+    # Without this aiohttp keeps no cookie of a host that is named by its address.
+    return aiohttp.CookieJar(unsafe=True)
+
+
+def _ssl_context(settings: GatewaySettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.ca_certs)
+    if not settings.validate_cert:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.client_cert:
+        context.load_cert_chain(settings.client_cert, settings.client_key)
+    return context

@@ -1,0 +1,268 @@
+"""The REST API of one gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+
+from jupyter_relay.core.backoff import Backoff
+from jupyter_relay.core.models import (
+    Json,
+    KernelModel,
+    KernelSpecModel,
+    KernelSpecs,
+    ModelError,
+    read_json,
+    read_kernels,
+)
+from jupyter_relay.core.settings import GatewaySettings, kernel_variables
+from jupyter_relay.core.urls import Endpoints
+from jupyter_relay.errors import (
+    AuthenticationFailed,
+    GatewayRefused,
+    GatewayUnavailable,
+    KernelNotFound,
+    KernelSpecNotFound,
+    KernelStartFailed,
+    RelayError,
+)
+from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
+from jupyter_relay.gateway.answers import UNAVAILABLE, refusal, unexpected
+from jupyter_relay.gateway.credentials import request_headers
+from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
+from jupyter_relay.wire.subprotocol import OFFERED
+
+T = TypeVar("T")
+
+_RETRIED = frozenset({"GET", "DELETE"})
+"""The methods that may be sent twice."""
+
+_BACKOFF = Backoff(base=0.2, cap=5.0)
+
+
+class Gateway:
+    """One gateway: its kernels and kernelspecs.
+
+    Every method raises `GatewayUnavailable` or `GatewayTimeout` where the gateway cannot be
+    reached, `AuthenticationFailed` where it does not let us in, `UnexpectedAnswer` where what
+    answers is no gateway, and `GatewayRefused` for any other refusal.
+    """
+
+    def __init__(self, settings: GatewaySettings, transport: Transport | None = None) -> None:
+        self.settings = settings
+        self._transport = transport or AiohttpTransport(settings)
+        self._endpoints = Endpoints(settings)
+        self._can_list = True
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.settings.name
+
+    # Kernels.
+
+    async def start_kernel(
+        self, name: str | None, *, env: Mapping[str, str] | None = None, cwd: str | None = None
+    ) -> KernelModel:
+        """Start a kernel from the kernelspec ``name``, or from the gateway's default one.
+
+        Of ``env``, the ``KERNEL_*`` and the allowed names are sent, over those of our own
+        environment. ``cwd`` goes as ``KERNEL_WORKING_DIR``. The environment is always sent, even
+        empty: Kernel Gateway 3.0.1 gives a request without one an earlier user's (seen).
+
+        Raises `KernelSpecNotFound` or `KernelStartFailed`, too.
+        """
+        sent = dict(self.settings.kernel_env)
+        sent |= kernel_variables(env or {}, self.settings.allowed_envs)
+        if cwd is not None:
+            sent.setdefault("KERNEL_WORKING_DIR", cwd)
+        request: dict[str, object] = {"env": sent}
+        if name is not None:
+            request["name"] = name
+        try:
+            response = await self._post(self._endpoints.kernels, request)
+            return self._read(response, KernelModel.read)
+        except AuthenticationFailed:
+            raise
+        except GatewayRefused as error:
+            if name is not None and not await self._has_spec(name):
+                raise KernelSpecNotFound(
+                    f"{self.name} has no kernelspec {name!r}.",
+                    status=HTTPStatus.NOT_FOUND,
+                    reason=error.reason,
+                    hint="Choose one of those it lists.",
+                    gateway=self.name,
+                ) from error
+            raise KernelStartFailed(
+                f"{self.name} could not start a {name or 'default'} kernel: "
+                f"{error.reason or error}",
+                status=error.status,
+                reason=error.reason,
+                hint="The gateway's log has the details.",
+                gateway=self.name,
+            ) from error
+
+    async def kernel(self, kernel_id: str) -> KernelModel:
+        """Return the model of one kernel. Raises `KernelNotFound`."""
+        url = self._endpoints.kernel(kernel_id)
+        return await self._get(url, KernelModel.read, kernel_id)
+
+    async def find_kernels(self, kernel_ids: Collection[str]) -> dict[str, KernelModel | None]:
+        """Return the models of these kernels; None for each that no longer exists.
+
+        One listing answers for all. Where the gateway does not list, as Kernel and Enterprise
+        Gateway by default, and for each kernel that a listing leaves out, the kernel itself is
+        asked for, all of them at once. A kernel that cannot be asked for just now is left out of
+        the answer, unless that is so for all: then the error is raised.
+        """
+        if not kernel_ids:
+            return {}
+        found: dict[str, KernelModel | None] = {}
+        if self._can_list:
+            try:
+                listed = await self._get(self._endpoints.kernels, read_kernels)
+                found = {model.id: model for model in listed if model.id in set(kernel_ids)}
+            except AuthenticationFailed:
+                # Listing may be forbidden alone. If it is the token, the kernels will say so.
+                self._can_list = False
+        missing = [kernel_id for kernel_id in kernel_ids if kernel_id not in found]
+        answers = await asyncio.gather(
+            *(self._find(kernel_id) for kernel_id in missing), return_exceptions=True
+        )
+        errors: list[RelayError] = []
+        for kernel_id, answer in zip(missing, answers, strict=True):
+            if isinstance(answer, RelayError):
+                errors.append(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found[kernel_id] = answer
+        if errors and not found:
+            raise errors[0]
+        return found
+
+    async def _find(self, kernel_id: str) -> KernelModel | None:
+        try:
+            return await self.kernel(kernel_id)
+        except KernelNotFound:
+            return None
+
+    async def interrupt_kernel(self, kernel_id: str) -> None:
+        """Interrupt a kernel. Raises `KernelNotFound`."""
+        await self._post(self._endpoints.kernel(kernel_id, "interrupt"), {}, kernel_id)
+
+    async def restart_kernel(self, kernel_id: str) -> None:
+        """Restart a kernel. Raises `KernelNotFound`."""
+        await self._post(self._endpoints.kernel(kernel_id, "restart"), {}, kernel_id)
+
+    async def shutdown_kernel(self, kernel_id: str) -> None:
+        """Delete a kernel; one that does not exist is as good."""
+        with suppress(KernelNotFound):
+            await self._request("DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id)
+
+    async def connect(self, kernel_id: str, session_id: str) -> Socket:
+        """Open the websocket of a kernel for a session. Raises `KernelNotFound`."""
+        try:
+            return await self._transport.connect(
+                self._endpoints.channels(kernel_id, session_id),
+                headers=request_headers(self.settings),
+                subprotocols=OFFERED,
+            )
+        except HandshakeRefused as error:
+            raise refusal(error.response, gateway=self.name, kernel_id=kernel_id) from error
+
+    # Kernelspecs.
+
+    async def kernelspecs(self) -> KernelSpecs:
+        """Return all kernelspecs."""
+        return await self._get(self._endpoints.kernelspecs(self._user), KernelSpecs.read)
+
+    async def kernelspec(self, name: str) -> KernelSpecModel:
+        """Return one kernelspec. Raises `KernelSpecNotFound`."""
+        url = self._endpoints.kernelspec(name, self._user)
+        try:
+            return await self._get(url, lambda value: KernelSpecModel.read(value, name))
+        except GatewayRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND or isinstance(error, KernelSpecNotFound):
+                raise
+            raise KernelSpecNotFound(
+                f"{self.name} has no kernelspec {name!r}.",
+                status=error.status,
+                reason=error.reason,
+                gateway=self.name,
+            ) from error
+
+    async def kernelspec_resource(self, name: str, path: str) -> bytes | None:
+        """Return a file of a kernelspec, None where there is no such file."""
+        try:
+            response = await self._request("GET", self._endpoints.resource(name, path))
+        except GatewayRefused as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return response.body
+
+    async def close(self) -> None:
+        """Close all connections to it."""
+        await self._transport.close()
+
+    # Requests.
+
+    @property
+    def _user(self) -> str | None:
+        return self.settings.kernel_env.get("KERNEL_USERNAME")
+
+    async def _has_spec(self, name: str) -> bool:
+        """Whether a kernelspec exists; gateways answer 500 to the start of one that does not."""
+        try:
+            await self.kernelspec(name)
+        except KernelSpecNotFound:
+            return False
+        except RelayError:  # then the first refusal is the better one to tell
+            return True
+        return True
+
+    async def _get(self, url: str, read: Callable[[Json], T], kernel_id: str | None = None) -> T:
+        return self._read(await self._request("GET", url, kernel_id=kernel_id), read, kernel_id)
+
+    async def _post(
+        self, url: str, value: Mapping[str, object], kernel_id: str | None = None
+    ) -> Response:
+        return await self._request(
+            "POST", url, body=msgspec.json.encode(value), kernel_id=kernel_id
+        )
+
+    def _read(
+        self, response: Response, read: Callable[[Json], T], kernel_id: str | None = None
+    ) -> T:
+        try:
+            return read(read_json(response.body))
+        except ModelError as error:
+            raise unexpected(error, response, gateway=self.name, kernel_id=kernel_id) from error
+
+    async def _request(
+        self, method: str, url: str, *, body: bytes | None = None, kernel_id: str | None = None
+    ) -> Response:
+        headers = {**request_headers(self.settings)}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        tries = self.settings.max_request_retries if method in _RETRIED else 0
+        for attempt in range(tries + 1):
+            try:
+                response = await self._transport.request(method, url, headers=headers, body=body)
+            except GatewayUnavailable as error:
+                if attempt == tries or not error.retryable:
+                    raise
+            else:
+                if response.status < HTTPStatus.MULTIPLE_CHOICES:
+                    return response
+                if attempt == tries or response.status not in UNAVAILABLE:
+                    raise refusal(response, gateway=self.name, kernel_id=kernel_id)
+            await asyncio.sleep(_BACKOFF.delay(attempt, random.random()))  # noqa: S311  # jitter
+        raise AssertionError("the last try returns or raises")

@@ -1,0 +1,181 @@
+"""The live socket that drives a link: it does what the link says and tells it what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from jupyter_relay.core.actions import (
+    Action,
+    Connect,
+    Deliver,
+    Disconnect,
+    Flush,
+    Probe,
+    Report,
+    StartTimer,
+    StopTimer,
+    Timer,
+)
+from jupyter_relay.core.link import Link
+from jupyter_relay.errors import KernelNotFound, MalformedFrame, RelayError, UnsendableMessage
+from jupyter_relay.gateway.transport import Socket, SocketClosed
+from jupyter_relay.wire.message import Message
+from jupyter_relay.wire.subprotocol import Subprotocol
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """Runs one link in the current event loop.
+
+    ``connect`` opens a socket; ``probe`` raises `KernelNotFound` if the kernel does not exist;
+    ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        connect: Callable[[], Awaitable[Socket]],
+        probe: Callable[[], Awaitable[object]],
+        deliver: Callable[[Message, str | None], None],
+        report: Callable[[Report], None],
+    ) -> None:
+        self._link = link
+        self._connect = connect
+        self._probe = probe
+        self._deliver = deliver
+        self._report = report
+        self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        self._runners: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._prober: asyncio.Task[None] | None = None
+        self._flush = asyncio.Event()
+
+    def perform(self, actions: Iterable[Action]) -> None:
+        """Do what the link says."""
+        for action in actions:
+            match action:
+                case Deliver(message, to):
+                    self._deliver(message, to)
+                case Flush():
+                    self._flush.set()
+                case StartTimer(timer, seconds):
+                    self._start_timer(timer, seconds)
+                case StopTimer(timer):
+                    self._stop_timer(timer)
+                case Connect():
+                    runner = asyncio.create_task(self._run())
+                    self._runners.add(runner)
+                    runner.add_done_callback(self._runners.discard)
+                case Disconnect():
+                    for runner in self._runners:
+                        runner.cancel()
+                case Probe():
+                    self._prober = asyncio.create_task(self._ask())
+                case Report():
+                    self._report(action)
+
+    async def settle(self) -> None:
+        """Wait until a socket that was told to close is closed."""
+        if self._runners:
+            await asyncio.wait(self._runners)
+
+    async def close(self, reason: str) -> None:
+        """End the link and wait until nothing of it is left."""
+        self.perform(self._link.close(reason))
+        if self._prober is not None:
+            self._prober.cancel()
+            await asyncio.wait([self._prober])
+        await self.settle()
+
+    async def _run(self) -> None:
+        """One socket, from its handshake to its end, and never two at once.
+
+        Two sockets of one session id would fight over the kernel's replies, and a second handshake
+        deadlocks Enterprise Gateway (seen on 3.3.0).
+        """
+        async with self._turn:
+            try:
+                cause = await self._open()
+            except KernelNotFound as error:
+                end = self._link.gone(str(error))
+            except RelayError as error:
+                end = self._link.dropped(str(error))
+            except Exception as error:  # noqa: BLE001  # whatever is wrong, no cell may wait
+                _log.exception("The connection to a kernel failed in a way that was not foreseen.")
+                end = self._link.dropped(f"{type(error).__name__} (see the log).")
+            else:
+                end = self._link.dropped(cause)
+        self.perform(end)
+
+    async def _open(self) -> str:
+        """Open a socket and serve it; return why it ended."""
+        socket = await self._connect()
+        try:
+            return await self._serve(socket, Subprotocol.answered(socket.subprotocol))
+        finally:
+            await socket.close()
+
+    async def _serve(self, socket: Socket, subprotocol: Subprotocol) -> str:
+        """Pass messages both ways until the socket ends; return why it did."""
+        writer = asyncio.create_task(self._write(socket, subprotocol))
+        try:
+            self.perform(self._link.opened())
+            return await self._read(socket, subprotocol)
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    async def _read(self, socket: Socket, subprotocol: Subprotocol) -> str:
+        while True:
+            try:
+                frame = await socket.receive()
+            except SocketClosed as error:
+                return str(error)
+            try:
+                actions = self._link.receive(subprotocol.decode(frame))
+            except MalformedFrame as error:
+                _log.warning("A frame from the gateway was skipped: %s", error)
+            else:
+                self.perform(actions)
+
+    async def _write(self, socket: Socket, subprotocol: Subprotocol) -> None:
+        try:
+            while True:
+                await self._flush.wait()
+                self._flush.clear()
+                while (message := self._link.take()) is not None:
+                    try:
+                        frame = subprotocol.encode(message)
+                    except UnsendableMessage as error:
+                        self.perform(self._link.unsendable(message, str(error)))
+                    else:
+                        await socket.send(frame)
+        except SocketClosed:
+            # The reader meets the same end, and says why.
+            await socket.close()
+
+    async def _ask(self) -> None:
+        try:
+            await self._probe()
+        except KernelNotFound as error:
+            self.perform(self._link.gone(str(error)))
+        except RelayError as error:
+            _log.debug("A silent kernel could not be asked for: %s", error)
+
+    def _start_timer(self, timer: Timer, seconds: float) -> None:
+        self._stop_timer(timer)
+        loop = asyncio.get_running_loop()
+        self._timers[timer] = loop.call_later(seconds, self._fire, timer)
+
+    def _stop_timer(self, timer: Timer) -> None:
+        handle = self._timers.pop(timer, None)
+        if handle is not None:
+            handle.cancel()
+
+    def _fire(self, timer: Timer) -> None:
+        del self._timers[timer]
+        self.perform(self._link.fired(timer))

@@ -1,0 +1,205 @@
+"""One kernel on a gateway, and all who listen to it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import uuid4
+
+from jupyter_relay.core.actions import Happening, Report
+from jupyter_relay.core.backlog import Backlog, Dropped
+from jupyter_relay.core.link import Link
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.table import State
+from jupyter_relay.errors import KernelNotFound
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.connection import Connection
+from jupyter_relay.gateway.subscription import Subscription
+from jupyter_relay.wire.message import Message
+
+_MOST_AWAY = 8
+"""How many absent listeners of one kernel are remembered: a page that is reloaded comes back under
+another id, and its old one never."""
+
+
+_logger = logging.getLogger(__name__)
+
+Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+
+
+class RemoteKernel:
+    """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
+
+    ``model`` is what its gateway last said of it. The socket opens when somebody subscribes and
+    closes a while after the last one has left. It belongs to the event loop that it is used in.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        model: KernelModel,
+        *,
+        log: Log = _logger,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self.gateway = gateway
+        self.model = model
+        self._log = log
+        self._on_report = on_report
+        self._subscriptions: dict[str, Subscription] = {}
+        self._backlogs: dict[str, Backlog] = {}
+        session = uuid4().hex
+        self._link = Link(
+            gateway.settings.link,
+            gateway=gateway.name,
+            session=session,
+            clock=lambda: datetime.now(UTC),
+            new_id=lambda: uuid4().hex,
+            chance=random.random,
+        )
+        self._connection = Connection(
+            self._link,
+            connect=lambda: gateway.connect(self.id, session),
+            probe=self.refresh,
+            deliver=self._deliver,
+            report=self._report,
+        )
+
+    @property
+    def id(self) -> str:
+        """Its id, minted by its gateway."""
+        return self.model.id
+
+    @property
+    def state(self) -> State:
+        """What the link to it is doing."""
+        return self._link.state
+
+    @property
+    def gone(self) -> bool:
+        """Whether its gateway has said that it no longer exists."""
+        return self._link.state is State.GONE
+
+    @property
+    def connections(self) -> int:
+        """How many listen to it: here, and beside us on its gateway."""
+        ours = self._link.state is State.OPEN
+        return max(0, self.model.connections - ours) + len(self._subscriptions)
+
+    @property
+    def deaths(self) -> int:
+        """How often another process has taken its place, as far as was noticed."""
+        return self._link.deaths
+
+    def subscribe(
+        self, session_id: str = "", on_message: Callable[[Message], None] | None = None
+    ) -> Subscription:
+        """Listen to it. One who comes again with the same session id hears what it has missed.
+
+        With ``on_message`` each message is handed over as it comes; that must not block.
+        """
+        session_id = session_id or uuid4().hex
+        earlier = self._subscriptions.pop(session_id, None)
+        if earlier is not None:
+            earlier.superseded = True
+            earlier.end()
+        backlog = self._backlogs.pop(session_id, None) or Backlog(
+            max_bytes=self.gateway.settings.backlog_bytes
+        )
+        subscription = Subscription(
+            session_id,
+            backlog,
+            on_message=on_message,
+            send=self._send,
+            leave=self._leave,
+            describe=self._describe,
+        )
+        self._backlogs[session_id] = backlog
+        self._subscriptions[session_id] = subscription
+        subscription.catch_up()
+        self._connection.perform(self._link.attach(session_id))
+        return subscription
+
+    async def refresh(self) -> KernelModel:
+        """Ask the gateway for its model. Raises `KernelNotFound`, which ends the link too."""
+        try:
+            self.update(await self.gateway.kernel(self.id))
+        except KernelNotFound as error:
+            self.vanished(str(error))
+            raise
+        return self.model
+
+    def update(self, model: KernelModel) -> None:
+        """Take a model that came with a listing."""
+        self.model = model
+
+    def vanished(self, reason: str) -> None:
+        """Take the gateway's word that the kernel no longer exists."""
+        self._connection.perform(self._link.gone(reason))
+
+    async def interrupt(self) -> None:
+        """Interrupt what it is doing. Raises `KernelNotFound`."""
+        await self.gateway.interrupt_kernel(self.id)
+
+    async def restart(self) -> None:
+        """Restart it; what was asked of it before is answered with an error.
+
+        The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
+        finds out at the next handshake. Raises `KernelNotFound`.
+        """
+        self._connection.perform(self._link.pause("The kernel was restarted."))
+        try:
+            await self._connection.settle()
+            await self.gateway.restart_kernel(self.id)
+        except KernelNotFound as error:
+            self.vanished(str(error))
+            raise
+        finally:
+            self._connection.perform(self._link.resume())
+
+    async def shutdown(self) -> None:
+        """Delete it on its gateway, and let go of it. If that fails, it stays as it was."""
+        await self.gateway.shutdown_kernel(self.id)
+        self.vanished(f"The kernel was shut down on {self.gateway.name}.")
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of it: end the socket and every subscription, and leave the kernel running."""
+        await self._connection.close("The connection to the kernel was closed.")
+        for subscription in self._subscriptions.values():
+            subscription.end()
+        self._subscriptions.clear()
+        self._backlogs.clear()
+
+    def _send(self, subscriber: str, message: Message) -> None:
+        self._connection.perform(self._link.send(subscriber, message))
+
+    def _leave(self, subscription: Subscription) -> None:
+        if self._subscriptions.get(subscription.id) is not subscription:
+            return  # another has come in its place
+        del self._subscriptions[subscription.id]
+        # The latest to leave stands last, so the one who left first is forgotten first.
+        self._backlogs[subscription.id] = self._backlogs.pop(subscription.id)
+        away = [name for name in self._backlogs if name not in self._subscriptions]
+        for name in away[:-_MOST_AWAY]:
+            del self._backlogs[name]
+        self._connection.perform(self._link.detach(subscription.id))
+
+    def _deliver(self, message: Message, to: str | None) -> None:
+        for name in self._backlogs if to is None else (to,):
+            if (subscription := self._subscriptions.get(name)) is not None:
+                subscription.put(message)
+            elif (backlog := self._backlogs.get(name)) is not None:
+                backlog.put(message)
+
+    def _describe(self, dropped: Dropped) -> Message:
+        return self._link.describe(dropped)
+
+    def _report(self, report: Report) -> None:
+        level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
+        self._log.log(level, "Kernel %s: %s", self.id, report.text)
+        if self._on_report is not None:
+            self._on_report(report)

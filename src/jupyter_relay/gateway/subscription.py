@@ -1,0 +1,98 @@
+"""One listener of a kernel: a tab, a client, a stub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from jupyter_relay.core.backlog import Backlog, Dropped
+from jupyter_relay.wire.message import Message
+
+
+class SubscriptionEnded(Exception):  # it is how each ends
+    """Nothing more will come: the listener left, another came in its place, or the kernel is
+    let go of."""
+
+
+class Subscription:
+    """What one listener hears of a kernel, and how it speaks to it.
+
+    ``id`` is its client session id: one who leaves and subscribes again with the same id hears
+    what it has missed. It is either called back with each message, or asks with `receive`.
+    ``superseded`` says that another one has come under the same id. `RemoteKernel.subscribe` makes
+    these.
+    """
+
+    def __init__(
+        self,
+        subscriber_id: str,
+        backlog: Backlog,
+        *,
+        on_message: Callable[[Message], None] | None,
+        send: Callable[[str, Message], None],
+        leave: Callable[[Subscription], None],
+        describe: Callable[[Dropped], Message],
+    ) -> None:
+        self.id = subscriber_id
+        self.ended = False
+        self.superseded = False
+        self._backlog = backlog
+        self._on_message = on_message
+        self._send = send
+        self._leave = leave
+        self._describe = describe
+        self._waiter: asyncio.Future[None] | None = None
+
+    def send(self, message: Message) -> None:
+        """Speak to the kernel; what cannot be sent now waits, or is answered with an error.
+
+        Raises `MalformedFrame` if the message's header cannot be read.
+        """
+        self._send(self.id, message)
+
+    async def receive(self) -> Message:
+        """Wait for the next message. Raises `SubscriptionEnded`."""
+        while (message := self.receive_nowait()) is None:
+            if self.ended:
+                raise SubscriptionEnded
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return message
+
+    def receive_nowait(self) -> Message | None:
+        """Return the next message if it is here; first, what had to be dropped before it."""
+        dropped = self._backlog.take_dropped()
+        return self._describe(dropped) if dropped else self._backlog.take()
+
+    def leave(self) -> None:
+        """Stop listening. What comes is kept for a while, for one of the same id."""
+        if not self.ended:
+            self._leave(self)
+            self.end()
+
+    # For the kernel that made it.
+
+    def put(self, message: Message) -> None:
+        """Let it hear a message."""
+        if self._on_message is not None:
+            self._on_message(message)
+        else:
+            self._backlog.put(message)
+            self._wake()
+
+    def catch_up(self) -> None:
+        """Let one that is called back hear what was kept for it."""
+        while self._on_message is not None and (message := self.receive_nowait()) is not None:
+            self._on_message(message)
+
+    def end(self) -> None:
+        """Say that nothing more will come."""
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

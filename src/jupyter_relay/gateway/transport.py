@@ -1,0 +1,88 @@
+"""The seam between what we say to gateways and how it travels.
+
+Everything above this file can be tested without a network; everything that knows one stands in an
+implementation of these two protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jupyter_relay.wire.message import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer to an HTTP request; ``content_type`` has no parameters."""
+
+    status: int
+    reason: str = ""
+    content_type: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+
+class HandshakeRefused(Exception):  # it is an answer first
+    """A gateway answered a websocket handshake with something else; ``response`` is what."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"{response.status} {response.reason}")
+        self.response = response
+
+
+class SocketClosed(Exception):  # it ends every socket, errors or not
+    """The socket is closed; ``code`` is the websocket close code, None if there was none.
+
+    The text says why, for people.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Socket(Protocol):
+    """A websocket."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the peer chose."""
+
+    async def receive(self) -> Frame:
+        """Wait for the next frame. Raises `SocketClosed`."""
+
+    async def send(self, frame: Frame) -> None:
+        """Send a frame; returns when the socket can take another. Raises `SocketClosed`."""
+
+    async def close(self) -> None:
+        """Close, with the closing handshake if the peer takes part in it. Raises nothing."""
+
+
+class Transport(Protocol):
+    """HTTP and websockets to one gateway."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> Response:
+        """Send a request; an answer of any status is returned.
+
+        Raises `GatewayUnavailable` or `GatewayTimeout`.
+        """
+
+    async def connect(
+        self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> Socket:
+        """Open a websocket.
+
+        Raises `GatewayUnavailable`, `GatewayTimeout`, or `HandshakeRefused`. Cancelling it closes
+        the TCP connection.
+        """
+
+    async def close(self) -> None:
+        """Close all connections."""
