@@ -1,0 +1,1 @@
+"""Kernel manager and client for nbclient, papermill and scripts. No Jupyter Server is needed."""

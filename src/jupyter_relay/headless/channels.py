@@ -1,0 +1,187 @@
+"""The channels of a headless client: queues that wait for an event, never poll, need no thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from queue import Empty
+from typing import Any, TypeAlias
+
+import msgspec
+from jupyter_client.channelsabc import ChannelABC, HBChannelABC
+from jupyter_client.jsonutil import extract_dates
+from jupyter_client.session import Session
+
+from jupyter_relay.core.backlog import Backlog
+from jupyter_relay.errors import KernelNotRunning, MalformedFrame
+from jupyter_relay.wire.message import Channel, Message, Part
+
+MessageDict: TypeAlias = dict[str, Any]
+"""A message as jupyter_client gives and takes it; its values are what JSON, or a kernel, says."""
+
+
+class ChannelQueue(ChannelABC):
+    """One channel of a client, with the interface of jupyter_client's own channels.
+
+    ``send`` takes a message up; ``max_bytes`` bounds what nobody has fetched yet.
+    """
+
+    def __init__(
+        self,
+        channel_name: Channel,
+        session: Session,
+        *,
+        send: Callable[[Message], None],
+        max_bytes: int,
+    ) -> None:
+        self.channel_name = channel_name
+        self._session = session
+        self._send = send
+        self._backlog = Backlog(max_bytes=max_bytes)
+        self._waiter: asyncio.Future[None] | None = None
+        self._running = False
+
+    def start(self) -> None:
+        """Begin to take messages."""
+        self._running = True
+
+    def stop(self) -> None:
+        """Take no more messages; forget those that nobody fetched."""
+        self._running = False
+        while self._backlog.take():
+            pass
+        self._wake()
+
+    close = stop
+
+    def is_alive(self) -> bool:
+        """Whether it has been started, and not stopped."""
+        return self._running
+
+    def put(self, message: Message) -> None:
+        """Take a message that came."""
+        if self._running:
+            self._backlog.put(message)
+            self._wake()
+
+    def send(self, msg: MessageDict) -> None:
+        """Send a message on this channel. Raises `KernelNotRunning` if it is not started."""
+        if not self._running:
+            raise KernelNotRunning(f"The {self.channel_name} channel has not been started.")
+        self._send(to_message(self.channel_name, msg, self._session))
+
+    async def get_msg(self, timeout: float | None = None) -> MessageDict:
+        """Wait for the next message, at most ``timeout`` seconds, or for ever if that is None.
+
+        Raises `queue.Empty` when the time is up, and `KernelNotRunning` if the channel stops.
+        """
+        if (message := self._backlog.take()) is None:
+            message = await self._wait(timeout)
+        return to_dict(message)
+
+    async def get_msgs(self) -> list[MessageDict]:
+        """Return all messages that are here."""
+        messages = []
+        while (message := self._backlog.take()) is not None:
+            messages.append(to_dict(message))
+        return messages
+
+    async def msg_ready(self) -> bool:
+        """Whether a message is here."""
+        return len(self._backlog) > 0
+
+    async def _wait(self, timeout: float | None) -> Message:
+        try:
+            async with asyncio.timeout(timeout):
+                while (message := self._backlog.take()) is None:
+                    if not self._running:
+                        raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
+        except TimeoutError:
+            raise Empty from None
+        finally:
+            self._waiter = None
+        return message
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class HBChannelQueue(HBChannelABC):
+    """The heartbeat of a kernel behind a gateway: it never crosses the websocket, so it beats as
+    long as the gateway does not say that the kernel is gone."""
+
+    def __init__(self, beating: Callable[[], bool]) -> None:
+        self._beating = beating
+        self._running = False
+
+    @property
+    def time_to_dead(self) -> float:
+        """The seconds after which a silent kernel counts as dead: none, there is no beat to miss."""
+        return float("inf")
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._running = True
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._running = False
+
+    close = stop
+
+    def is_alive(self) -> bool:
+        """Whether it has been started, and not stopped."""
+        return self._running
+
+    def pause(self) -> None:
+        """Do nothing: there is no beat to leave out."""
+
+    def unpause(self) -> None:
+        """Do nothing: there is no beat to leave out."""
+
+    def is_beating(self) -> bool:
+        """Whether the kernel is there, as far as is known."""
+        return self._running and self._beating()
+
+
+def to_message(channel: Channel, msg: MessageDict, session: Session) -> Message:
+    """Write jupyter_client's form of a message as ours."""
+    pack = session.pack
+    return Message(
+        channel=channel,
+        header=pack(msg["header"]),
+        parent_header=pack(msg["parent_header"]),
+        metadata=pack(msg["metadata"]),
+        content=pack(msg["content"]),
+        buffers=tuple(bytes(buffer) for buffer in msg.get("buffers") or ()),
+    )
+
+
+def to_dict(message: Message) -> MessageDict:
+    """Write a message in jupyter_client's form: parsed, with dates as datetimes."""
+    header = extract_dates(_parse(message.header))
+    return {
+        "header": header,
+        "msg_id": header["msg_id"],
+        "msg_type": header["msg_type"],
+        "parent_header": extract_dates(_parse(message.parent_header)) or {},
+        "metadata": _parse(message.metadata),
+        "content": _parse(message.content),
+        "buffers": list(message.buffers),
+    }
+
+
+def _parse(part: Part) -> Any:  # whatever the kernel said
+    try:
+        return msgspec.json.decode(part)
+    except msgspec.DecodeError:
+        pass
+    try:
+        # Python's own reader also takes the NaN and Infinity that some kernels write.
+        return json.loads(bytes(part))
+    except ValueError as error:
+        raise MalformedFrame(f"A message of the kernel is not JSON: {error}.") from error

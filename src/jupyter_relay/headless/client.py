@@ -1,0 +1,232 @@
+"""The client of a kernel behind a gateway, for programs that expect jupyter_client's."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.clientabc import KernelClientABC
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.errors import KernelNotRunning
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.subscription import Subscription
+from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, MessageDict
+from jupyter_relay.wire.message import Channel, Message
+
+if TYPE_CHECKING:
+    from jupyter_relay.headless.manager import GatewayKernelManager
+
+
+def _channel(name: Channel) -> property:
+    def get(self: GatewayKernelClient) -> ChannelQueue:
+        return self._queues[name]
+
+    return property(get, doc=f"The {name} channel; its messages are waited for with `get_msg`.")
+
+
+class GatewayKernelClient(AsyncKernelClient):
+    """A client of one kernel, over the one websocket that its `RemoteKernel` owns.
+
+    It has the methods of `jupyter_client.AsyncKernelClient`. Made by a `GatewayKernelManager` it
+    shares that manager's kernel; made with a ``kernel_id`` alone it attaches to that kernel on the
+    configured gateway, and lets go of it in `stop_channels`.
+    """
+
+    allow_stdin = False
+
+    shell_channel = _channel(Channel.SHELL)
+    control_channel = _channel(Channel.CONTROL)
+    stdin_channel = _channel(Channel.STDIN)
+    iopub_channel = _channel(Channel.IOPUB)
+
+    def __init__(
+        self, kernel_id: str | None = None, *, remote: RemoteKernel | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel_id = kernel_id
+        self._owned: RemoteKernel | None = None
+        if remote is None and kernel_id is not None:
+            gateway = Gateway(GatewayClient(parent=self).settings())
+            remote = self._owned = RemoteKernel(gateway, KernelModel(kernel_id, ""), log=self.log)
+        self._remote = remote
+        self._subscription: Subscription | None = None
+        self._letting_go: asyncio.Task[None] | None = None
+        self._heartbeat = HBChannelQueue(lambda: remote is not None and not remote.gone)
+        self._queues = {name: self._queue(name) for name in Channel}
+
+    @property
+    def hb_channel(self) -> HBChannelQueue:
+        """The heartbeat, which is the gateway's word."""
+        return self._heartbeat
+
+    @property
+    def channels_running(self) -> bool:
+        """Whether any channel is started."""
+        return self._heartbeat.is_alive() or any(q.is_alive() for q in self._queues.values())
+
+    def start_channels(
+        self,
+        shell: bool = True,
+        iopub: bool = True,
+        stdin: bool = True,
+        hb: bool = True,
+        control: bool = True,
+    ) -> None:
+        """Start the channels: subscribe to the kernel. Needs a running event loop.
+
+        The websocket opens in the background; what is sent meanwhile waits for it. Raises
+        `KernelNotRunning` if there is no kernel.
+        """
+        if self._remote is None:
+            raise KernelNotRunning
+        wanted = {
+            Channel.SHELL: shell,
+            Channel.IOPUB: iopub,
+            Channel.STDIN: stdin,
+            Channel.CONTROL: control,
+        }
+        for name, queue in self._queues.items():
+            if wanted[name]:
+                queue.start()
+        if hb:
+            self._heartbeat.start()
+        self.allow_stdin = stdin
+        if self._subscription is None:
+            self._subscription = self._remote.subscribe(self.session.session, self._take)
+
+    def stop_channels(self) -> None:
+        """Stop the channels. It may be called at any time, any number of times."""
+        if self._subscription is not None:
+            self._subscription.leave()
+            self._subscription = None
+        for queue in self._queues.values():
+            queue.stop()
+        self._heartbeat.stop()
+        if self._owned is not None:
+            self._letting_go = asyncio.get_running_loop().create_task(self._let_go(self._owned))
+
+    async def _async_wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel answers, at most ``timeout`` seconds.
+
+        Raises `RuntimeError`, as jupyter_client does, if it does not.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                msg_id = self.kernel_info()
+                reply = await self._async_recv_reply(msg_id)
+                # The output of the request ends with its idle status; what comes later is ours.
+                if self.iopub_channel.is_alive():
+                    await self._output_of(msg_id, _ignore)
+        except TimeoutError:
+            raise RuntimeError(f"Kernel didn't respond in {timeout} seconds") from None
+        if reply["content"].get("status") == "error":
+            raise KernelNotRunning(
+                f"Kernel died before replying to kernel_info: {reply['content'].get('evalue')}"
+            )
+        self._handle_kernel_info_reply(reply)
+
+    wait_for_ready = _async_wait_for_ready
+
+    async def _async_execute_interactive(
+        self,
+        code: str,
+        silent: bool = False,
+        store_history: bool = True,
+        user_expressions: dict[str, Any] | None = None,
+        allow_stdin: bool | None = None,
+        stop_on_error: bool = True,
+        timeout: float | None = None,
+        output_hook: Callable[[MessageDict], object] | None = None,
+        stdin_hook: Callable[[MessageDict], object] | None = None,
+    ) -> MessageDict:
+        """Execute code, hand over its output as it comes, and return the reply.
+
+        The arguments are those of `jupyter_client.KernelClient.execute_interactive`. Raises
+        `TimeoutError` after ``timeout`` seconds.
+        """
+        if allow_stdin is None:
+            allow_stdin = self.allow_stdin
+        if output_hook is None:
+            output_hook = self._output_hook_default
+        if stdin_hook is None:
+            stdin_hook = self._stdin_hook_default
+        try:
+            async with asyncio.timeout(timeout), asyncio.TaskGroup() as tasks:
+                msg_id = self.execute(
+                    code,
+                    silent=silent,
+                    store_history=store_history,
+                    user_expressions=user_expressions,
+                    allow_stdin=allow_stdin,
+                    stop_on_error=stop_on_error,
+                )
+                if allow_stdin:
+                    asking = tasks.create_task(self._answer(msg_id, stdin_hook))
+                await self._output_of(msg_id, output_hook)
+                if allow_stdin:
+                    asking.cancel()
+                return await self._async_recv_reply(msg_id)
+        except TimeoutError:
+            raise TimeoutError("Timeout waiting for output") from None
+
+    execute_interactive = _async_execute_interactive
+
+    async def _async_is_alive(self) -> bool:
+        """Whether the kernel is there."""
+        if self.parent is not None and hasattr(self.parent, "is_alive"):
+            return await cast("GatewayKernelManager", self.parent).is_alive()
+        return self._heartbeat.is_beating()
+
+    is_alive = _async_is_alive
+
+    async def _output_of(self, msg_id: str, hook: Callable[[MessageDict], object]) -> None:
+        """Hand over the output of one request until its idle status has come."""
+        while True:
+            msg = await self.iopub_channel.get_msg()
+            if msg["parent_header"].get("msg_id") != msg_id:
+                continue
+            await _call(hook, msg)
+            if msg["msg_type"] == "status" and msg["content"]["execution_state"] == "idle":
+                return
+
+    async def _answer(self, msg_id: str, hook: Callable[[MessageDict], object]) -> None:
+        """Put the kernel's questions during one request to the hook."""
+        while True:
+            msg = await self.stdin_channel.get_msg()
+            if msg["parent_header"].get("msg_id") == msg_id:
+                await _call(hook, msg)
+
+    def _queue(self, name: Channel) -> ChannelQueue:
+        bound = self._remote.gateway.settings.backlog_bytes if self._remote else 0
+        return ChannelQueue(name, self.session, send=self._send, max_bytes=bound)
+
+    def _send(self, message: Message) -> None:
+        if self._subscription is None:
+            raise KernelNotRunning
+        self._subscription.send(message)
+
+    def _take(self, message: Message) -> None:
+        self._queues[message.channel].put(message)
+
+    async def _let_go(self, remote: RemoteKernel) -> None:
+        await remote.close()
+        await remote.gateway.close()
+
+
+KernelClientABC.register(GatewayKernelClient)
+
+
+def _ignore(_: MessageDict) -> None:
+    """Want no output."""
+
+
+async def _call(hook: Callable[[MessageDict], object], msg: MessageDict) -> None:
+    result = hook(msg)
+    if inspect.isawaitable(result):
+        await cast("Awaitable[object]", result)

@@ -1,0 +1,173 @@
+"""The manager of a kernel behind a gateway, for programs that expect jupyter_client's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.managerabc import KernelManagerABC
+from traitlets import Bool, DottedObjectName, Type, default
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.errors import GatewayUnavailable, KernelNotFound, KernelNotRunning
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.headless.client import GatewayKernelClient
+
+
+class GatewayKernelManager(AsyncKernelManager):
+    """Manages one kernel on the configured gateway.
+
+    It has the methods of `jupyter_client.AsyncKernelManager`, and starts the kernelspec that it is
+    told, ``kernel_name``, on the gateway. ``remote`` is the kernel, None before the start and
+    after the shutdown. All its errors are those of ``jupyter_relay.errors``.
+    """
+
+    client_class = DottedObjectName("jupyter_relay.headless.client.GatewayKernelClient")
+    client_factory = Type(klass=GatewayKernelClient, config=True)
+    cache_ports = Bool(False, help="A remote kernel has no ports here.")
+
+    def __init__(self, *, gateway: Gateway | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.remote: RemoteKernel | None = None
+        self._gateway = gateway
+        self._owned: Gateway | None = None
+        self._deaths = 0
+
+    @default("client_factory")
+    def _gateway_client(self) -> type[GatewayKernelClient]:
+        return GatewayKernelClient
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway: the one that it was made with, or the configured one."""
+        if self._gateway is not None:
+            return self._gateway
+        if self._owned is None:
+            self._owned = Gateway(GatewayClient(parent=self).settings())
+        return self._owned
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a kernel was started or attached."""
+        return self.remote is not None
+
+    @property
+    def ipykernel(self) -> bool:
+        """False: how a remote kernel is launched is its gateway's business."""
+        return False
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """An empty kernelspec: the gateway has the real one."""
+        return KernelSpec()
+
+    @property
+    def running(self) -> RemoteKernel:
+        """The kernel. Raises `KernelNotRunning` if there is none."""
+        if self.remote is None:
+            raise KernelNotRunning
+        return self.remote
+
+    async def start_kernel(
+        self,
+        *,
+        kernel_id: str | None = None,
+        kernel_name: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        **_: Any,
+    ) -> None:
+        """Start a kernel, or attach to the one with this id.
+
+        ``env`` and ``cwd`` are as in `Gateway.start_kernel`; other arguments are for local
+        processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
+        """
+        gateway = self.gateway
+        if kernel_id is not None:
+            model = await gateway.kernel(kernel_id)
+        else:
+            model = await gateway.start_kernel(kernel_name or self.kernel_name, env=env, cwd=cwd)
+        self._adopt(RemoteKernel(gateway, model, log=self.log))
+
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        """Delete the kernel on its gateway. One that is gone already is as good."""
+        self.shutting_down = True
+        if self.remote is not None:
+            await self.remote.shutdown()
+        await self.cleanup_resources(restart=restart)
+
+    async def restart_kernel(self, now: bool = False, newports: bool = False, **_: Any) -> None:
+        """Restart the kernel. Raises `KernelNotRunning` or `KernelNotFound`."""
+        remote = self.running
+        await remote.restart()
+        self._deaths = remote.deaths
+
+    async def interrupt_kernel(self) -> None:
+        """Interrupt the kernel. Raises `KernelNotRunning` or `KernelNotFound`."""
+        await self.running.interrupt()
+
+    async def is_alive(self) -> bool:
+        """Whether the kernel that was started still runs, by its gateway's word.
+
+        A process that died, and that its gateway has replaced, counts as dead: what it knew is
+        lost. While the gateway cannot be reached, a kernel counts as alive.
+        """
+        remote = self.remote
+        if remote is None or remote.gone or self._replaced(remote):
+            return False
+        try:
+            model = await self.refresh_model()
+        except GatewayUnavailable:
+            return True
+        return model is not None and model.execution_state != "dead"
+
+    async def refresh_model(self) -> KernelModel | None:
+        """Ask the gateway for the kernel's model; None if it no longer exists."""
+        try:
+            return await self.running.refresh()
+        except KernelNotFound:
+            return None
+
+    def client(self, **kwargs: Any) -> GatewayKernelClient:
+        """Return a client of the kernel; its channels are still to be started."""
+        remote = self.remote
+        given = {"parent": self, "remote": remote, "kernel_id": remote.id if remote else None}
+        client: GatewayKernelClient = self.client_factory(**given | kwargs)
+        return client
+
+    async def cleanup_resources(self, restart: bool = False) -> None:
+        """Let go of the kernel, and of the gateway if it is ours alone. The kernel runs on."""
+        if restart:
+            return
+        remote, self.remote = self.remote, None
+        if remote is not None:
+            await remote.close()
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            await owned.close()
+
+    def _adopt(self, remote: RemoteKernel) -> None:
+        self.remote = remote
+        self.kernel_id = remote.id
+        if remote.model.name:
+            self.kernel_name = remote.model.name
+        self._deaths = remote.deaths
+        self.shutting_down = False
+
+    def _replaced(self, remote: RemoteKernel) -> bool:
+        return remote.deaths > self._deaths
+
+    # The names under which jupyter_client's own code calls these.
+    _async_start_kernel = start_kernel
+    _async_shutdown_kernel = shutdown_kernel
+    _async_restart_kernel = restart_kernel
+    _async_interrupt_kernel = interrupt_kernel
+    _async_is_alive = is_alive
+    _async_cleanup_resources = cleanup_resources
+
+
+KernelManagerABC.register(GatewayKernelManager)
