@@ -1,0 +1,1 @@
+"""The Jupyter Server side: adapters that hold a kernel or a gateway, translate, decide nothing."""

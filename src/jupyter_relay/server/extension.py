@@ -1,0 +1,53 @@
+"""The switch: with a gateway configured, the server uses our classes; else it is left alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+_CLASSES = {
+    "kernel_manager_class": "jupyter_relay.server.kernels.GatewayMappingKernelManager",
+    "kernel_spec_manager_class": "jupyter_relay.server.kernelspecs.GatewayKernelSpecManager",
+    "session_manager_class": "jupyter_relay.server.sessions.GatewaySessionManager",
+    "kernel_websocket_connection_class": (
+        "jupyter_relay.server.websocket.GatewayWebSocketConnection"
+    ),
+}
+
+
+def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
+    """Set the four classes, before the server makes its managers; those set by the user stay.
+
+    A setting that makes no sense stops the server with one line.
+    """
+    options = GatewayClient(parent=serverapp)
+    try:
+        if not options.configured:
+            return
+        options.settings()
+    except ConfigurationError as error:
+        serverapp.log.critical("%s", error)
+        serverapp.exit(1)
+    for name, value in _CLASSES.items():
+        if name not in serverapp.config.ServerApp:
+            setattr(serverapp, name, value)
+
+
+def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
+    """Put our handlers before the server's, if our kernels are in use."""
+    if not GatewayClient(parent=serverapp).configured:
+        return
+    from jupyter_server.utils import url_path_join
+
+    from jupyter_relay.server.handlers import HANDLERS
+    from jupyter_relay.server.kernels import GatewayMappingKernelManager
+
+    if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
+        base_url = serverapp.web_app.settings["base_url"]
+        handlers = [(url_path_join(base_url, pattern), kind) for pattern, kind in HANDLERS]
+        serverapp.web_app.add_handlers(".*$", handlers)

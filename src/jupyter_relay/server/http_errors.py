@@ -1,0 +1,60 @@
+"""The only place where our errors become HTTP errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from tornado import web
+
+from jupyter_relay.errors import (
+    ConfigurationError,
+    GatewayRefused,
+    GatewayTimeout,
+    GatewayUnavailable,
+    KernelNotFound,
+    KernelNotRunning,
+    KernelSpecNotFound,
+    MalformedFrame,
+    RelayError,
+    UnexpectedAnswer,
+)
+
+_STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
+    (KernelNotFound, HTTPStatus.NOT_FOUND),
+    (KernelSpecNotFound, HTTPStatus.NOT_FOUND),
+    (KernelNotRunning, HTTPStatus.NOT_FOUND),
+    (MalformedFrame, HTTPStatus.BAD_GATEWAY),
+    (UnexpectedAnswer, HTTPStatus.BAD_GATEWAY),
+    (GatewayTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+    (GatewayUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ConfigurationError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+
+
+def http_error(error: RelayError) -> web.HTTPError:
+    """Return the HTTP error for one of ours: a fitting status, its sentence, and the hint.
+
+    A refusal of the gateway keeps the gateway's status.
+    """
+    hint = getattr(error, "hint", "")
+    return web.HTTPError(_status(error), f"{error} {hint}".rstrip())
+
+
+def _status(error: RelayError) -> int:
+    for kind, status in _STATUSES:
+        if isinstance(error, kind):
+            return status.value
+    if isinstance(error, GatewayRefused) and error.status >= HTTPStatus.BAD_REQUEST:
+        return error.status
+    return HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+
+@contextmanager
+def http_errors() -> Iterator[None]:
+    """Let our errors leave the block as HTTP errors."""
+    try:
+        yield
+    except RelayError as error:
+        raise http_error(error) from error

@@ -1,0 +1,212 @@
+"""The kernels of a Jupyter Server whose kernels run on a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeAlias
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_events import EventLogger
+from jupyter_server._tz import isoformat, utcnow
+from jupyter_server.services.kernels.kernelmanager import (
+    AsyncMappingKernelManager,
+    ServerKernelManager,
+    emit_kernel_action_event,
+)
+from traitlets import default
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
+from jupyter_relay.server.http_errors import http_errors
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+
+Model: TypeAlias = dict[str, Any]
+"""A model of the server's REST API."""
+
+
+class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
+    """Manages one kernel of the server, and emits the server's kernel action events."""
+
+    @default("event_logger")
+    def _servers_event_logger(self) -> EventLogger:
+        """Return the server's own, which has the schemas; to register them takes longer than to
+        start a kernel does, and is left to managers without a server."""
+        server = getattr(self.parent, "parent", None)
+        logger: EventLogger | None = getattr(server, "event_logger", None)
+        return logger or self._default_event_logger()
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The kernelspec, as its gateway last listed it; an empty one if it never did."""
+        specs = getattr(self.parent, "kernel_spec_manager", None)
+        if isinstance(specs, GatewayKernelSpecManager):
+            return specs.known_spec(self.kernel_name)
+        return KernelSpec()
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was started.")
+    async def start_kernel(self, **kwargs: Any) -> None:
+        """See `HeadlessKernelManager.start_kernel`. Raises HTTP errors."""
+        with http_errors():
+            await super().start_kernel(**kwargs)
+        self.take_model(self.running.model)
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        """See `HeadlessKernelManager.shutdown_kernel`. Raises HTTP errors."""
+        with http_errors():
+            await super().shutdown_kernel(now=now, restart=restart)
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was restarted.")
+    async def restart_kernel(self, now: bool = False, **kwargs: Any) -> None:
+        """See `HeadlessKernelManager.restart_kernel`. Raises HTTP errors."""
+        with http_errors():
+            await super().restart_kernel(now=now, **kwargs)
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was interrupted.")
+    async def interrupt_kernel(self) -> None:
+        """See `HeadlessKernelManager.interrupt_kernel`. Raises HTTP errors."""
+        with http_errors():
+            await super().interrupt_kernel()
+
+    def take_model(self, model: KernelModel) -> None:
+        """Take what the gateway says of the kernel."""
+        self.running.update(model)
+        self.execution_state = model.execution_state
+        self.last_activity = model.last_activity or utcnow()
+        self.reason = model.reason
+
+    def model(self) -> Model:
+        """Return the kernel's model for the REST API."""
+        remote = self.running
+        model = {
+            "id": remote.id,
+            "name": self.kernel_name,
+            "last_activity": isoformat(self.last_activity),
+            "execution_state": "dead" if remote.gone else self.execution_state,
+            "connections": remote.connections,
+        }
+        if self.reason:
+            model["reason"] = self.reason
+        return model
+
+    def _replaced(self, remote: RemoteKernel) -> bool:
+        """A kernel that its gateway has started again is alive, for a server."""
+        return False
+
+
+class GatewayMappingKernelManager(AsyncMappingKernelManager):
+    """The kernels of one server, and only those: what others run on the gateway is not shown."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        specs = self.kernel_spec_manager
+        self.gateway = (
+            specs.gateway
+            if isinstance(specs, GatewayKernelSpecManager)
+            else Gateway(GatewayClient(parent=self.parent or self).settings())
+        )
+
+    @default("kernel_manager_class")
+    def _default_kernel_manager_class(self) -> str:
+        return "jupyter_relay.server.kernels.GatewayKernelManager"
+
+    @default("shared_context")
+    def _no_shared_context(self) -> bool:
+        return False
+
+    def remove_kernel(self, kernel_id: str) -> GatewayKernelManager | None:
+        """Forget a kernel; one that is not known is no error."""
+        self._kernel_connections.pop(kernel_id, None)
+        kernel: GatewayKernelManager | None = self._kernels.pop(kernel_id, None)
+        return kernel
+
+    async def start_kernel(
+        self, *, kernel_id: str | None = None, path: str | None = None, **kwargs: Any
+    ) -> str:
+        """Start a kernel, or attach to the one with this id on the gateway; return its id.
+
+        ``path`` is the API path of its document, and is sent as a path of this server's files.
+        """
+        if kernel_id is not None and kernel_id in self:
+            return kernel_id
+        if kernel_id is None and path is not None:
+            kwargs["cwd"] = self.cwd_for_path(path, env=kwargs.get("env", {}))
+        kernel = self.kernel_manager_factory(gateway=self.gateway, parent=self, log=self.log)
+        kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
+        await kernel.start_kernel(kernel_id=kernel_id, **kwargs)
+        started: str = kernel.running.id
+        self._kernels[started] = kernel
+        self._note(kernel)
+        self.log.info("Kernel %s: runs on %s.", started, self.gateway.name)
+        if not self._initialized_culler:
+            self.initialize_culler()
+        return started
+
+    async def kernel_model(self, kernel_id: str) -> Model:
+        """Return the model of a kernel, as it was last heard of."""
+        self._check_kernel_id(kernel_id)
+        return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
+
+    async def list_kernels(self, **_: Any) -> list[Model]:
+        """Return the models of our kernels, asked for now; those that are gone are forgotten."""
+        with http_errors():
+            found = await self.gateway.find_kernels(list(self._kernels))
+        for kernel_id, model in found.items():
+            kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+            if kernel is None or kernel.remote is None:
+                continue  # it was shut down here while the gateway was asked
+            if model is None:
+                self.log.warning("Kernel %s: no longer on %s.", kernel_id, self.gateway.name)
+                kernel.remote.vanished(f"The kernel was culled or deleted on {self.gateway.name}.")
+                self.remove_kernel(kernel_id)
+                await kernel.cleanup_resources()
+            else:
+                kernel.take_model(model)
+                self._note(kernel)
+        return [kernel.model() for kernel in self._kernels.values() if kernel.has_kernel]
+
+    async def shutdown_kernel(
+        self, kernel_id: str, now: bool = False, restart: bool = False
+    ) -> None:
+        """Delete a kernel; if that fails it stays listed."""
+        self._check_kernel_id(kernel_id)
+        await self._kernels[kernel_id].shutdown_kernel(now=now, restart=restart)
+        self.remove_kernel(kernel_id)
+        self.last_kernel_activity = utcnow()
+
+    async def restart_kernel(self, kernel_id: str, now: bool = False, **kwargs: Any) -> None:
+        """Restart a kernel."""
+        self._check_kernel_id(kernel_id)
+        await self._kernels[kernel_id].restart_kernel(now=now, **kwargs)
+
+    async def interrupt_kernel(self, kernel_id: str, **_: Any) -> None:
+        """Interrupt a kernel."""
+        self._check_kernel_id(kernel_id)
+        await self._kernels[kernel_id].interrupt_kernel()
+
+    async def shutdown_all(self, now: bool = False) -> None:
+        """Delete all kernels, at once and each for itself, then let go of the gateway."""
+        kernel_ids = list(self._kernels)
+        results = await asyncio.gather(
+            *(self.shutdown_kernel(kernel_id, now=now) for kernel_id in kernel_ids),
+            return_exceptions=True,
+        )
+        for kernel_id, result in zip(kernel_ids, results, strict=True):
+            if isinstance(result, Exception):
+                self.log.error("Kernel %s: could not be shut down: %s", kernel_id, result)
+                kernel: GatewayKernelManager = self._kernels[kernel_id]
+                if kernel.remote is not None:
+                    await kernel.remote.close()
+        await self.gateway.close()
+
+    async def cull_kernels(self) -> None:
+        """Cull what is idle for too long, by what the gateway says now."""
+        await self.list_kernels()
+        await super().cull_kernels()
+
+    def _note(self, kernel: GatewayKernelManager) -> None:
+        remote = kernel.running
+        self._kernel_connections[remote.id] = remote.connections
