@@ -1,0 +1,70 @@
+# What a contributor needs, from nothing but Python >= 3.11, git and make. `make` alone lists it.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+ENTERPRISE_VENV := .venv-enterprise
+
+# Enterprise Gateway imports distutils, which Python 3.12 no longer has, and is pinned for 3.11.
+is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2] == (3, 11) else "")' 2>/dev/null)
+ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check browser browser-test enterprise-gateway no-enterprise-gateway clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
+		printf '  make %-20s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/installed  ## Start a Kernel Gateway and JupyterLab on it (ARGS=--check: run the example and compare)
+	$(BIN)/python tools/demo.py $(ARGS)
+
+test: check enterprise-gateway  ## Run linters, type checks and every test that needs no browser
+	$(BIN)/python -m pytest -m "not browser" $(ARGS)
+
+check: $(VENV)/installed  ## Run linters and type checks only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+browser:  ## Install Chromium from the system's packages (as root)
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \
+		echo "A browser is already installed."; \
+	elif command -v apt-get >/dev/null 2>&1; then \
+		apt-get update && apt-get install --yes --no-install-recommends chromium; \
+	else \
+		echo "There is no apt-get here: install Chromium by hand." >&2; exit 1; \
+	fi
+
+browser-test: $(VENV)/installed enterprise-gateway  ## Run the tests that drive JupyterLab in a browser
+	$(BIN)/python -m pytest -m browser $(ARGS)
+
+# Without a Python for it this says so and succeeds; the tests that need it are then skipped.
+enterprise-gateway: $(if $(ENTERPRISE_PYTHON),$(ENTERPRISE_VENV)/installed,no-enterprise-gateway)  ## Make the environment for the tests on Enterprise Gateway (Python 3.11)
+
+no-enterprise-gateway:
+	@echo "Enterprise Gateway needs Python 3.11 and there is none here: its tests will be skipped." >&2
+
+clean:  ## Remove the environments and everything generated
+	rm -rf $(VENV) $(ENTERPRISE_VENV) dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Unlike --constraint, these reach the isolated environment of the build: one in older versions of
+# pip, the other in newer ones.
+$(VENV)/installed: export PIP_CONSTRAINT := constraints.txt
+$(VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	touch $@
+
+$(ENTERPRISE_VENV)/installed: export PIP_CONSTRAINT := constraints-enterprise.txt
+$(ENTERPRISE_VENV)/installed: constraints-enterprise.txt
+	test -x $(ENTERPRISE_VENV)/bin/python || $(ENTERPRISE_PYTHON) -m venv $(ENTERPRISE_VENV)
+	$(ENTERPRISE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		jupyter_enterprise_gateway ipykernel
+	touch $@
