@@ -24,13 +24,15 @@ class Dropped:
 class Backlog:
     """Messages for one subscriber, in order, at most ``max_bytes`` of them.
 
-    A single message larger than the bound is kept if it is alone.
+    One message that is larger than the bound by itself is kept beside them: it is here already,
+    and what comes before and after it is not to cost it.
     """
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._messages: deque[Message] = deque()
         self._bytes = 0
+        self._giant: Message | None = None
         self._dropped: Dropped | None = None
 
     def __len__(self) -> int:
@@ -44,9 +46,14 @@ class Backlog:
     def put(self, message: Message) -> None:
         """Add a message, letting go of older ones if need be."""
         self._messages.append(message)
-        self._bytes += message.size
-        if self._bytes > self._max_bytes:
+        self._add(message)
+        if self._counted > self._max_bytes:
             self._shrink()
+
+    def put_first(self, message: Message) -> None:
+        """Put back a message that was taken, before all others."""
+        self._messages.appendleft(message)
+        self._add(message)
 
     def take(self) -> Message | None:
         """Remove and return the oldest message, or None."""
@@ -54,6 +61,10 @@ class Backlog:
             return None
         message = self._messages.popleft()
         self._bytes -= message.size
+        if message is self._giant:
+            self._giant = None
+            for other in self._messages:
+                self._measure(other)
         return message
 
     def take_dropped(self) -> Dropped | None:
@@ -61,23 +72,37 @@ class Backlog:
         dropped, self._dropped = self._dropped, None
         return dropped
 
+    @property
+    def _counted(self) -> int:
+        """The bytes that the bound is for."""
+        return self._bytes - (self._giant.size if self._giant is not None else 0)
+
+    def _add(self, message: Message) -> None:
+        self._bytes += message.size
+        self._measure(message)
+
+    def _measure(self, message: Message) -> None:
+        """Note the largest of those that are larger than the bound."""
+        giant = self._giant.size if self._giant is not None else 0
+        if message.size > self._max_bytes and message.size >= giant:
+            self._giant = message
+
     def _shrink(self) -> None:
         """Halve what is held, so that a full backlog is not searched again at each message."""
         goal = self._max_bytes // 2
         newest = self._messages.pop()
-        self._bytes -= newest.size
+        spared = None if self._giant is newest else self._giant
         for droppable in (_is_stream, _is_iopub, _is_any):
             kept: deque[Message] = deque()
             for message in self._messages:
-                if self._bytes + newest.size > goal and droppable(message):
+                if self._counted > goal and message is not spared and droppable(message):
                     self._drop(message)
                 else:
                     kept.append(message)
             self._messages = kept
-            if self._bytes + newest.size <= self._max_bytes:
+            if self._counted <= self._max_bytes:
                 break
         self._messages.append(newest)
-        self._bytes += newest.size
 
     def _drop(self, message: Message) -> None:
         self._bytes -= message.size

@@ -33,6 +33,9 @@ happens to messages hangs on a few facts beside the state:
 *   The kernel numbers its messages, so the holes that opened since the drop are what was lost. They
     are counted when the idle of the cell that was running comes, so that the notice still lands in
     that cell; or behind the barrier, if that idle was lost too.
+*   A kernel's process is known by the session in the headers of its replies. Another one means that
+    what was asked before it is lost with the old one. What is answered in the kernel's place stays
+    answered: a reply that comes later, from a gateway's buffer for one, goes to nobody.
 *   Whoever listens is a *subscriber*, known by its client session id. Detached ones still count as
     addressees: what they miss is kept for them, elsewhere.
 
@@ -44,6 +47,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import takewhile
 
 import msgspec
 
@@ -68,10 +72,11 @@ from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.core.recovery import Loss, Passed, Recovery
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.table import TABLE, Event, State
-from jupyter_relay.wire.message import Channel, Header, Message
+from jupyter_relay.wire.message import Channel, Message
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
+_MOST_ANSWERED = 1000
 
 
 class _Status(msgspec.Struct):
@@ -114,12 +119,16 @@ class Link:
         self._numbering = Numbering()
         self._recovery = Recovery(self._numbering)
         self._attached: set[str] = set()
+        self._answered: dict[str, None] = {}
+        self._open_since: datetime | None = None
         self._down_since: datetime | None = None
         self._cause = ""
         self._attempt = 0
         self._process = ""
         self._heard = False
         self._watching = False
+        self._lingering = False
+        self._alarmed: Request | None = None
         self.state = State.IDLE
         self.deaths = 0
 
@@ -130,7 +139,7 @@ class Link:
         self._attached.add(subscriber)
         if self.state is State.GONE:
             return [Deliver(self._notices.status("dead"), subscriber)]
-        return [StopTimer(Timer.LINGER), *self._need()]
+        return [*self._need(), *self._rest()]
 
     def detach(self, subscriber: str) -> list[Action]:
         """Somebody went away, for good or to come back."""
@@ -141,11 +150,16 @@ class Link:
         """A message from downstream. Raises `MalformedFrame` if its header cannot be read."""
         if self.state in _ENDED:
             request = Pending().add(message, subscriber)
-            return self._fail(request, self._cause, "was not sent") if request else []
+            return self._fail(request, self._cause) if request else []
         request = self._pending.add(message, subscriber)
         if not self._outbox.put(message):
             return self._refuse(request)
-        return [Flush(), *self._rest()] if self.state is State.OPEN else self._need()
+        if request is not None:
+            self._answered.pop(request.msg_id, None)
+        actions = [Flush()] if self.state is State.OPEN else self._need()
+        if self._outage() >= self._settings.alarm_after:
+            actions = [*actions, *self._alarm()]
+        return [*actions, *self._rest()]
 
     def unsendable(self, message: Message, reason: str) -> list[Action]:
         """A message that was taken cannot be written in the gateway's subprotocol."""
@@ -153,13 +167,13 @@ class Link:
         if request is None:
             return [Report(Happening.FAILED, reason)]
         self._pending.remove(request)
-        return self._fail(request, reason, "was not sent")
+        return [*self._fail(request, reason), *self._rest()]
 
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent subscriber has not been given."""
         text = (
-            f"{_messages(dropped.count)} dropped here, since this page was away or did not keep up "
-            "with the output."
+            f"{_messages(dropped.count)} dropped here, since the reader was away or did not keep "
+            "up with the output."
         )
         return self._notices.stderr(text, dropped.parent_header)
 
@@ -173,8 +187,9 @@ class Link:
         if self._down_since is not None:
             text = f"Connected to {self._gateway} again, after {seconds:.1f} s."
             actions.append(Report(Happening.OPENED, text, seconds=seconds))
+        self._open_since = self._clock()
         self._down_since = None
-        self._attempt = 0
+        self._alarmed = None
         for barrier in self._recovery.reopen(self._sent(), seconds, self._notices.barrier):
             self._outbox.put_first(barrier)
         return [*actions, *self._rest(), Flush()]
@@ -188,6 +203,8 @@ class Link:
         actions: list[Action] = [StopTimer(Timer.PROBE)]
         if was_open:
             self._recovery.drop(self._sent())
+            if self._stood():
+                self._attempt = 0  # one that ends at once is as good as one that never opened
         if self._down_since is None:
             self._down_since = self._clock()
             what = "was lost" if was_open else "could not be opened"
@@ -208,6 +225,8 @@ class Link:
         if self.state is not State.OPEN:
             return None
         message = self._outbox.take()
+        while message is not None and self._is_stale(message):
+            message = self._outbox.take()
         if message is not None:
             request = self._pending.get(message.head.msg_id)
             if request is not None:
@@ -217,21 +236,24 @@ class Link:
     def receive(self, message: Message) -> list[Action]:
         """A message from upstream. Raises `MalformedFrame` if its headers cannot be read."""
         head, parent = message.head, message.parent
+        if self.state is not State.OPEN:
+            return []  # it came behind the one that ended the link
         self._heard = True
         number = None
+        actions: list[Action] = []
         if head.session != self._session:  # the gateway's own words carry our session id
-            number = self._numbering.see(head.msg_id, leads=message.channel is Channel.SHELL)
+            leads = self._leads(message)
+            if leads:
+                actions = self._recognise(head.session, parent.msg_id)
+            number = self._numbering.see(head.msg_id, leads=leads)
+        if parent.session == self._session:
+            return actions + self._aside(message, number)
         if message.channel is Channel.IOPUB:
-            if head.msg_type == "status":
-                return self._status(message, parent, number)
-            if self._recovery.owns(parent.msg_id):
-                return []
-            self._pending.seen(parent.msg_id)
-            return [Deliver(message)]
+            return self._output(message, number)
         if message.channel is Channel.STDIN:
-            request = self._pending.get(parent.msg_id)
+            request = self._pending.seen(parent.msg_id)
             return [Deliver(message, request.subscriber if request else parent.session)]
-        return self._reply(message, head, parent, number)
+        return actions + self._reply(message)
 
     def gone(self, reason: str) -> list[Action]:
         """The gateway says that the kernel does not exist; ``reason`` is a sentence for people."""
@@ -241,7 +263,7 @@ class Link:
         self._cause = reason
         return [
             *stop,
-            Report(Happening.GONE, reason),
+            Report(Happening.GONE, reason, seconds=self._outage() or None),
             *self._fail_all(reason),
             Deliver(self._notices.status("dead")),
         ]
@@ -277,6 +299,7 @@ class Link:
                 return [Connect()]
             case Timer.LINGER:
                 self._down_since = None
+                self._attempt = 0
                 return [*self._stop(Event.UNUSED), *self._forget()]
             case Timer.PROBE:
                 self._watching = False
@@ -286,11 +309,46 @@ class Link:
 
     # Replies, output and what they end.
 
-    def _status(self, message: Message, parent: Header, number: int | None) -> list[Action]:
+    def _leads(self, message: Message) -> bool:
+        """Whether this tells which process is the kernel.
+
+        Replies do, by the session in their header; but many kernels (IRkernel, IJulia) repeat that
+        of the request. And only replies to what is under way: a gateway's buffer gives us those of
+        a process that has ended, too. A status is good enough for a kernel that is not known yet:
+        it can overtake the last reply of the process before.
+        """
+        head, parent = message.head, message.parent
+        return (
+            (message.channel is Channel.SHELL or (head.msg_type == "status" and not self._process))
+            and head.session not in {"", parent.session}
+            and (self._pending.get(parent.msg_id) is not None or self._recovery.owns(parent.msg_id))
+        )
+
+    def _recognise(self, process: str, msg_id: str) -> list[Action]:
+        """What answers this request comes from this process."""
+        known, self._process = self._process, process
+        return self._replaced(msg_id) if known not in {"", process} else []
+
+    def _aside(self, message: Message, number: int | None) -> list[Action]:
+        """Take what answers a barrier, or a request of the gateway's own: it is for nobody else."""
+        msg_id = message.parent.msg_id
+        if message.channel is not Channel.IOPUB:
+            owned = self._recovery.owns(msg_id)
+            return self._settled(self._recovery.reply(msg_id, number) if owned else None)
+        if message.head.msg_type != "status" or _state_of(message) != "idle":
+            return []
+        if self._recovery.owns(msg_id):
+            return self._settled(self._recovery.idle(msg_id, number))
+        if number is not None:  # its reply was numbered just before, and the gateway has it
+            self._numbering.excuse(number - 1)
+        return []
+
+    def _output(self, message: Message, number: int | None) -> list[Action]:
+        parent = message.parent
+        if message.head.msg_type != "status":
+            self._pending.seen(parent.msg_id)
+            return [Deliver(message)]
         state = _state_of(message)
-        if self._recovery.owns(parent.msg_id):
-            idle = state == "idle"
-            return self._settled(self._recovery.idle(parent.msg_id, number) if idle else None)
         if not parent.msg_id and state == "restarting":
             return self._died(message)
         if not parent.msg_id and state == "dead":
@@ -302,21 +360,15 @@ class Link:
         self._pending.ended(request)
         return [*(self._announce(loss, request) if loss else []), Deliver(message), *self._rest()]
 
-    def _reply(
-        self, message: Message, head: Header, parent: Header, number: int | None
-    ) -> list[Action]:
-        actions: list[Action] = []
-        if message.channel is Channel.SHELL and head.session != self._process:
-            if self._process:
-                actions += self._replaced(parent.msg_id)
-            self._process = head.session
-        if self._recovery.owns(parent.msg_id):
-            return actions + self._settled(self._recovery.reply(parent.msg_id, number))
+    def _reply(self, message: Message) -> list[Action]:
+        parent = message.parent
+        if parent.msg_id in self._answered:
+            return []  # it was answered in the kernel's place
         request = self._pending.get(parent.msg_id)
         if request is not None:
             self._pending.replied(request)
         to = request.subscriber if request else parent.session
-        return [*actions, Deliver(message, to), *self._rest()]
+        return [Deliver(message, to), *self._rest()]
 
     def _settled(self, passed: Passed | None) -> list[Action]:
         """End what is still under way behind a barrier that has passed."""
@@ -327,36 +379,43 @@ class Link:
         if unfinished and passed.loss.count != 0:
             actions += self._announce(passed.loss, unfinished[0])
         for request in unfinished:
-            actions += self._end(request, self._verdict(request, passed.loss))
+            actions += self._end(request, self._verdict(request, passed))
         return [*actions, *self._rest()]
 
     def _died(self, message: Message) -> list[Action]:
-        """The gateway says that the kernel died, and that it starts it again."""
+        """The gateway says that the kernel died, and that it starts it again.
+
+        A process that takes the place of one that died young listens on other ports, which the
+        gateway finds out at the next handshake only: the socket that we have is deaf.
+        """
         reason = f"The kernel died; {self._gateway} starts it again."
         return [
             Deliver(message),
             Report(Happening.RESTARTED, reason),
             *self._end_all(self._sent(), reason),
             *self._renew(),
+            *self._stop(Event.PAUSE),
+            *self.resume(),
         ]
 
     def _replaced(self, msg_id: str) -> list[Action]:
         """A reply shows that another process is now the kernel: what was asked before the request
         that it answers was asked of the old one."""
+        self.deaths += 1
+        self._numbering.forget()
+        self._recovery.recount()
         reason = "The kernel was restarted, and with it this was lost."
-        old = []
-        for request in self._sent():
-            if request.msg_id == msg_id:
-                break
-            old.append(request)
+        # A barrier went up before all that was held, and is itself not pending.
+        asked = self._recovery.before if self._recovery.owns(msg_id) else self._sent()
+        old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
         return [
             Report(Happening.RESTARTED, "The kernel was restarted from another place."),
-            *self._end_all(old, reason),
-            *self._renew(),
+            *self._end_all([request for request in old if request in self._pending], reason),
+            *self._rest(),
         ]
 
     def _renew(self) -> list[Action]:
-        """Count from the beginning, for another process of the kernel."""
+        """Nothing is known of the next process of the kernel, and nothing was asked of it."""
         self.deaths += 1
         self._process = ""
         self._numbering.forget()
@@ -376,12 +435,12 @@ class Link:
             Deliver(self._notices.stderr(text, request.header)),
         ]
 
-    def _verdict(self, request: Request, loss: Loss) -> str:
+    def _verdict(self, request: Request, passed: Passed) -> str:
         """Say what became of a request whose reply can no longer come."""
-        down = f"The connection to {self._gateway} was down for {loss.seconds:.1f} s"
+        down = f"The connection to {self._gateway} was down for {passed.loss.seconds:.1f} s"
         if request.seen:
             return f"{down}: this ran, but its result was lost."
-        if loss.count == 0:
+        if passed.whole:
             return f"{down}: this never reached the kernel."
         return f"{down}: this may have run, and its result was lost."
 
@@ -400,16 +459,18 @@ class Link:
         self._pending.remove(request)
         if request.replied:
             return [Deliver(self._notices.status("idle", request.header))]
-        fate = "ran" if request.seen else "may have run" if request.sent else "was not sent"
-        return self._fail(request, text, fate)
+        return self._fail(request, text)
 
-    def _fail(self, request: Request, text: str, fate: str) -> list[Action]:
+    def _fail(self, request: Request, text: str) -> list[Action]:
+        self._answered[request.msg_id] = None
+        if len(self._answered) > _MOST_ANSWERED:
+            del self._answered[next(iter(self._answered))]
         output, reply, idle = self._notices.failure(request, text)
         return [
-            Report(Happening.FAILED, f"One {request.msg_type} {fate} and has no reply: {text}"),
+            Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}"),
             *([Deliver(output)] if output else []),
             Deliver(reply, request.subscriber),
-            Deliver(idle),
+            *([] if request.ended else [Deliver(idle)]),
         ]
 
     def _refuse(self, request: Request | None) -> list[Action]:
@@ -422,7 +483,7 @@ class Link:
         if request is None:
             return [Report(Happening.FAILED, text)]
         self._pending.remove(request)
-        return self._fail(request, text, "was not sent")
+        return self._fail(request, text)
 
     def _alarm(self) -> list[Action]:
         """Tell the cell that waits that the gateway cannot be reached, and since when."""
@@ -433,10 +494,12 @@ class Link:
             f"{self._gateway} cannot be reached since {since:%H:%M:%S} UTC: {self._cause} "
             "Trying again until it answers."
         )
-        for request in self._pending:
-            if request.msg_type == "execute_request" and not request.replied:
-                return [Deliver(self._notices.stderr(text, request.header))]
-        return []
+        cells = (r for r in self._pending if r.msg_type == "execute_request" and not r.replied)
+        cell = next(cells, None)
+        if cell is None or cell is self._alarmed:
+            return []
+        self._alarmed = cell
+        return [Deliver(self._notices.stderr(text, cell.header))]
 
     # States.
 
@@ -454,23 +517,40 @@ class Link:
     def _stop(self, event: Event) -> list[Action]:
         had_socket = self.state in _SOCKET
         self._move(event)
-        self._watching = False
+        self._watching = self._lingering = False
         return [*(StopTimer(timer) for timer in Timer), *([Disconnect()] if had_socket else [])]
 
     def _rest(self) -> list[Action]:
         """Watch a link that owes an answer; let one that nobody needs end after a while."""
         awaited = self._pending.awaits_reply
-        if not awaited and not self._attached:
-            if self.state in _SOCKET or self.state is State.WAITING:
-                return [StartTimer(Timer.LINGER, self._settings.linger)]
-        elif awaited and self.state is State.OPEN and not self._watching:
+        actions: list[Action] = []
+        if awaited or self._attached:
+            if self._lingering:
+                self._lingering = False
+                actions.append(StopTimer(Timer.LINGER))
+        elif not self._lingering and (self.state in _SOCKET or self.state is State.WAITING):
+            self._lingering = True
+            actions.append(StartTimer(Timer.LINGER, self._settings.linger))
+        if awaited and self.state is State.OPEN and not self._watching:
             self._watching = True
             self._heard = False
-            return [StartTimer(Timer.PROBE, self._settings.probe_after)]
-        return []
+            actions.append(StartTimer(Timer.PROBE, self._settings.probe_after))
+        return actions
 
     def _sent(self) -> list[Request]:
         return [request for request in self._pending if request.sent]
+
+    def _is_stale(self, message: Message) -> bool:
+        """Whether this is a barrier that an earlier socket did not take."""
+        head = message.head
+        return head.session == self._session and not self._recovery.owns(head.msg_id)
+
+    def _stood(self) -> bool:
+        """Whether the socket stood long enough to say that the gateway is well."""
+        if self._open_since is None:
+            return False
+        stood = (self._clock() - self._open_since).total_seconds()
+        return stood >= self._settings.backoff.cap
 
     def _outage(self) -> float:
         """The seconds that the link has been down, 0 if it is not."""
@@ -484,5 +564,5 @@ def _messages(count: int) -> str:
 def _state_of(message: Message) -> str:
     try:
         return _read_status(message.content).execution_state
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""

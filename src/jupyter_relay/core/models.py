@@ -118,7 +118,7 @@ def read_json(body: bytes) -> Json:
     """Parse an answer's body. Raises `ModelError` if it is not JSON."""
     try:
         value: Json = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         what = "is empty" if not body.strip() else "is not JSON"
         raise ModelError(f"JSON was expected, but the answer {what}") from error
     return value

@@ -9,6 +9,7 @@ later, on the same channel or behind a barrier, is in.
 from __future__ import annotations
 
 _MOST_HOLES = 4096
+_MOST_DIGITS = 18
 
 
 class Numbering:
@@ -25,11 +26,13 @@ class Numbering:
     def see(self, msg_id: str, *, leads: bool) -> int | None:
         """Note a message; return its number, None if it is not one of the kernel's series.
 
-        Only a message that ``leads``, a reply on the shell channel, can begin a series: the gateway
-        and forked children of the kernel send messages too, with counters of their own.
+        Only a message that ``leads``, a reply by which the kernel is known, can begin a series: the
+        gateway and forked children of the kernel send messages too, with counters of their own.
         """
         series, _, digits = msg_id.rpartition("_")
         if not series or not (digits.isascii() and digits.isdigit()):
+            return None
+        if len(digits) > _MOST_DIGITS:
             return None
         number = int(digits)
         if series != self._series:
@@ -53,6 +56,10 @@ class Numbering:
     def missing(self, after: int, before: int) -> int:
         """How many numbers between these two have not come."""
         return sum(after < hole < before for hole in self._holes)
+
+    def excuse(self, number: int) -> None:
+        """Forgive one hole: it is known to be for somebody else."""
+        self._holes.pop(number, None)
 
     def settle(self) -> None:
         """Forgive the holes there are: they were replies to other clients, or are announced."""

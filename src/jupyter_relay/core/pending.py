@@ -62,15 +62,19 @@ class Pending:
         return any(not request.replied for request in self._requests.values())
 
     def add(self, message: Message, subscriber: str) -> Request | None:
-        """Note a message on its way up; None for one that no reply follows (a comm, an input).
+        """Note a message on its way up; None for one that no reply follows (a comm, an input), or
+        that none could be told from (a request without an id).
 
         Raises `MalformedFrame` if its header cannot be read.
         """
         head = message.head
         if not head.msg_type.endswith(_REQUEST) or message.channel is Channel.STDIN:
             return None
+        if not head.msg_id:
+            return None
         if len(self._requests) >= _MOST:
-            self._requests.pop(next(iter(self._requests)))
+            replied = (key for key, request in self._requests.items() if request.replied)
+            del self._requests[next(replied, next(iter(self._requests)))]
         request = Request(
             msg_id=head.msg_id,
             msg_type=head.msg_type,

@@ -25,19 +25,30 @@ class Loss:
 
 
 class Passed(NamedTuple):
-    """All that went before a barrier is in: the requests that it followed, and what was lost."""
+    """All that went before a barrier is in: the requests that it followed, and what was lost.
+
+    ``whole`` says that nothing at all was lost since the outage began, as far as can be counted:
+    what has left no trace then never reached the kernel.
+    """
 
     behind: list[Request]
     loss: Loss
+    whole: bool
 
 
 @dataclass(slots=True)
 class _Gap:
-    """An outage whose losses are not known yet; ``cells`` were under way when it began."""
+    """An outage, or several in a row, whose losses are not known yet.
+
+    ``cells`` were under way when it began. ``whole`` is as in `Passed`; ``told`` says that a loss
+    that cannot be counted is announced.
+    """
 
     floor: int | None
     cells: list[Request]
     seconds: float = 0.0
+    whole: bool = True
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -65,9 +76,9 @@ class Recovery:
 
     def drop(self, under_way: Iterable[Request]) -> None:
         """The link dropped with these requests sent and not over."""
-        floor = self._gap.floor if self._gap else self._numbering.high
-        cells = list(under_way)
-        self._gap = _Gap(floor, cells) if cells else None
+        gap = self._gap or _Gap(self._numbering.high, [])
+        gap.cells = list(under_way)
+        self._gap = gap if gap.cells else None
         self._barriers.clear()
 
     def reopen(
@@ -78,9 +89,13 @@ class Recovery:
     ) -> list[Message]:
         """The link is open again after so many seconds; return the barriers to send first."""
         if self._gap is not None:
-            self._gap.seconds = seconds
+            self._gap.seconds += seconds
         lanes: dict[tuple[Channel, str | None], list[Request]] = {}
         for request in under_way:
+            if request.subshell_id is not None:
+                # A kernel that was restarted has no such subshell, and only the shell's own barrier
+                # finds that out.
+                lanes.setdefault((Channel.SHELL, None), [])
             lanes.setdefault(request.lane, []).append(request)
         messages = []
         for (channel, subshell_id), behind in lanes.items():
@@ -92,8 +107,13 @@ class Recovery:
         return messages
 
     def owns(self, msg_id: str) -> bool:
-        """Whether this is a barrier of ours."""
+        """Whether this is a barrier under way."""
         return msg_id in self._barriers
+
+    @property
+    def before(self) -> list[Request]:
+        """The requests that were under way before the barriers."""
+        return self._gap.cells if self._gap else []
 
     def reply(self, msg_id: str, number: int | None) -> Passed | None:
         """The reply to a barrier is in; return what is known if that was all of it."""
@@ -113,15 +133,22 @@ class Recovery:
         if gap is None or request not in gap.cells:
             return None
         lost = self._missing(gap, number)
-        if lost is not None:
-            # Its own reply is numbered before its idle, and may yet come on its own channel.
-            lost = max(0, lost - (not request.replied))
-            gap.floor = number
-            self._numbering.settle()
-        return None if lost == 0 else Loss(lost, gap.seconds)
+        if lost is None:
+            told, gap.told = gap.told, True
+            return None if told else Loss(None, gap.seconds)
+        # Its own reply is numbered before its idle, and may yet come on its own channel.
+        lost = max(0, lost - (not request.replied))
+        gap.floor = number
+        self._numbering.settle()
+        return Loss(lost, gap.seconds) if lost else None
+
+    def recount(self) -> None:
+        """Another process answers: the barriers stand, and the numbers from before mean nothing."""
+        if self._gap is not None:
+            self._gap.floor = None
 
     def forget(self) -> None:
-        """There is nothing left to find out: another process, or the end."""
+        """There is nothing left to find out: nothing is under way any more."""
         self._gap = None
         self._barriers.clear()
 
@@ -130,13 +157,21 @@ class Recovery:
             return None
         del self._barriers[msg_id]
         gap = self._gap
-        loss = Loss(self._missing(gap, number), gap.seconds) if gap else Loss(0, 0.0)
+        if gap is None:
+            return Passed(barrier.behind, Loss(0, 0.0), whole=False)
+        loss = Loss(self._missing(gap, number), gap.seconds)
         if not self._barriers:
             self._gap = None
-        self._numbering.settle()
-        return Passed(barrier.behind, loss)
+        if not self._barriers or not all(r.replied and r.ended for r in barrier.behind):
+            # Else the cell that has to be told is in another lane, and still runs.
+            self._numbering.settle()
+        return Passed(barrier.behind, loss, gap.whole)
 
     def _missing(self, gap: _Gap, number: int | None) -> int | None:
+        """How many messages of the outage are missing, and not settled yet."""
         if gap.floor is None or number is None:
+            gap.whole = False
             return None
-        return self._numbering.missing(gap.floor, number)
+        lost = self._numbering.missing(gap.floor, number)
+        gap.whole = gap.whole and lost == 0
+        return lost

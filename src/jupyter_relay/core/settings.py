@@ -45,19 +45,28 @@ class Option:
     help: str
 
     def read(self, given: Value) -> Value:
-        """Return the value that was given, as its kind.
+        """Return the value that was given, as its kind; None where none was.
+
+        An empty text is a value for a text only: a compose file sets variables to it.
 
         Raises `ConfigurationError` naming the option, and never the value of a secret.
         """
-        if given is None:
+        if given is None or (self.kind is not Kind.TEXT and str(given).strip() == ""):
             return None
         try:
             return _READERS[self.kind](given)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             named = f"{self.name} ({self.variable})" if self.variable else self.name
             raise ConfigurationError(
                 f"GatewayClient.{named} must be {self.kind.value}.", option=self.name
             ) from None
+
+    def value(self, given: Value) -> Value:
+        """Return the value to use: as `read`, with the default where there is none."""
+        value = self.read(given)
+        if value is None and self.name != "auth_scheme":  # None is a choice there
+            return self.default
+        return value
 
 
 def _text(given: Value) -> str:
@@ -80,7 +89,7 @@ def _count(given: Value) -> int:
 
 _FLAGS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off", ""), False),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
 }
 
 
@@ -103,15 +112,14 @@ _WS_URL = _url("ws", "wss")
 
 def _matching(pattern: re.Pattern[str], given: Value) -> str:
     text = str(given).strip()
-    if text and not pattern.fullmatch(text):
+    # The port raises ValueError if it is none.
+    if not pattern.fullmatch(text) or not urlsplit(text).hostname or urlsplit(text).port == 0:
         raise ValueError
-    if text:
-        _ = urlsplit(text).port  # raises ValueError for one that is no port
     return text
 
 
 def _headers(given: Value) -> str:
-    text = str(given).strip() or "{}"
+    text = str(given).strip()
     try:
         msgspec.json.decode(text, type=dict[str, str])
     except msgspec.MsgspecError as error:
@@ -338,13 +346,13 @@ class GatewaySettings:
     def make(
         cls, given: Mapping[str, Value], environment: Mapping[str, str], *, name: str = ""
     ) -> GatewaySettings:
-        """Make settings from options by name; what is not given takes its default.
+        """Make settings from options by name; what is not given, or None, takes its default.
 
         ``environment`` is what kernels may be told of. Raises `ConfigurationError` naming the
         option that makes no sense.
         """
         values = {
-            option.name: option.read(given.get(option.name, option.default)) for option in OPTIONS
+            option.name: option.value(given.get(option.name, option.default)) for option in OPTIONS
         }
         text = {key: value for key, value in values.items() if isinstance(value, str)}
         number = {
@@ -386,7 +394,7 @@ class GatewaySettings:
             http_user=user,
             http_pwd=text.get("http_pwd") or address.password,
             headers=msgspec.json.decode(text["headers"], type=dict[str, str]),
-            auth_token=text.get("auth_token") or address.token,
+            auth_token=(text.get("auth_token") or address.token).strip(),
             allowed_envs=allowed,
             kernel_env=_kernel_env(environment, allowed, user=user, launch_timeout=launch),
         )
@@ -437,6 +445,7 @@ def _kernel_env(
     launch_timeout: float,
 ) -> dict[str, str]:
     kept = kernel_variables(environment, allowed)
+    kept.pop("KERNEL_ID", None)  # an id is for one kernel only
     kept["KERNEL_LAUNCH_TIMEOUT"] = str(int(launch_timeout))
     if user:
         kept.setdefault("KERNEL_USERNAME", user)

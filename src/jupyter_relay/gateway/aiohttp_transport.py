@@ -39,9 +39,18 @@ class AiohttpTransport:
         body: bytes | None = None,
     ) -> Response:
         """See `Transport.request`."""
+        settings = self._settings
+        timeout = aiohttp.ClientTimeout(
+            total=settings.request_timeout, sock_connect=settings.connect_timeout
+        )
         try:
             async with self._open().request(
-                method, url, headers=headers, data=body, allow_redirects=method == "GET"
+                method,
+                url,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                timeout=timeout,
             ) as answer:
                 return Response(
                     status=answer.status,
@@ -50,7 +59,8 @@ class AiohttpTransport:
                     body=await answer.read(),
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translated(error, self._settings) from error
+            failure = _translated(error, settings)
+        raise failure  # here, without a context: see `_translated`
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
@@ -58,7 +68,7 @@ class AiohttpTransport:
         """See `Transport.connect`."""
         settings = self._settings
         try:
-            async with asyncio.timeout(settings.handshake_timeout):
+            async with asyncio.timeout(settings.handshake_timeout or None):
                 websocket = await self._open().ws_connect(
                     url,
                     headers=headers,
@@ -69,10 +79,12 @@ class AiohttpTransport:
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
                 )
         except aiohttp.WSServerHandshakeError as error:
-            raise HandshakeRefused(Response(error.status, error.message)) from error
+            failure: Exception = HandshakeRefused(Response(error.status, error.message))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translated(error, settings) from error
-        return AiohttpSocket(websocket)
+            failure = _translated(error, settings)
+        else:
+            return AiohttpSocket(websocket)
+        raise failure  # here, without a context: see `_translated`
 
     async def close(self) -> None:
         """See `Transport.close`."""
@@ -86,9 +98,8 @@ class AiohttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=_ssl_context(settings)),
                 cookie_jar=_cookie_jar(settings),
-                timeout=aiohttp.ClientTimeout(
-                    total=settings.request_timeout, sock_connect=settings.connect_timeout
-                ),
+                # Without a total, which would cut handshakes short too.
+                timeout=aiohttp.ClientTimeout(sock_connect=settings.connect_timeout),
                 trust_env=True,
             )
         return self._session
@@ -162,8 +173,16 @@ class AiohttpSocket:
 
 
 def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailable:
-    """The one map from aiohttp's errors, and those beneath it, to ours."""
-    name = settings.name
+    """The one map from aiohttp's errors, and those beneath it, to ours.
+
+    The error becomes the cause, unless it is one that holds the request, and with it our token.
+    """
+    failure = _meaning(error, settings.name)
+    failure.__cause__ = None if isinstance(error, aiohttp.ClientResponseError) else error
+    return failure
+
+
+def _meaning(error: Exception, name: str) -> GatewayUnavailable:
     if isinstance(error, TimeoutError):
         return GatewayTimeout(f"{name} did not answer in time.", gateway=name)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):

@@ -61,7 +61,7 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
         return UnexpectedAnswer(
             f"{gateway} answered {status} {response.reason}, which is no answer to that request.",
             status=status,
-            hint="Look whether the URL is that of a Jupyter gateway.",
+            hint="Look whether the URL is that of a Jupyter gateway, and not of a login page.",
             gateway=gateway,
             kernel_id=kernel_id,
         )

@@ -31,6 +31,7 @@ from jupyter_relay.errors import (
     KernelSpecNotFound,
     KernelStartFailed,
     RelayError,
+    UnexpectedAnswer,
 )
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.answers import UNAVAILABLE, refusal, unexpected
@@ -88,7 +89,7 @@ class Gateway:
         try:
             response = await self._post(self._endpoints.kernels, request)
             return self._read(response, KernelModel.read)
-        except AuthenticationFailed:
+        except (AuthenticationFailed, UnexpectedAnswer):
             raise
         except GatewayRefused as error:
             if name is not None and not await self._has_spec(name):

@@ -74,7 +74,8 @@ class Connection:
                     for runner in self._runners:
                         runner.cancel()
                 case Probe():
-                    self._prober = asyncio.create_task(self._ask())
+                    if self._prober is None or self._prober.done():
+                        self._prober = asyncio.create_task(self._ask())
                 case Report():
                     self._report(action)
 
@@ -156,6 +157,9 @@ class Connection:
                         await socket.send(frame)
         except SocketClosed:
             # The reader meets the same end, and says why.
+            await socket.close()
+        except Exception:  # noqa: BLE001  # the next socket finds out what is lost
+            _log.exception("Writing to a kernel failed in a way that was not foreseen.")
             await socket.close()
 
     async def _ask(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import uuid4
@@ -14,10 +15,11 @@ from jupyter_relay.core.backlog import Backlog, Dropped
 from jupyter_relay.core.link import Link
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.table import State
-from jupyter_relay.errors import KernelNotFound
+from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.connection import Connection
 from jupyter_relay.gateway.subscription import Subscription
+from jupyter_relay.gateway.transport import Socket
 from jupyter_relay.wire.message import Message
 
 _MOST_AWAY = 8
@@ -33,8 +35,9 @@ Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 class RemoteKernel:
     """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
 
-    ``model`` is what its gateway last said of it. The socket opens when somebody subscribes and
-    closes a while after the last one has left. It belongs to the event loop that it is used in.
+    ``model`` is what its gateway last said of it. ``session`` is the upstream session id; messages
+    that are written in the kernel's place carry it too. The socket opens when somebody subscribes
+    and closes a while after the last one has left. It belongs to the event loop that it is used in.
     """
 
     def __init__(
@@ -51,18 +54,20 @@ class RemoteKernel:
         self._on_report = on_report
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
-        session = uuid4().hex
+        self._restarting = asyncio.Lock()
+        self._ending = False
+        self.session = uuid4().hex
         self._link = Link(
             gateway.settings.link,
             gateway=gateway.name,
-            session=session,
+            session=self.session,
             clock=lambda: datetime.now(UTC),
             new_id=lambda: uuid4().hex,
             chance=random.random,
         )
         self._connection = Connection(
             self._link,
-            connect=lambda: gateway.connect(self.id, session),
+            connect=self._open,
             probe=self.refresh,
             deliver=self._deliver,
             report=self._report,
@@ -95,33 +100,41 @@ class RemoteKernel:
         return self._link.deaths
 
     def subscribe(
-        self, session_id: str = "", on_message: Callable[[Message], None] | None = None
+        self,
+        session_id: str = "",
+        on_message: Callable[[Message], None] | None = None,
+        unread: Callable[[], Sequence[Message]] | None = None,
     ) -> Subscription:
         """Listen to it. One who comes again with the same session id hears what it has missed.
 
-        With ``on_message`` each message is handed over as it comes; that must not block.
+        With ``on_message`` each message is handed over as it comes; that must not block. For
+        ``unread`` see `Subscription`.
         """
         session_id = session_id or uuid4().hex
         earlier = self._subscriptions.pop(session_id, None)
         if earlier is not None:
-            earlier.superseded = True
-            earlier.end()
-        backlog = self._backlogs.pop(session_id, None) or Backlog(
-            max_bytes=self.gateway.settings.backlog_bytes
-        )
+            earlier.supersede()
+        backlog = self._backlogs.pop(session_id, None)
+        if backlog is None:
+            backlog = Backlog(max_bytes=self.gateway.settings.backlog_bytes)
         subscription = Subscription(
             session_id,
             backlog,
             on_message=on_message,
+            unread=unread,
             send=self._send,
             leave=self._leave,
-            describe=self._describe,
+            describe=self.describe,
         )
         self._backlogs[session_id] = backlog
         self._subscriptions[session_id] = subscription
         subscription.catch_up()
         self._connection.perform(self._link.attach(session_id))
         return subscription
+
+    def describe(self, dropped: Dropped) -> Message:
+        """Return the notice of what a slow or absent listener has not been given."""
+        return self._link.describe(dropped)
 
     async def refresh(self) -> KernelModel:
         """Ask the gateway for its model. Raises `KernelNotFound`, which ends the link too."""
@@ -150,19 +163,21 @@ class RemoteKernel:
         The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
         finds out at the next handshake. Raises `KernelNotFound`.
         """
-        self._connection.perform(self._link.pause("The kernel was restarted."))
-        try:
-            await self._connection.settle()
-            await self.gateway.restart_kernel(self.id)
-        except KernelNotFound as error:
-            self.vanished(str(error))
-            raise
-        finally:
-            self._connection.perform(self._link.resume())
+        async with self._restarting:
+            self._connection.perform(self._link.pause("The kernel was asked to restart."))
+            try:
+                await self._connection.settle()
+                await self.gateway.restart_kernel(self.id)
+            except KernelNotFound as error:
+                self.vanished(str(error))
+                raise
+            finally:
+                self._connection.perform(self._link.resume())
 
     async def shutdown(self) -> None:
         """Delete it on its gateway, and let go of it. If that fails, it stays as it was."""
         await self.gateway.shutdown_kernel(self.id)
+        self._ending = True
         self.vanished(f"The kernel was shut down on {self.gateway.name}.")
         await self.close()
 
@@ -173,6 +188,19 @@ class RemoteKernel:
             subscription.end()
         self._subscriptions.clear()
         self._backlogs.clear()
+
+    async def _open(self) -> Socket:
+        """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""
+        try:
+            return await self.gateway.connect(self.id, self.session)
+        except KernelNotFound as error:
+            await self.gateway.kernel(self.id)
+            raise GatewayUnavailable(
+                f"{self.gateway.name} has the kernel, but not its websocket (404).",
+                hint="Look at ws_url, and at the proxy before the gateway.",
+                gateway=self.gateway.name,
+                kernel_id=self.id,
+            ) from error
 
     def _send(self, subscriber: str, message: Message) -> None:
         self._connection.perform(self._link.send(subscriber, message))
@@ -189,17 +217,18 @@ class RemoteKernel:
         self._connection.perform(self._link.detach(subscription.id))
 
     def _deliver(self, message: Message, to: str | None) -> None:
-        for name in self._backlogs if to is None else (to,):
+        for name in tuple(self._backlogs) if to is None else (to,):
             if (subscription := self._subscriptions.get(name)) is not None:
-                subscription.put(message)
+                try:
+                    subscription.put(message)
+                except Exception:  # noqa: BLE001  # neither the others nor the link are to suffer
+                    self._log.exception("A listener of kernel %s failed.", self.id)
             elif (backlog := self._backlogs.get(name)) is not None:
                 backlog.put(message)
 
-    def _describe(self, dropped: Dropped) -> Message:
-        return self._link.describe(dropped)
-
     def _report(self, report: Report) -> None:
-        level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
+        expected = self._ending or report.happening is Happening.OPENED
+        level = logging.INFO if expected else logging.WARNING
         self._log.log(level, "Kernel %s: %s", self.id, report.text)
-        if self._on_report is not None:
+        if self._on_report is not None and not self._ending:
             self._on_report(report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jupyter_relay.core.backlog import Backlog, Dropped
 from jupyter_relay.wire.message import Message
@@ -19,8 +19,9 @@ class Subscription:
 
     ``id`` is its client session id: one who leaves and subscribes again with the same id hears
     what it has missed. It is either called back with each message, or asks with `receive`.
-    ``superseded`` says that another one has come under the same id. `RemoteKernel.subscribe` makes
-    these.
+    ``superseded`` says that another one has come under the same id. ``unread`` is asked, when it
+    leaves, for the messages that it was given last and could not use. `RemoteKernel.subscribe`
+    makes these.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Subscription:
         backlog: Backlog,
         *,
         on_message: Callable[[Message], None] | None,
+        unread: Callable[[], Sequence[Message]] | None,
         send: Callable[[str, Message], None],
         leave: Callable[[Subscription], None],
         describe: Callable[[Dropped], Message],
@@ -38,6 +40,7 @@ class Subscription:
         self.superseded = False
         self._backlog = backlog
         self._on_message = on_message
+        self._unread = unread
         self._send = send
         self._leave = leave
         self._describe = describe
@@ -71,7 +74,7 @@ class Subscription:
         """Stop listening. What comes is kept for a while, for one of the same id."""
         if not self.ended:
             self._leave(self)
-            self.end()
+            self._hand_over()
 
     # For the kernel that made it.
 
@@ -88,10 +91,22 @@ class Subscription:
         while self._on_message is not None and (message := self.receive_nowait()) is not None:
             self._on_message(message)
 
+    def supersede(self) -> None:
+        """Say that another one has come under the same id, and takes over the backlog."""
+        self.superseded = True
+        self._hand_over()
+
     def end(self) -> None:
         """Say that nothing more will come."""
         self.ended = True
         self._wake()
+
+    def _hand_over(self) -> None:
+        """Put back what was given and could not be used, and take nothing more."""
+        for message in reversed(self._unread() if self._unread is not None else ()):
+            self._backlog.put_first(message)
+        self._backlog = Backlog(max_bytes=0)
+        self.end()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

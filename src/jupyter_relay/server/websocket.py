@@ -10,7 +10,8 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from jupyter_relay.errors import MalformedFrame, UnsendableMessage
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
-from jupyter_relay.wire.message import Frame
+from jupyter_relay.server.receipts import Receipts
+from jupyter_relay.wire.message import Frame, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
 
 
@@ -22,19 +23,24 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
 
     _subscription: Subscription | None = None
     _pump: asyncio.Task[None] | None = None
+    _receipts: Receipts | None = None
 
     async def connect(self) -> None:
         """Subscribe to the kernel. The gateway need not be reached for that."""
         remote: RemoteKernel = self.kernel_manager.running
         # Many small messages would wait for the browser's acknowledgements otherwise.
         self.websocket_handler.set_nodelay(True)
-        self._subscription = remote.subscribe(self.session_id)
-        self._pump = asyncio.create_task(self._pass_down(self._subscription))
+        connection = self.websocket_handler.ws_connection
+        self._receipts = Receipts(connection.stream if connection is not None else None)
+        self._subscription = remote.subscribe(self.session_id, unread=self._receipts.close)
+        self._pump = asyncio.create_task(self._pass_down(self._subscription, self._receipts))
 
     def disconnect(self) -> None:
         """Leave the kernel: what comes is kept for this tab, should it come back."""
         if self._subscription is not None:
             self._subscription.leave()
+        if self._receipts is not None:
+            self._receipts.close()
         if self._pump is not None:
             self._pump.cancel()
 
@@ -56,8 +62,8 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     def _subprotocol(self) -> Subprotocol:
         return Subprotocol.answered(self.websocket_handler.selected_subprotocol)
 
-    async def _pass_down(self, subscription: Subscription) -> None:
-        handler, subprotocol = self.websocket_handler, self._subprotocol
+    async def _pass_down(self, subscription: Subscription, receipts: Receipts) -> None:
+        subprotocol = self._subprotocol
         try:
             while True:
                 message = await subscription.receive()
@@ -65,16 +71,27 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                     frame = subprotocol.encode(message)
                 except (UnsendableMessage, MalformedFrame) as error:
                     self.log.warning("Kernel %s: a message was skipped: %s", self.kernel_id, error)
-                    continue
-                written = handler.write_message(frame.data, binary=not frame.text)
-                if _is_congested(handler):
-                    await written
+                else:
+                    await self._write(message, frame, receipts)
         except SubscriptionEnded:
             if subscription.superseded:
-                handler.close()
+                self.websocket_handler.close()
         except WebSocketClosedError:
             # The tab went away in this instant; its handler says so to `disconnect`.
             pass
+
+    async def _write(self, message: Message, frame: Frame, receipts: Receipts) -> None:
+        handler = self.websocket_handler
+        try:
+            written = handler.write_message(frame.data, binary=not frame.text)
+        except WebSocketClosedError:
+            receipts.refused(message)
+            raise
+        receipts.wrote(message)
+        if _is_congested(handler):
+            # Its error is the reader's too, who may end before this is awaited.
+            written.add_done_callback(_retrieve)
+            await written
 
 
 def _is_congested(handler: WebSocketHandler) -> bool:
@@ -82,3 +99,8 @@ def _is_congested(handler: WebSocketHandler) -> bool:
     connection = handler.ws_connection
     stream = connection.stream if connection is not None else None
     return stream is None or stream.writing()
+
+
+def _retrieve(written: asyncio.Future[None]) -> None:
+    if not written.cancelled():
+        written.exception()

@@ -1,0 +1,234 @@
+"""A link whose kernel becomes another process: restarted by us, by its gateway, by somebody."""
+
+from __future__ import annotations
+
+from tests.core.rig import UPSTREAM, Rig, connected
+from tests.support.messages import Voice, failures, gateway_status, notices, request, types
+
+from jupyter_relay.core.actions import Happening, Timer
+from jupyter_relay.core.table import State
+from jupyter_relay.wire.message import Channel
+
+ANSWERED = ["status:busy", "execute_reply", "status:idle"]
+FAILURE = ["error", "execute_reply", "status:idle"]
+
+
+def known(kernel: Voice) -> Rig:
+    """A link whose kernel has answered, so that it is known."""
+    rig = connected()
+    rig.hear(*kernel.answer(rig.send()))
+    return rig
+
+
+# Asked by us.
+
+
+def test_a_restart_answers_what_was_asked_before_and_holds_what_comes_meanwhile() -> None:
+    rig = known(Voice())
+    before = rig.send()
+    rig.do(rig.link.pause("The kernel was restarted."))
+    assert rig.link.state is State.PAUSED
+    assert not rig.has_socket
+    meanwhile = rig.send()
+    assert failures(rig.heard_of(before)) == ["The kernel was restarted."]
+    assert rig.heard_of(meanwhile) == []
+    rig.do(rig.link.resume())
+    rig.open()
+    assert rig.sent[-1] is meanwhile
+    rig.hear(*Voice("kernel-2", 72).answer(meanwhile))
+    assert types(rig.heard_of(meanwhile)) == ANSWERED
+    assert rig.link.deaths == 1
+
+
+def test_a_restart_with_nobody_there_leaves_the_socket_closed() -> None:
+    rig = Rig()
+    rig.do(rig.link.pause("Restarting."))
+    rig.do(rig.link.resume())
+    assert rig.link.state is State.IDLE
+
+
+def test_a_restart_during_an_outage_stops_all_timers_and_begins_anew() -> None:
+    rig = known(Voice())
+    rig.send()
+    rig.drop()
+    rig.do(rig.link.pause("Restarting."))
+    assert rig.timers == {}
+    rig.do(rig.link.resume())
+    rig.open()
+    assert rig.barriers == []
+    assert Happening.OPENED not in rig.happened()
+
+
+def test_resume_does_nothing_to_a_link_that_ended_meanwhile() -> None:
+    rig = known(Voice())
+    rig.do(rig.link.pause("Restarting."))
+    rig.do(rig.link.gone("It is no longer there."))
+    assert rig.link.resume() == []
+    assert rig.link.pause("Restarting.") == []
+
+
+def test_what_the_gateway_kept_of_the_old_process_is_not_taken_for_a_restart() -> None:
+    old, new = Voice(), Voice("kernel-2", 72)
+    rig = known(old)
+    before = rig.send()
+    rig.do(rig.link.pause("The kernel was restarted."))
+    rig.do(rig.link.resume())
+    rig.open()
+    later = rig.send()
+    rig.hear(*old.answer(before))  # from the gateway's buffer
+    rig.hear(*new.answer(later))
+    assert failures(rig.heard_of(before)) == ["The kernel was restarted."]
+    assert types(rig.heard_of(before)).count("execute_reply") == 1
+    assert types(rig.heard_of(later)) == ANSWERED
+    assert rig.link.deaths == 1
+    assert Happening.RESTARTED not in rig.happened()
+
+
+# By the gateway.
+
+
+def test_a_death_is_passed_on_and_answers_what_was_sent() -> None:
+    rig = known(Voice())
+    asked = rig.send()
+    before = len(rig.delivered)
+    rig.hear(gateway_status("restarting", UPSTREAM))
+    assert types(rig.heard(since=before)) == ["status:restarting", *FAILURE]
+    assert "The kernel died" in failures(rig.heard_of(asked))[0]
+    assert rig.link.deaths == 1
+
+
+def test_a_death_opens_another_socket_since_the_new_process_may_listen_elsewhere() -> None:
+    rig = known(Voice())
+    rig.hear(gateway_status("restarting", UPSTREAM))
+    assert rig.link.state is State.OPENING
+    assert rig.has_socket
+    rig.open()
+    asked = rig.send()
+    rig.hear(*Voice("kernel-2", 72).answer(asked))
+    assert types(rig.heard_of(asked)) == ANSWERED
+    assert rig.link.deaths == 1
+
+
+def test_a_death_leaves_what_was_not_sent() -> None:
+    rig = known(Voice())
+    rig.writable = False
+    held = rig.send()
+    rig.hear(gateway_status("restarting", UPSTREAM))
+    rig.writable = True
+    rig.open()
+    assert rig.sent[-1] is held
+    rig.hear(*Voice("kernel-2", 72).answer(held))
+    assert types(rig.heard_of(held)) == ANSWERED
+    assert rig.link.deaths == 1
+
+
+def test_a_kernel_that_is_restarting_says_its_own_parent_is_no_death() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("restarting", asked))
+    assert rig.link.deaths == 0
+
+
+# By somebody else.
+
+
+def test_another_process_in_a_reply_answers_what_the_old_one_was_asked() -> None:
+    rig = known(Voice())
+    lost, asked = rig.send(), rig.send()
+    rig.hear(*Voice("kernel-2", 72).answer(asked))
+    assert "restarted" in failures(rig.heard_of(lost))[0]
+    assert types(rig.heard_of(asked)) == ANSWERED
+    assert Happening.RESTARTED in rig.happened()
+    assert rig.link.deaths == 1
+
+
+def test_another_process_behind_a_barrier_is_not_blamed_for_what_was_held() -> None:
+    new = Voice("kernel-2", 72)
+    rig = known(Voice())
+    lost = rig.send()
+    rig.drop()
+    held = rig.send()
+    rig.reopen()
+    rig.hear(*new.answer(rig.barriers[0]))
+    assert "restarted" in failures(rig.heard_of(lost))[0]
+    assert rig.heard_of(held) == []
+    rig.hear(*new.answer(held))
+    assert types(rig.heard_of(held)) == ANSWERED
+
+
+def test_a_barrier_that_follows_the_reply_of_another_process_still_stands() -> None:
+    new = Voice("kernel-2", 72)
+    rig = known(Voice())
+    kept, lost = rig.send(), rig.send()
+    rig.drop()
+    rig.reopen()
+    rig.hear(*new.answer(kept), *new.answer(rig.barriers[0]))
+    assert types(rig.heard_of(kept))[:2] == ANSWERED[:2]
+    assert failures(rig.heard_of(lost))[0].endswith("this may have run, and its result was lost.")
+
+
+def test_the_new_process_is_counted_from_its_first_reply() -> None:
+    new = Voice("kernel-2", 72)
+    rig = known(Voice())
+    rig.hear(*new.answer(rig.send()))
+    running = rig.send()
+    rig.drop()
+    new.lose(2)
+    rig.reopen()
+    rig.hear(*new.answer(running))
+    assert "up to 2 messages" in notices(rig.heard_of(running))[0]
+
+
+def test_a_kernel_that_repeats_the_sessions_of_requests_is_not_restarted_all_the_time() -> None:
+    kernel = Voice(numbered=False, echoes=True)
+    rig = connected()
+    rig.attach("console")
+    waiting = rig.send(subscriber="tab")
+    for subscriber in ("console", "tab", "console"):
+        rig.hear(*kernel.answer(rig.send(subscriber=subscriber)))
+    rig.drop()
+    rig.reopen()
+    rig.hear(*kernel.answer(waiting))
+    rig.hear(*kernel.answer(rig.barriers[0]))
+    assert types(rig.heard_of(waiting)) == ["status:busy", "execute_reply", "stream", "status:idle"]
+    assert rig.link.deaths == 0
+
+
+def test_a_busy_status_makes_a_kernel_known_that_has_not_replied() -> None:
+    rig, kernel = connected(), Voice()
+    cell = rig.send()
+    rig.hear(kernel.status("busy", cell))
+    rig.drop()
+    kernel.lose(2)
+    rig.reopen()
+    rig.hear(kernel.reply(cell), kernel.status("idle", cell))
+    assert "up to 2 messages" in notices(rig.heard_of(cell))[0]
+
+
+def test_a_status_that_overtakes_the_last_reply_of_the_old_process_ends_nothing() -> None:
+    old, new = Voice(), Voice("kernel-2", 72)
+    rig = known(old)
+    first, second = rig.send(), rig.send()
+    busy, reply, idle = old.answer(first)
+    rig.hear(busy, idle, new.status("busy", second), reply)
+    assert types(rig.heard_of(first)) == ["status:busy", "status:idle", "execute_reply"]
+    assert rig.link.deaths == 0
+
+
+def test_control_replies_tell_nothing_of_the_process() -> None:
+    rig = known(Voice())
+    waiting = rig.send()
+    control = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(Voice("debugger", 71).reply(control))
+    assert rig.heard_of(waiting) == []
+
+
+def test_a_link_whose_requests_a_restart_ended_may_sleep() -> None:
+    rig = known(Voice())
+    rig.send()
+    rig.drop()
+    rig.detach()
+    rig.reopen()
+    rig.hear(*Voice("kernel-2", 72).answer(rig.barriers[0]))
+    assert Timer.LINGER in rig.timers

@@ -1,0 +1,139 @@
+"""Models of kernels and kernelspecs, as gateways give them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from jupyter_relay.core.models import (
+    Json,
+    KernelModel,
+    KernelSpecModel,
+    KernelSpecs,
+    ModelError,
+    read_date,
+    read_json,
+    read_kernels,
+)
+
+SPEC: Json = {"name": "r", "spec": {"display_name": "R"}, "resources": {"logo": "/r.svg"}}
+
+
+def test_a_kernel_model_in_full() -> None:
+    model = KernelModel.read(
+        {
+            "id": "k1",
+            "name": "python3",
+            "last_activity": "2026-05-04T03:02:01.500000Z",
+            "execution_state": "busy",
+            "connections": 2,
+            "reason": "It was evicted.",
+        }
+    )
+    assert model == KernelModel(
+        id="k1",
+        name="python3",
+        last_activity=datetime(2026, 5, 4, 3, 2, 1, 500_000, tzinfo=UTC),
+        execution_state="busy",
+        connections=2,
+        reason="It was evicted.",
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"id": "k1"},
+        {"id": "k1", "name": None, "connections": None, "execution_state": None},
+        {"id": "k1", "name": 7, "connections": "many", "last_activity": 12, "reason": []},
+    ],
+)
+def test_only_the_id_is_indispensable(model: Json) -> None:
+    assert KernelModel.read(model) == KernelModel(id="k1", name="")
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2026-05-04T03:02:01Z", datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)),
+        ("2026-05-04T03:02:01.25Z", datetime(2026, 5, 4, 3, 2, 1, 250_000, tzinfo=UTC)),
+        ("2026-05-04T03:02:01", datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)),
+        (
+            "2026-05-04T05:02:01+02:00",
+            datetime(2026, 5, 4, 5, 2, 1, tzinfo=timezone(timedelta(hours=2))),
+        ),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        (1777863721, None),
+    ],
+)
+def test_dates(text: Json, date: datetime | None) -> None:
+    read = read_date(text)
+    assert read == date
+    assert read is None or read.tzinfo is not None
+
+
+def test_one_bad_kernel_does_not_spoil_the_list() -> None:
+    listed: Json = [{"id": "k1"}, None, "k2", {"name": "no id"}, {"id": ""}, {"id": "k3"}]
+    assert [model.id for model in read_kernels(listed)] == ["k1", "k3"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "null"), ({}, "an object"), ("text", "a text"), (7, "a number")],
+)
+def test_what_is_no_list_is_no_list_of_kernels(value: Json, kind: str) -> None:
+    with pytest.raises(ModelError, match=f"but it is {kind}$"):
+        read_kernels(value)
+
+
+@pytest.mark.parametrize("value", [None, [], "k1", 7, {}, {"id": 7}, {"id": None}])
+def test_what_is_no_kernel(value: Json) -> None:
+    with pytest.raises(ModelError, match="a kernel model was expected, but"):
+        KernelModel.read(value)
+
+
+def test_kernelspecs_in_full() -> None:
+    specs = KernelSpecs.read({"default": "r", "kernelspecs": {"r": SPEC}})
+    assert specs.default == "r"
+    assert specs.specs == {
+        "r": KernelSpecModel(name="r", spec={"display_name": "R"}, resources={"logo": "/r.svg"})
+    }
+
+
+def test_one_bad_kernelspec_does_not_spoil_the_others() -> None:
+    specs = KernelSpecs.read({"kernelspecs": {"r": SPEC, "bad": None, "worse": {"spec": []}}})
+    assert set(specs.specs) == {"r"}
+    assert specs.default is None
+
+
+def test_a_kernelspec_goes_by_the_name_it_is_listed_under_if_it_has_none() -> None:
+    assert KernelSpecModel.read({"spec": {}, "resources": [1]}, "r").name == "r"
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"kernelspecs": []}, {"kernelspecs": None}])
+def test_what_is_no_list_of_kernelspecs(value: Json) -> None:
+    with pytest.raises(ModelError, match="a list of kernelspecs was expected"):
+        KernelSpecs.read(value)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"", "is empty"),
+        (b"  \n", "is empty"),
+        (b"<html>", "is not JSON"),
+        (b'{"a": 1', "is not JSON"),
+        (b'"\xff"', "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_body_that_is_no_json(body: bytes, what: str) -> None:
+    with pytest.raises(ModelError, match=what):
+        read_json(body)
+
+
+def test_a_body_that_is() -> None:
+    assert read_json(b' {"a": [1, null]} ') == {"a": [1, None]}

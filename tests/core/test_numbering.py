@@ -1,0 +1,76 @@
+"""Numbers of a kernel's messages, and the holes between them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_relay.core.numbering import Numbering
+
+
+def seen(*numbers: int, series: str = "k_7") -> Numbering:
+    numbering = Numbering()
+    for number in numbers:
+        numbering.see(f"{series}_{number}", leads=True)
+    return numbering
+
+
+@given(st.permutations(range(12)))
+def test_order_does_not_matter_once_all_is_in(numbers: list[int]) -> None:
+    numbering = seen(0, *numbers, 12)
+    assert numbering.missing(0, 12) == 0
+
+
+@given(st.sets(st.integers(1, 40)))
+def test_holes_are_what_did_not_come(numbers: set[int]) -> None:
+    numbering = seen(0, *sorted(numbers), 41)
+    assert numbering.missing(0, 41) == 40 - len(numbers)
+
+
+def test_bounds_are_not_counted() -> None:
+    numbering = seen(0, 10)
+    assert numbering.missing(3, 6) == 2
+
+
+def test_only_a_leading_message_begins_a_series() -> None:
+    numbering = Numbering()
+    assert numbering.see("k_7_3", leads=False) is None
+    assert numbering.high is None
+    assert numbering.see("k_7_3", leads=True) == 3
+    assert numbering.see("k_7_5", leads=False) == 5
+    assert numbering.missing(3, 5) == 1
+
+
+def test_another_series_is_ignored_unless_it_leads() -> None:
+    numbering = seen(0, 1)
+    assert numbering.see("k_8_99", leads=False) is None
+    assert numbering.high == 1
+    assert numbering.see("k_8_99", leads=True) == 99
+    assert numbering.missing(0, 99) == 0
+
+
+@pytest.mark.parametrize(
+    "msg_id", ["", "7", "_7", "k_7_", "k_7_x", "k-7-1", "k_7_²", "k_7_" + "9" * 5000]
+)
+def test_ids_that_do_not_count(msg_id: str) -> None:
+    numbering = Numbering()
+    assert numbering.see(msg_id, leads=True) is None
+    assert numbering.high is None
+
+
+def test_ids_that_leap_do_not_fill_the_memory() -> None:
+    numbering = seen(1, 10**15, 2 * 10**15)
+    assert numbering.missing(0, 10**16) == 4096
+
+
+def test_what_is_excused_settled_or_forgotten_is_no_hole() -> None:
+    numbering = seen(0, 5)
+    numbering.excuse(2)
+    numbering.excuse(77)
+    assert numbering.missing(0, 5) == 3
+    numbering.settle()
+    assert numbering.missing(0, 5) == 0
+    assert numbering.high == 5
+    numbering.forget()
+    assert numbering.high is None

@@ -1,0 +1,72 @@
+"""The outbox: order, and its bounds."""
+
+from __future__ import annotations
+
+from tests.support.messages import request
+
+from jupyter_relay.core.outbox import Outbox
+from jupyter_relay.wire.message import Message
+
+
+def sized(size: int) -> Message:
+    """A message of so many bytes."""
+    message = request(content={})
+    return Message(
+        channel=message.channel,
+        header=message.header,
+        content=b"x" * (size - len(message.header) - 4),
+    )
+
+
+def drained(outbox: Outbox) -> list[Message]:
+    return list(iter(outbox.take, None))
+
+
+def test_first_in_first_out() -> None:
+    outbox = Outbox(max_messages=9, max_bytes=9999)
+    messages = [request() for _ in range(3)]
+    assert all(outbox.put(message) for message in messages)
+    assert drained(outbox) == messages
+
+
+def test_a_message_of_the_links_own_goes_first_even_at_the_bound() -> None:
+    outbox = Outbox(max_messages=1, max_bytes=9999)
+    held, own = request(), request()
+    outbox.put(held)
+    outbox.put_first(own)
+    assert drained(outbox) == [own, held]
+
+
+def test_at_the_bound_of_messages_nothing_is_held() -> None:
+    outbox = Outbox(max_messages=2, max_bytes=9999)
+    assert [outbox.put(request()) for _ in range(3)] == [True, True, False]
+    assert len(outbox) == 2
+
+
+def test_at_the_bound_of_bytes_nothing_is_held() -> None:
+    outbox = Outbox(max_messages=9, max_bytes=1000)
+    assert outbox.put(sized(600))
+    assert not outbox.put(sized(600))
+    assert outbox.put(sized(400))
+    assert outbox.size == 1000
+
+
+def test_one_message_larger_than_the_bound_is_held_alone() -> None:
+    outbox = Outbox(max_messages=9, max_bytes=300)
+    assert outbox.put(sized(5000))
+    assert not outbox.put(sized(200))
+
+
+def test_what_is_taken_makes_room() -> None:
+    outbox = Outbox(max_messages=9, max_bytes=1000)
+    outbox.put(sized(900))
+    outbox.take()
+    assert outbox.size == 0
+    assert outbox.put(sized(900))
+
+
+def test_clear_leaves_nothing() -> None:
+    outbox = Outbox(max_messages=9, max_bytes=9999)
+    outbox.put(request())
+    outbox.clear()
+    assert (len(outbox), outbox.size, outbox.take()) == (0, 0, None)

@@ -1,0 +1,99 @@
+"""Endpoints: what is quoted, what is refused, where a query goes."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.core.urls import Endpoints
+from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
+
+KERNEL = "0b8f6b9e-2f0c-4a4f-8f0c-0d6c3c6d2b11"
+
+
+def endpoints(url: str = "https://gpu.example/base", **options: str) -> Endpoints:
+    return Endpoints(GatewaySettings.make({"url": url, **options}, {}))
+
+
+def test_where_things_are() -> None:
+    at = endpoints()
+    base = "https://gpu.example/base"
+    assert at.kernels == f"{base}/api/kernels"
+    assert at.kernel(KERNEL) == f"{base}/api/kernels/{KERNEL}"
+    assert at.kernel(KERNEL, "restart") == f"{base}/api/kernels/{KERNEL}/restart"
+    assert at.kernelspecs() == f"{base}/api/kernelspecs"
+    assert at.kernelspec("python3") == f"{base}/api/kernelspecs/python3"
+    assert at.resource("python3", "logo-64x64.png") == f"{base}/kernelspecs/python3/logo-64x64.png"
+    assert at.channels(KERNEL, "me") == (
+        f"wss://gpu.example/base/api/kernels/{KERNEL}/channels?session_id=me"
+    )
+
+
+def test_endpoints_may_be_elsewhere() -> None:
+    at = endpoints("http://gpu.example/", kernels_endpoint="/gateway/kernels/")
+    assert at.kernel(KERNEL) == f"http://gpu.example/gateway/kernels/{KERNEL}"
+
+
+def test_the_query_of_the_base_url_stays_behind_the_path() -> None:
+    at = endpoints("https://gpu.example/base?tenant=a%26b&token=secret")
+    assert at.kernels == "https://gpu.example/base/api/kernels?tenant=a%26b"
+    assert at.channels(KERNEL, "me").endswith("/channels?tenant=a%26b&session_id=me")
+    assert at.kernelspecs("ann").endswith("/api/kernelspecs?tenant=a%26b&user=ann")
+
+
+def test_a_user_is_in_the_query_and_escaped() -> None:
+    assert (
+        endpoints().kernelspecs("ann & bob/é").endswith("kernelspecs?user=ann%20%26%20bob%2F%C3%A9")
+    )
+    assert endpoints().kernelspec("r", "a?b").endswith("/kernelspecs/r?user=a%3Fb")
+    assert "?" not in endpoints().kernelspecs("")
+
+
+def test_a_session_is_escaped() -> None:
+    assert endpoints().channels(KERNEL, "a&b=c#d").endswith("?session_id=a%26b%3Dc%23d")
+
+
+@pytest.mark.parametrize(
+    "kernel_id", ["", ".", "..", "../api", "a/b", "a\\b", "a?b", "a#b", "a b", "%2e%2e", "ä", "a\n"]
+)
+def test_what_is_no_id_is_no_kernel(kernel_id: str) -> None:
+    for ask in (endpoints().kernel, lambda name: endpoints().channels(name, "me")):
+        with pytest.raises(KernelNotFound) as caught:
+            ask(kernel_id)
+        assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b"])
+def test_what_is_no_name_is_no_kernelspec(name: str) -> None:
+    for ask in (endpoints().kernelspec, lambda given: endpoints().resource(given, "logo.svg")):
+        with pytest.raises(KernelSpecNotFound):
+            ask(name)
+
+
+@pytest.mark.parametrize("path", ["", "..", "a/../b", "a//b", "/etc/passwd", ".", "a\\..\\b"])
+def test_a_path_that_leaves_the_kernelspec_is_no_file(path: str) -> None:
+    with pytest.raises(KernelSpecNotFound):
+        endpoints().resource("python3", path)
+
+
+def test_names_are_quoted() -> None:
+    assert endpoints().kernelspec("c++ 17%").endswith("/kernelspecs/c%2B%2B%2017%25")
+    assert endpoints().resource("r", "a b/ü.svg").endswith("/kernelspecs/r/a%20b/%C3%BC.svg")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_name_is_one_segment_whatever_it_is(name: str) -> None:
+    try:
+        url = endpoints().kernelspec(name)
+    except KernelSpecNotFound:
+        return
+    parts = urlsplit(url)
+    assert (parts.query, parts.fragment) == ("", "")
+    assert [unquote(segment) for segment in parts.path.split("/")] == [
+        *("", "base", "api", "kernelspecs"),
+        name,
+    ]

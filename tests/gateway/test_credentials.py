@@ -1,0 +1,112 @@
+"""What we show a gateway, and that nobody else sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+from tests.gateway.support import CHANNELS, KERNELS, settings_for
+
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.testing import (
+    Answer,
+    FakeGateway,
+    Reset,
+    Silence,
+)
+from jupyter_relay.testing.faults import Fault
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value"),
+    [
+        ({}, "Authorization", "token secret"),
+        ({"auth_scheme": "Bearer"}, "Authorization", "Bearer secret"),
+        ({"auth_scheme": None}, "Authorization", "secret"),
+        ({"auth_header_key": "X-Token"}, "X-Token", "token secret"),
+        ({"headers": '{"authorization": "mine"}'}, "Authorization", "mine"),
+        ({"auth_token": None, "http_user": "u", "http_pwd": "p"}, "Authorization", "Basic dTpw"),
+        ({"headers": '{"X-More": "yes"}'}, "X-More", "yes"),
+    ],
+)
+async def test_headers(
+    fake_gateway: FakeGateway, options: dict[str, str | None], name: str, value: str
+) -> None:
+    fake_gateway.token = ""
+    gateway = Gateway(settings_for(fake_gateway.url, **options))
+    await gateway.kernelspecs()
+    await gateway.close()
+    assert fake_gateway.requests[0].headers[name] == value
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_cookies_of_a_load_balancer_are_kept_unless_that_is_off(
+    fake_gateway: FakeGateway, kept: bool
+) -> None:
+    sticky = Answer(403, headers={"Set-Cookie": "node=7; Path=/"})
+    fake_gateway.fault("GET", KERNELS, sticky, times=1)
+    gateway = Gateway(settings_for(fake_gateway.url, accept_cookies=kept))
+    await gateway.find_kernels(["k1"])
+    await gateway.close()
+    assert fake_gateway.requests[-1].headers.get("Cookie") == ("node=7" if kept else None)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Answer(status) for status in (200, 302, 401, 403, 404, 409, 500, 502, 504)),
+        Answer(302, headers={"Location": "/api/kernels/k1"}),
+        Answer.html("<html>"),
+        Answer(body=b"{"),
+        Reset(),
+        Silence(),
+    ],
+    ids=lambda fault: type(fault).__name__ + str(getattr(fault, "status", "")),
+)
+async def test_no_secret_is_in_any_error_or_log(
+    fake_gateway: FakeGateway, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    fake_gateway.fault("*", "/*/*", fault)
+    fake_gateway.fault("*", "/*/*/*", fault)
+    fake_gateway.fault("*", CHANNELS, fault)
+    secret = "hunter2"
+    url = fake_gateway.url.replace("http://", f"http://ann:{secret}@") + f"?token={secret}"
+    gateway = Gateway(
+        settings_for(
+            url,
+            auth_token=None,
+            headers=f'{{"X-Key": "{secret}"}}',
+            request_timeout=0.05,
+            handshake_timeout=0.05,
+            launch_timeout=0,
+            launch_timeout_pad=0,
+            max_request_retries=0,
+        )
+    )
+    asked = (
+        gateway.start_kernel("python3", env={"KERNEL_KEY": secret}),
+        gateway.kernel("k1"),
+        gateway.kernelspecs(),
+        gateway.kernelspec("r"),
+        gateway.restart_kernel("k1"),
+        gateway.shutdown_kernel("k1"),
+        gateway.connect("k1", "me"),
+    )
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    await gateway.close()
+    errors = [link for e in answers if isinstance(e, BaseException) for link in chain(e)]
+    seen = [f"{error!s} {error!r} {vars(error)}" for error in errors]
+    assert seen
+    for text in (*seen, caplog.text, repr(gateway.settings)):
+        assert secret not in text

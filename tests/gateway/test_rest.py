@@ -1,0 +1,288 @@
+"""The REST API of a gateway, as asked by us."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.gateway.support import KERNEL, KERNELS, NO_ANSWERS, settings_for
+
+from jupyter_relay.errors import (
+    AuthenticationFailed,
+    GatewayRefused,
+    GatewayTimeout,
+    GatewayUnavailable,
+    KernelNotFound,
+    KernelSpecNotFound,
+    UnexpectedAnswer,
+)
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.testing import (
+    Answer,
+    Change,
+    FakeGateway,
+    FakeKernel,
+    Hold,
+    Reset,
+    Silence,
+    without,
+)
+
+# Answers that are none.
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+async def test_what_is_no_kernel_model(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, answer: Answer
+) -> None:
+    fake_gateway.fault("GET", KERNEL, answer)
+    with pytest.raises(UnexpectedAnswer) as caught:
+        await gateway.kernel(fake_kernel.id)
+    assert caught.value.kernel_id == fake_kernel.id
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+async def test_what_is_no_list_of_kernelspecs(
+    gateway: Gateway, fake_gateway: FakeGateway, answer: Answer
+) -> None:
+    fake_gateway.fault("GET", "/api/kernelspecs", answer)
+    with pytest.raises(UnexpectedAnswer):
+        await gateway.kernelspecs()
+
+
+async def test_a_page_is_called_a_page(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+    fake_gateway.fault("GET", "/api/kernelspecs", Answer.html("<html>"))
+    with pytest.raises(UnexpectedAnswer, match="It is a web page"):
+        await gateway.kernelspecs()
+
+
+async def test_a_model_that_lacks_fields_is_read(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", KERNEL, Change(without("connections", "last_activity")))
+    assert (await gateway.kernel(fake_kernel.id)).connections == 0
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("method", ["kernelspecs", "start", "interrupt"])
+async def test_a_bad_token(fake_gateway: FakeGateway, status: int, method: str) -> None:
+    fake_gateway.unauthorized = status
+    gateway = Gateway(settings_for(fake_gateway.url, auth_token="wrong-token"))
+    asked = {
+        "kernelspecs": gateway.kernelspecs(),
+        "start": gateway.start_kernel("python3"),
+        "interrupt": gateway.interrupt_kernel("k1"),
+    }
+    with pytest.raises(AuthenticationFailed) as caught:
+        await asked.pop(method)
+    for other in asked.values():
+        other.close()
+    await gateway.close()
+    assert caught.value.status == status
+    assert "auth_token" in caught.value.hint
+    assert "wrong-token" not in repr(caught.value) + caught.value.hint
+
+
+async def test_a_kernel_that_is_not_there(gateway: Gateway) -> None:
+    for asked in (gateway.kernel, gateway.interrupt_kernel, gateway.restart_kernel):
+        with pytest.raises(KernelNotFound) as caught:
+            await asked("k1")
+        assert isinstance(caught.value, KeyError)
+        assert (caught.value.status, caught.value.kernel_id) == (404, "k1")
+
+
+async def test_to_delete_a_kernel_that_is_not_there_is_fine(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    await gateway.shutdown_kernel("k1")
+    assert len(fake_gateway.requests_to("DELETE", KERNEL)) == 1
+
+
+async def test_any_other_refusal_is_given_with_its_reason(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("DELETE", KERNEL, Answer.json({"message": "It is protected."}, 409))
+    with pytest.raises(GatewayRefused, match=r"409 .*It is protected") as caught:
+        await gateway.shutdown_kernel(fake_kernel.id)
+    assert caught.value.gateway == fake_gateway.url
+
+
+# What may be tried again.
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_an_unavailable_gateway_is_asked_again(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, method: str, status: int
+) -> None:
+    fault = fake_gateway.fault(method, KERNEL, Answer.html("<h1>Bad gateway</h1>", status), times=1)
+    if method == "GET":
+        assert (await gateway.kernel(fake_kernel.id)).id == fake_kernel.id
+    else:
+        await gateway.shutdown_kernel(fake_kernel.id)
+        assert fake_gateway.kernels == {}
+    assert fault.hits == 1
+
+
+async def test_it_is_asked_so_often_and_no_more(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    gateway = Gateway(settings_for(fake_gateway.url, max_request_retries=1))
+    fake_gateway.fault("GET", KERNEL, Answer(503))
+    with pytest.raises(GatewayUnavailable, match="not available just now"):
+        await gateway.kernel(fake_kernel.id)
+    await gateway.close()
+    assert len(fake_gateway.requests_to("GET", KERNEL)) == 2
+
+
+@pytest.mark.parametrize(
+    "fault", [Answer(502), Answer(503), Answer(504), Reset(), Reset(after=True)]
+)
+async def test_a_start_is_never_asked_twice(
+    gateway: Gateway, fake_gateway: FakeGateway, fault: Answer | Reset
+) -> None:
+    fake_gateway.fault("POST", KERNELS, fault)
+    with pytest.raises(GatewayUnavailable):
+        await gateway.start_kernel("python3")
+    assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
+
+
+async def test_a_delete_whose_answer_was_lost_is_done(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("DELETE", KERNEL, Reset(after=True), times=1)
+    await gateway.shutdown_kernel(fake_kernel.id)
+    assert len(fake_gateway.requests_to("DELETE", KERNEL)) == 2
+
+
+# A gateway that is not there.
+
+
+async def test_a_refused_connection(fake_gateway: FakeGateway, unused_tcp_port: int) -> None:
+    gateway = Gateway(settings_for(f"http://127.0.0.1:{unused_tcp_port}", max_request_retries=0))
+    with pytest.raises(GatewayUnavailable, match="cannot be reached") as caught:
+        await gateway.kernelspecs()
+    await gateway.close()
+    assert caught.value.retryable
+    assert "running" in caught.value.hint
+
+
+async def test_a_host_that_is_not_known() -> None:
+    gateway = Gateway(settings_for("http://nowhere.invalid", max_request_retries=0))
+    with pytest.raises(GatewayUnavailable, match=r"nowhere\.invalid is not known") as caught:
+        await gateway.kernelspecs()
+    await gateway.close()
+    assert "host name" in caught.value.hint
+
+
+async def test_no_answer_in_time(fake_gateway: FakeGateway) -> None:
+    fake_gateway.fault("GET", "/api/kernelspecs", Silence())
+    gateway = Gateway(
+        settings_for(
+            fake_gateway.url,
+            request_timeout=0.05,
+            launch_timeout=0.0,
+            max_request_retries=0,
+            launch_timeout_pad=0.0,
+        )
+    )
+    with pytest.raises(GatewayTimeout) as caught:
+        await gateway.kernelspecs()
+    await gateway.close()
+    assert isinstance(caught.value, TimeoutError)
+
+
+# Finding kernels.
+
+
+async def test_one_listing_answers_for_all(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+    ids = [fake_gateway.start_kernel().id for _ in range(3)]
+    found = await gateway.find_kernels(ids[:2])
+    assert set(found) == set(ids[:2])
+    assert len(fake_gateway.requests) == 1
+
+
+async def test_no_kernels_are_not_asked_for(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+    assert await gateway.find_kernels([]) == {}
+    assert fake_gateway.requests == []
+
+
+async def test_one_that_a_listing_leaves_out_is_asked_for_itself(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", KERNELS, Answer.json([]))
+    found = await gateway.find_kernels([fake_kernel.id, "gone"])
+    assert found["gone"] is None
+    assert (model := found[fake_kernel.id]) is not None
+    assert model.id == fake_kernel.id
+
+
+async def test_where_listing_is_refused_all_are_asked_for_at_once(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.list_kernels = False
+    ids = [fake_gateway.start_kernel().id for _ in range(4)]
+    released = asyncio.Event()
+    fake_gateway.fault("GET", KERNEL, Hold(released))
+    asking = asyncio.create_task(gateway.find_kernels(ids))
+    await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", KERNEL)) == 4)
+    released.set()
+    assert set(await asking) == set(ids)
+
+
+async def test_a_gateway_that_does_not_list_is_not_asked_to_again(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.list_kernels = False
+    for _ in range(2):
+        await gateway.find_kernels([fake_kernel.id])
+    assert len(fake_gateway.requests_to("GET", KERNELS)) == 1
+
+
+async def test_one_that_fails_is_left_out_and_unknown(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.list_kernels = False
+    well, ill = fake_gateway.start_kernel().id, fake_gateway.start_kernel().id
+    fake_gateway.fault("GET", f"{KERNELS}/{ill}", Answer(500))
+    assert set(await gateway.find_kernels([well, ill])) == {well}
+
+
+async def test_if_all_fail_the_error_is_told(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.list_kernels = False
+    fake_gateway.fault("GET", KERNEL, Answer(500))
+    with pytest.raises(GatewayRefused):
+        await gateway.find_kernels([fake_kernel.id])
+
+
+# Kernelspecs.
+
+
+async def test_kernelspecs(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+    fake_gateway.kernelspecs = ["python3", "c++ 17"]
+    specs = await gateway.kernelspecs()
+    assert (specs.default, set(specs.specs)) == ("python3", {"python3", "c++ 17"})
+    assert (await gateway.kernelspec("c++ 17")).spec["display_name"] == "Fake c++ 17"
+
+
+async def test_a_kernelspec_that_does_not_exist(gateway: Gateway) -> None:
+    with pytest.raises(KernelSpecNotFound):
+        await gateway.kernelspec("fortran")
+
+
+async def test_a_file_of_a_kernelspec(gateway: Gateway) -> None:
+    assert (await gateway.kernelspec_resource("python3", "logo-64x64.png") or b"")[1:4] == b"PNG"
+    assert await gateway.kernelspec_resource("fortran", "logo-64x64.png") is None
+
+
+async def test_gateways_that_filter_are_told_the_user(fake_gateway: FakeGateway) -> None:
+    gateway = Gateway(settings_for(fake_gateway.url, {"KERNEL_USERNAME": "ann & bob"}))
+    await gateway.kernelspecs()
+    await gateway.close()
+    assert fake_gateway.requests[0].query == {"user": "ann & bob"}
