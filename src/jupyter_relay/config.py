@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
-from traitlets import HasTraits, TraitError, TraitType
+from traitlets import HasTraits, TraitType
 from traitlets.config import LoggingConfigurable
 
 from jupyter_relay.core.settings import OPTIONS, GatewaySettings, Option, Value
-from jupyter_relay.errors import ConfigurationError
 
 
 class OptionTrait(TraitType[Value, Value]):
@@ -26,11 +28,8 @@ class OptionTrait(TraitType[Value, Value]):
         self.tag(config=True)
 
     def validate(self, obj: HasTraits, value: Value) -> Value:
-        """Return the value as the option's kind. Raises `TraitError`."""
-        try:
-            return self.option.read(value)
-        except ConfigurationError as error:
-            raise TraitError(str(error)) from error
+        """Return the value as the option's kind. Raises `ConfigurationError`."""
+        return self.option.read(value)
 
     def default(self, obj: HasTraits | None = None) -> Value:
         """Return what the environment says, or the table."""
@@ -45,7 +44,8 @@ class OptionTrait(TraitType[Value, Value]):
 class GatewayClient(LoggingConfigurable):
     """The options of the gateway, ``c.GatewayClient.*``, and nothing else.
 
-    Its traits are made from `OPTIONS`, under the names of Jupyter Server's own class.
+    Its traits are made from `OPTIONS`, under the names of Jupyter Server's own class. A value that
+    makes no sense raises `ConfigurationError`, whether given, configured or in the environment.
     """
 
     vars().update({option.name: OptionTrait(option) for option in OPTIONS})
@@ -63,8 +63,20 @@ class GatewayClient(LoggingConfigurable):
 
         Raises `ConfigurationError` for a value that makes no sense, or where there is no URL.
         """
-        try:
-            given = {option.name: getattr(self, option.name) for option in OPTIONS}
-        except TraitError as error:
-            raise ConfigurationError(str(error), option="GatewayClient") from error
-        return GatewaySettings.make(given, os.environ if environment is None else environment)
+        given = {option.name: getattr(self, option.name) for option in OPTIONS}
+        environment = os.environ if environment is None else environment
+        settings = GatewaySettings.make(given, environment)
+        return replace(settings, proxy=proxy_of(settings.url, environment))
+
+
+def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
+    """Return the proxy that the environment names for a URL, in ``HTTP_PROXY``, ``HTTPS_PROXY``
+    and ``NO_PROXY`` or their like in small letters, which win."""
+    named = {
+        name.lower(): value
+        for name, value in sorted(environment.items(), key=lambda pair: pair[0].islower())
+        if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}
+    }
+    parts = urlsplit(url)
+    bypass = proxy_bypass_environment(parts.netloc, {"no": named.get("no_proxy", "")})
+    return None if bypass else named.get(f"{parts.scheme}_proxy") or None

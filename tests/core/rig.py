@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from tests.support.messages import request
-
 from jupyter_relay.core.actions import (
     Action,
     Connect,
@@ -24,6 +22,7 @@ from jupyter_relay.core.actions import (
 from jupyter_relay.core.link import Link
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.wire.message import Message
+from tests.support.messages import request
 
 UPSTREAM = "upstream"
 """The session id of the link under test."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.messages import Voice, request, types
 
 from jupyter_relay.core.backlog import Backlog
 from jupyter_relay.wire.message import Message
+from tests.support.messages import Voice, request, types
 
 KERNEL = Voice()
 CELL = request()

@@ -6,8 +6,6 @@ Barriers and gaps are in ``test_link_recovery.py``, restarts in ``test_link_rest
 from __future__ import annotations
 
 import pytest
-from tests.core.rig import UPSTREAM, Rig, connected
-from tests.support.messages import Voice, failures, gateway_status, notices, request, types
 
 from jupyter_relay.core.actions import Happening, Timer
 from jupyter_relay.core.backlog import Dropped
@@ -17,6 +15,8 @@ from jupyter_relay.core.table import State
 from jupyter_relay.errors import MalformedFrame
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import Channel, Message
+from tests.core.rig import UPSTREAM, Rig, connected
+from tests.support.messages import Voice, failures, gateway_status, notices, request, types
 
 FAILURE = ["error", "execute_reply", "status:idle"]
 

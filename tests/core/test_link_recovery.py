@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
+from jupyter_relay.core.actions import Happening, Timer
+from jupyter_relay.testing import read_content
+from jupyter_relay.wire.message import Channel, Message
 from tests.core.rig import UPSTREAM, Rig, connected
 from tests.support.messages import (
     Voice,
@@ -12,10 +16,6 @@ from tests.support.messages import (
     request,
     types,
 )
-
-from jupyter_relay.core.actions import Happening, Timer
-from jupyter_relay.testing import read_content
-from jupyter_relay.wire.message import Channel, Message
 
 ANSWERED = ["status:busy", "execute_reply", "status:idle"]
 FAILURE = ["error", "execute_reply", "status:idle"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tests.core.rig import UPSTREAM, Rig, connected
-from tests.support.messages import Voice, failures, gateway_status, notices, request, types
-
 from jupyter_relay.core.actions import Happening, Timer
 from jupyter_relay.core.table import State
 from jupyter_relay.wire.message import Channel
+from tests.core.rig import UPSTREAM, Rig, connected
+from tests.support.messages import Voice, failures, gateway_status, notices, request, types
 
 ANSWERED = ["status:busy", "execute_reply", "status:idle"]
 FAILURE = ["error", "execute_reply", "status:idle"]

@@ -7,13 +7,13 @@ from collections import Counter, deque
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.core.rig import UPSTREAM, Rig
-from tests.support.messages import Voice, failures, gateway_status, request, types
 
 from jupyter_relay.core.actions import Timer
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.table import State
 from jupyter_relay.wire.message import Channel, Message
+from tests.core.rig import UPSTREAM, Rig
+from tests.support.messages import Voice, failures, gateway_status, request, types
 
 SUBSCRIBERS = st.sampled_from(["tab", "console", "papermill"])
 LANES = st.sampled_from([(Channel.SHELL, None), (Channel.SHELL, "side"), (Channel.CONTROL, None)])

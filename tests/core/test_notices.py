@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from tests.support.messages import request
 
 from jupyter_relay.core.notices import Notices
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import Channel, Message
+from tests.support.messages import request
 
 NOTICES = Notices(
     session="upstream",

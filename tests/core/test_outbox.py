@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.messages import request
-
 from jupyter_relay.core.outbox import Outbox
 from jupyter_relay.wire.message import Message
+from tests.support.messages import request
 
 
 def sized(size: int) -> Message:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.messages import request
 
 from jupyter_relay.core import pending as module
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.errors import MalformedFrame
 from jupyter_relay.wire.message import Channel, Message
+from tests.support.messages import request
 
 
 def added(pending: Pending, message: Message | None = None) -> Request:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tests.support.messages import request
-
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.core.recovery import Loss, Recovery
 from jupyter_relay.wire.message import Channel, Message
+from tests.support.messages import request
 
 
 def under_way(*messages: Message) -> list[Request]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.rig import Rig, connected
 
 from jupyter_relay.core.table import TABLE, Event, State
+from tests.core.rig import Rig, connected
 
 S, E = State, Event
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.gateway.support import remote_kernel, settings_for
 
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.testing import FakeGateway, FakeKernel
+from tests.gateway.support import remote_kernel, settings_for
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from tests.support.messages import types
-
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.settings import GatewaySettings, Value
@@ -15,6 +13,7 @@ from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription
 from jupyter_relay.testing import Answer, FakeKernel
 from jupyter_relay.wire.message import Message
+from tests.support.messages import types
 
 TOKEN = "secret"  # that of a fake gateway unless a test says otherwise
 DEADLINE = 10.0

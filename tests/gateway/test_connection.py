@@ -7,16 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.gateway.support import (
-    CHANNELS,
-    KERNEL,
-    answer_of,
-    remote_kernel,
-    run,
-    settings_for,
-    until,
-)
-from tests.support.messages import failures, notices, request, types
 
 from jupyter_relay.core.actions import Happening, Report
 from jupyter_relay.core.table import State
@@ -34,6 +24,16 @@ from jupyter_relay.testing import (
 from jupyter_relay.testing.changes import Changes
 from jupyter_relay.testing.plugin import ProxyFactory
 from jupyter_relay.wire.message import Channel, Frame, Message
+from tests.gateway.support import (
+    CHANNELS,
+    KERNEL,
+    answer_of,
+    remote_kernel,
+    run,
+    settings_for,
+    until,
+)
+from tests.support.messages import failures, notices, request, types
 
 CELL = ["status:busy", "execute_input", "stream", "execute_reply", "status:idle"]
 

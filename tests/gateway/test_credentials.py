@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from tests.gateway.support import CHANNELS, KERNELS, settings_for
 
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.testing import (
@@ -17,6 +16,7 @@ from jupyter_relay.testing import (
     Silence,
 )
 from jupyter_relay.testing.faults import Fault
+from tests.gateway.support import CHANNELS, KERNELS, settings_for
 
 
 @pytest.mark.parametrize(

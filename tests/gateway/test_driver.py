@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.messages import request
 
 from jupyter_relay.core.actions import Probe, Report
 from jupyter_relay.core.backoff import Backoff
@@ -19,6 +18,7 @@ from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
 from jupyter_relay.gateway.connection import Connection
 from jupyter_relay.gateway.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import Frame, Message
+from tests.support.messages import request
 
 
 class ScriptedSocket:

@@ -5,6 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
+from jupyter_relay.core.actions import Happening, Report
+from jupyter_relay.core.table import State
+from jupyter_relay.errors import GatewayRefused, KernelNotFound
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.subscription import SubscriptionEnded
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, read_content
+from jupyter_relay.wire.message import Channel, Message
 from tests.gateway.support import (
     CHANNELS,
     DEADLINE,
@@ -16,15 +25,6 @@ from tests.gateway.support import (
     until,
 )
 from tests.support.messages import failures, request, types
-
-from jupyter_relay.core.actions import Happening, Report
-from jupyter_relay.core.table import State
-from jupyter_relay.errors import GatewayRefused, KernelNotFound
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.subscription import SubscriptionEnded
-from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, read_content
-from jupyter_relay.wire.message import Channel, Message
 
 CELL = ["status:busy", "execute_input", "stream", "execute_reply", "status:idle"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.gateway.support import KERNEL, KERNELS, NO_ANSWERS, settings_for
 
 from jupyter_relay.errors import (
     AuthenticationFailed,
@@ -27,6 +26,7 @@ from jupyter_relay.testing import (
     Silence,
     without,
 )
+from tests.gateway.support import KERNEL, KERNELS, NO_ANSWERS, settings_for
 
 # Answers that are none.
 

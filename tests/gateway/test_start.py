@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.gateway.support import KERNELS, NO_ANSWERS, settings_for
 
 from jupyter_relay.errors import (
     KernelSpecNotFound,
@@ -17,6 +16,7 @@ from jupyter_relay.testing import (
     Answer,
     FakeGateway,
 )
+from tests.gateway.support import KERNELS, NO_ANSWERS, settings_for
 
 
 def sent_env(fake: FakeGateway) -> dict[str, str]:

@@ -12,12 +12,12 @@ from unittest import mock
 import aiohttp
 from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from jupyter_server.serverapp import ServerApp
-from tests.support.tab import Tab
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.wire.subprotocol import OFFERED
+from tests.support.tab import Tab
 
 TOKEN = "servers-own"
 

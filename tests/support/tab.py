@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.testing.bare_client import BareSocket
-
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import Channel, Message
+from tests.testing.bare_client import BareSocket
 
 
 class Tab(BareSocket):

@@ -310,7 +310,8 @@ class LinkSettings:
 class GatewaySettings:
     """The settings of one gateway, valid and complete; times in seconds.
 
-    ``name`` is what people call it: its name in a fleet, else its URL. ``kernel_env`` goes with
+    ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
+    the HTTP proxy on the way to it, which may hold a password. ``kernel_env`` goes with
     each kernel's start, beneath what the request itself asks for. Secrets do not show in `repr`.
     """
 
@@ -335,6 +336,7 @@ class GatewaySettings:
     auth_token: str = field(default="", repr=False)
     allowed_envs: frozenset[str] = frozenset()
     accept_cookies: bool = True
+    proxy: str | None = field(default=None, repr=False)
     max_request_retries: int = 2
     ping_interval: float = 20.0
     backlog_bytes: int = 64 * 2**20

@@ -100,7 +100,8 @@ class AiohttpTransport:
                 cookie_jar=_cookie_jar(settings),
                 # Without a total, which would cut handshakes short too.
                 timeout=aiohttp.ClientTimeout(sock_connect=settings.connect_timeout),
-                trust_env=True,
+                # Not ``trust_env``: that asks in a thread of its own for each request.
+                proxy=settings.proxy,
             )
         return self._session
 

@@ -125,13 +125,14 @@ class Gateway:
         if not kernel_ids:
             return {}
         found: dict[str, KernelModel | None] = {}
+        refused = False
         if self._can_list:
             try:
                 listed = await self._get(self._endpoints.kernels, read_kernels)
                 found = {model.id: model for model in listed if model.id in set(kernel_ids)}
             except AuthenticationFailed:
                 # Listing may be forbidden alone. If it is the token, the kernels will say so.
-                self._can_list = False
+                refused = True
         missing = [kernel_id for kernel_id in kernel_ids if kernel_id not in found]
         answers = await asyncio.gather(
             *(self._find(kernel_id) for kernel_id in missing), return_exceptions=True
@@ -146,6 +147,8 @@ class Gateway:
                 found[kernel_id] = answer
         if errors and not found:
             raise errors[0]
+        if refused:
+            self._can_list = False
         return found
 
     async def _find(self, kernel_id: str) -> KernelModel | None:

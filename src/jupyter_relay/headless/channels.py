@@ -13,7 +13,7 @@ from jupyter_client.channelsabc import ChannelABC, HBChannelABC
 from jupyter_client.jsonutil import extract_dates
 from jupyter_client.session import Session
 
-from jupyter_relay.core.backlog import Backlog
+from jupyter_relay.core.backlog import Backlog, Dropped
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame
 from jupyter_relay.wire.message import Channel, Message, Part
 
@@ -24,7 +24,8 @@ MessageDict: TypeAlias = dict[str, Any]
 class ChannelQueue(ChannelABC):
     """One channel of a client, with the interface of jupyter_client's own channels.
 
-    ``send`` takes a message up; ``max_bytes`` bounds what nobody has fetched yet.
+    ``send`` takes a message up; ``max_bytes`` bounds what nobody has fetched yet. What that costs
+    is told by the message that ``describe`` makes of it.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class ChannelQueue(ChannelABC):
         *,
         send: Callable[[Message], None],
         max_bytes: int,
+        describe: Callable[[Dropped], Message] | None = None,
     ) -> None:
         self.channel_name = channel_name
         self._session = session
         self._send = send
+        self._describe = describe
         self._backlog = Backlog(max_bytes=max_bytes)
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._running = False
 
     def start(self) -> None:
@@ -51,6 +54,7 @@ class ChannelQueue(ChannelABC):
         self._running = False
         while self._backlog.take():
             pass
+        self._backlog.take_dropped()
         self._wake()
 
     close = stop
@@ -76,14 +80,14 @@ class ChannelQueue(ChannelABC):
 
         Raises `queue.Empty` when the time is up, and `KernelNotRunning` if the channel stops.
         """
-        if (message := self._backlog.take()) is None:
+        if (message := self._take()) is None:
             message = await self._wait(timeout)
         return to_dict(message)
 
     async def get_msgs(self) -> list[MessageDict]:
         """Return all messages that are here."""
         messages = []
-        while (message := self._backlog.take()) is not None:
+        while (message := self._take()) is not None:
             messages.append(to_dict(message))
         return messages
 
@@ -91,23 +95,34 @@ class ChannelQueue(ChannelABC):
         """Whether a message is here."""
         return len(self._backlog) > 0
 
+    def _take(self) -> Message | None:
+        if self._describe is not None and (dropped := self._backlog.take_dropped()) is not None:
+            return self._describe(dropped)
+        return self._backlog.take()
+
     async def _wait(self, timeout: float | None) -> Message:
         try:
             async with asyncio.timeout(timeout):
-                while (message := self._backlog.take()) is None:
+                while (message := self._take()) is None:
                     if not self._running:
                         raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
-                    self._waiter = asyncio.get_running_loop().create_future()
-                    await self._waiter
+                    await self._woken()
         except TimeoutError:
             raise Empty from None
-        finally:
-            self._waiter = None
         return message
 
+    async def _woken(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.remove(waiter)
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class HBChannelQueue(HBChannelABC):
@@ -120,7 +135,7 @@ class HBChannelQueue(HBChannelABC):
 
     @property
     def time_to_dead(self) -> float:
-        """The seconds after which a silent kernel counts as dead: none, there is no beat to miss."""
+        """The seconds after which a silent kernel counts as dead: there is no beat to miss."""
         return float("inf")
 
     def start(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.clientabc import KernelClientABC
 
 from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.backlog import Dropped
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.gateway.client import Gateway
@@ -23,11 +24,25 @@ if TYPE_CHECKING:
     from jupyter_relay.headless.manager import GatewayKernelManager
 
 
+_MOURNING = 2.5
+"""How many seconds later a reply is given that was written in the place of a kernel that died.
+
+nbclient asks once a second whether the kernel lives, and does so no more when it has a reply: with
+the reply it would see an error of the cell, and maybe go on in a kernel that knows nothing."""
+
+
 def _channel(name: Channel) -> property:
     def get(self: GatewayKernelClient) -> ChannelQueue:
         return self._queues[name]
 
     return property(get, doc=f"The {name} channel; its messages are waited for with `get_msg`.")
+
+
+class _Done:
+    """Nothing to wait for. Those who know Jupyter Server's client await its `start_channels`."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 class GatewayKernelClient(AsyncKernelClient):
@@ -50,14 +65,14 @@ class GatewayKernelClient(AsyncKernelClient):
     ) -> None:
         super().__init__(**kwargs)
         self.kernel_id = kernel_id
-        self._owned: RemoteKernel | None = None
-        if remote is None and kernel_id is not None:
-            gateway = Gateway(GatewayClient(parent=self).settings())
-            remote = self._owned = RemoteKernel(gateway, KernelModel(kernel_id, ""), log=self.log)
         self._remote = remote
+        # Its own, where it attaches by itself.
+        self._gateway: Gateway | None = None
+        if remote is None and kernel_id is not None:
+            self._gateway = Gateway(GatewayClient(parent=self).settings())
         self._subscription: Subscription | None = None
         self._letting_go: asyncio.Task[None] | None = None
-        self._heartbeat = HBChannelQueue(lambda: remote is not None and not remote.gone)
+        self._heartbeat = HBChannelQueue(self._is_there)
         self._queues = {name: self._queue(name) for name in Channel}
 
     @property
@@ -77,12 +92,16 @@ class GatewayKernelClient(AsyncKernelClient):
         stdin: bool = True,
         hb: bool = True,
         control: bool = True,
-    ) -> None:
+    ) -> Awaitable[None]:
         """Start the channels: subscribe to the kernel. Needs a running event loop.
 
-        The websocket opens in the background; what is sent meanwhile waits for it. Raises
-        `KernelNotRunning` if there is no kernel.
+        The websocket opens in the background; what is sent meanwhile waits for it. What is
+        returned may be awaited, and need not be. Raises `KernelNotRunning` if there is no kernel.
         """
+        if self._remote is None and self._gateway is not None and self.kernel_id is not None:
+            self._remote = RemoteKernel(
+                self._gateway, KernelModel(self.kernel_id, ""), log=self.log
+            )
         if self._remote is None:
             raise KernelNotRunning
         wanted = {
@@ -99,17 +118,24 @@ class GatewayKernelClient(AsyncKernelClient):
         self.allow_stdin = stdin
         if self._subscription is None:
             self._subscription = self._remote.subscribe(self.session.session, self._take)
+        return _Done()
 
-    def stop_channels(self) -> None:
-        """Stop the channels. It may be called at any time, any number of times."""
+    def stop_channels(self) -> Awaitable[None]:
+        """Stop the channels. It may be called at any time, any number of times.
+
+        What is returned may be awaited: one that attached by itself lets go of the kernel then.
+        """
         if self._subscription is not None:
             self._subscription.leave()
             self._subscription = None
         for queue in self._queues.values():
             queue.stop()
         self._heartbeat.stop()
-        if self._owned is not None:
-            self._letting_go = asyncio.get_running_loop().create_task(self._let_go(self._owned))
+        if self._gateway is None or self._remote is None:
+            return self._letting_go or _Done()
+        remote, self._remote = self._remote, None
+        self._letting_go = asyncio.get_running_loop().create_task(self._let_go(remote))
+        return self._letting_go
 
     async def _async_wait_for_ready(self, timeout: float | None = None) -> None:
         """Wait until the kernel answers, at most ``timeout`` seconds.
@@ -157,7 +183,7 @@ class GatewayKernelClient(AsyncKernelClient):
         if stdin_hook is None:
             stdin_hook = self._stdin_hook_default
         try:
-            async with asyncio.timeout(timeout), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(timeout):
                 msg_id = self.execute(
                     code,
                     silent=silent,
@@ -166,11 +192,10 @@ class GatewayKernelClient(AsyncKernelClient):
                     allow_stdin=allow_stdin,
                     stop_on_error=stop_on_error,
                 )
+                hearing = [self._output_of(msg_id, output_hook)]
                 if allow_stdin:
-                    asking = tasks.create_task(self._answer(msg_id, stdin_hook))
-                await self._output_of(msg_id, output_hook)
-                if allow_stdin:
-                    asking.cancel()
+                    hearing.append(self._answer(msg_id, stdin_hook))
+                await _first_of(hearing)
                 return await self._async_recv_reply(msg_id)
         except TimeoutError:
             raise TimeoutError("Timeout waiting for output") from None
@@ -203,8 +228,23 @@ class GatewayKernelClient(AsyncKernelClient):
                 await _call(hook, msg)
 
     def _queue(self, name: Channel) -> ChannelQueue:
-        bound = self._remote.gateway.settings.backlog_bytes if self._remote else 0
-        return ChannelQueue(name, self.session, send=self._send, max_bytes=bound)
+        gateway = self._remote.gateway if self._remote is not None else self._gateway
+        bound = gateway.settings.backlog_bytes if gateway is not None else 0
+        return ChannelQueue(
+            name,
+            self.session,
+            send=self._send,
+            max_bytes=bound,
+            describe=self._describe if name is Channel.IOPUB else None,
+        )
+
+    def _describe(self, dropped: Dropped) -> Message:
+        if self._remote is None:
+            raise KernelNotRunning
+        return self._remote.describe(dropped)
+
+    def _is_there(self) -> bool:
+        return self._remote is not None and not self._remote.gone
 
     def _send(self, message: Message) -> None:
         if self._subscription is None:
@@ -212,7 +252,17 @@ class GatewayKernelClient(AsyncKernelClient):
         self._subscription.send(message)
 
     def _take(self, message: Message) -> None:
-        self._queues[message.channel].put(message)
+        put = self._queues[message.channel].put
+        if message.channel is Channel.SHELL and self._is_of_the_dead(message):
+            asyncio.get_running_loop().call_later(_MOURNING, put, message)
+        else:
+            put(message)
+
+    def _is_of_the_dead(self, message: Message) -> bool:
+        """Whether a reply was written in the place of a kernel that is no more."""
+        manager = cast("GatewayKernelManager | None", self.parent)
+        ours = self._remote is not None and message.head.session == self._remote.session
+        return ours and getattr(manager, "bereft", False)
 
     async def _let_go(self, remote: RemoteKernel) -> None:
         await remote.close()
@@ -224,6 +274,19 @@ KernelClientABC.register(GatewayKernelClient)
 
 def _ignore(_: MessageDict) -> None:
     """Want no output."""
+
+
+async def _first_of(coroutines: list[Coroutine[Any, Any, None]]) -> None:
+    """Wait until one of them ends, and end the others. Raises what it raised."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _call(hook: Callable[[MessageDict], object], msg: MessageDict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
@@ -11,8 +12,14 @@ from jupyter_client.managerabc import KernelManagerABC
 from traitlets import Bool, DottedObjectName, Type, default
 
 from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
-from jupyter_relay.errors import GatewayUnavailable, KernelNotFound, KernelNotRunning
+from jupyter_relay.errors import (
+    GatewayRefused,
+    GatewayUnavailable,
+    KernelNotFound,
+    KernelNotRunning,
+)
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.headless.client import GatewayKernelClient
@@ -56,6 +63,12 @@ class GatewayKernelManager(AsyncKernelManager):
         return self.remote is not None
 
     @property
+    def bereft(self) -> bool:
+        """Whether the kernel that was started is known to be no more."""
+        remote = self.remote
+        return remote is None or remote.gone or self._replaced(remote)
+
+    @property
     def ipykernel(self) -> bool:
         """False: how a remote kernel is launched is its gateway's business."""
         return False
@@ -87,11 +100,19 @@ class GatewayKernelManager(AsyncKernelManager):
         processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
         """
         gateway = self.gateway
-        if kernel_id is not None:
-            model = await gateway.kernel(kernel_id)
-        else:
-            model = await gateway.start_kernel(kernel_name or self.kernel_name, env=env, cwd=cwd)
-        self._adopt(RemoteKernel(gateway, model, log=self.log))
+        try:
+            if kernel_id is not None:
+                model = await gateway.kernel(kernel_id)
+            else:
+                name = kernel_name or self.kernel_name
+                model = await gateway.start_kernel(name, env=env, cwd=cwd)
+        except BaseException:
+            if self.remote is None:  # nobody cleans up where nothing was started
+                await self.cleanup_resources()
+            raise
+        if self.remote is not None:
+            await self.remote.close()
+        self._adopt(RemoteKernel(gateway, model, log=self.log, on_report=self.take_report))
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Delete the kernel on its gateway. One that is gone already is as good."""
@@ -103,7 +124,14 @@ class GatewayKernelManager(AsyncKernelManager):
     async def restart_kernel(self, now: bool = False, newports: bool = False, **_: Any) -> None:
         """Restart the kernel. Raises `KernelNotRunning` or `KernelNotFound`."""
         remote = self.running
-        await remote.restart()
+        try:
+            await remote.restart()
+        except GatewayRefused as error:
+            # For one that does not exist gateways answer 500, and 404 only if asked for it.
+            if not isinstance(error, KernelNotFound):
+                with suppress(GatewayUnavailable):
+                    await remote.refresh()
+            raise
         self._deaths = remote.deaths
 
     async def interrupt_kernel(self) -> None:
@@ -116,8 +144,7 @@ class GatewayKernelManager(AsyncKernelManager):
         A process that died, and that its gateway has replaced, counts as dead: what it knew is
         lost. While the gateway cannot be reached, a kernel counts as alive.
         """
-        remote = self.remote
-        if remote is None or remote.gone or self._replaced(remote):
+        if self.bereft:
             return False
         try:
             model = await self.refresh_model()
@@ -131,6 +158,9 @@ class GatewayKernelManager(AsyncKernelManager):
             return await self.running.refresh()
         except KernelNotFound:
             return None
+
+    def take_report(self, report: Report) -> None:
+        """Hear what happened to the link, which the log has already; a subclass may tell more."""
 
     def client(self, **kwargs: Any) -> GatewayKernelClient:
         """Return a client of the kernel; its channels are still to be started."""

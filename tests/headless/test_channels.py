@@ -1,0 +1,127 @@
+"""The channels on their own: queues with the interface of jupyter_client's."""
+
+from __future__ import annotations
+
+import asyncio
+from queue import Empty
+
+import pytest
+from jupyter_client.channelsabc import ChannelABC, HBChannelABC
+from jupyter_client.session import Session
+
+from jupyter_relay.errors import KernelNotRunning, MalformedFrame
+from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue
+from jupyter_relay.wire.message import Channel, Message
+
+HEADER = b'{"msg_id":"1","msg_type":"stream","date":"2026-01-02T03:04:05Z"}'
+
+
+def channel(*, max_bytes: int = 10_000) -> tuple[ChannelQueue, list[Message]]:
+    """A started channel, and what is sent through it."""
+    sent: list[Message] = []
+    made = ChannelQueue(Channel.IOPUB, Session(), send=sent.append, max_bytes=max_bytes)
+    made.start()
+    return made, sent
+
+
+def message(content: bytes = b"{}") -> Message:
+    return Message(channel=Channel.IOPUB, header=HEADER, content=content)
+
+
+async def test_messages_come_in_order() -> None:
+    queue, _ = channel()
+    for number in range(3):
+        queue.put(message(b"%d" % number))
+    assert await queue.msg_ready()
+    assert (await queue.get_msg())["content"] == 0
+    assert [msg["content"] for msg in await queue.get_msgs()] == [1, 2]
+    assert not await queue.msg_ready()
+
+
+async def test_one_who_waits_is_woken() -> None:
+    queue, _ = channel()
+    waiting = asyncio.create_task(queue.get_msg())
+    await asyncio.sleep(0)
+    queue.put(message())
+    assert (await waiting)["msg_type"] == "stream"
+
+
+async def test_several_who_wait_are_all_served() -> None:
+    queue, _ = channel()
+    waiting = [asyncio.create_task(queue.get_msg(timeout=5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for number in range(3):
+        queue.put(message(b"%d" % number))
+    assert sorted([(await task)["content"] for task in waiting]) == [0, 1, 2]
+
+
+async def test_stopping_ends_the_wait() -> None:
+    queue, _ = channel()
+    waiting = asyncio.create_task(queue.get_msg())
+    await asyncio.sleep(0)
+    queue.stop()
+    with pytest.raises(KernelNotRunning, match="iopub"):
+        await waiting
+    with pytest.raises(KernelNotRunning):
+        await queue.get_msg(timeout=0)
+
+
+async def test_a_stopped_channel_takes_and_sends_nothing() -> None:
+    queue, sent = channel()
+    queue.put(message())
+    queue.stop()
+    queue.start()
+    with pytest.raises(Empty):
+        await queue.get_msg(timeout=0)
+    queue.stop()
+    queue.put(message())
+    with pytest.raises(KernelNotRunning):
+        queue.send(Session().msg("x"))
+    assert not sent
+
+
+@pytest.mark.parametrize(("content", "value"), [(b"NaN", None), (b'{"a": Infinity}', float("inf"))])
+async def test_numbers_that_json_does_not_know_are_read(content: bytes, value: object) -> None:
+    queue, _ = channel()
+    queue.put(message(content))
+    read = (await queue.get_msg())["content"]
+    assert read != read if value is None else read == {"a": value}  # NaN alone
+
+
+async def test_a_message_that_is_not_json_is_an_error_and_the_next_one_comes() -> None:
+    queue, _ = channel()
+    queue.put(message(b"{nonsense"))
+    queue.put(message())
+    with pytest.raises(MalformedFrame):
+        await queue.get_msg()
+    assert (await queue.get_msg())["content"] == {}
+
+
+async def test_what_nobody_fetches_is_bounded() -> None:
+    queue, _ = channel(max_bytes=2_000)
+    for number in range(1000):
+        queue.put(message(b"%d" % number))
+    kept = [msg["content"] for msg in await queue.get_msgs()]
+    assert len(kept) < 50
+    assert kept[-1] == 999
+
+
+def test_a_heart_beats_while_its_kernel_is_there() -> None:
+    there = True
+    heart = HBChannelQueue(lambda: there)
+    assert not heart.is_beating()
+    heart.start()
+    assert heart.is_alive()
+    assert heart.is_beating()
+    heart.pause()
+    heart.unpause()
+    there = False
+    assert not heart.is_beating()
+    heart.stop()
+    assert not heart.is_alive()
+    assert heart.time_to_dead == float("inf")
+
+
+def test_they_are_channels_of_jupyter_clients_kind() -> None:
+    assert issubclass(ChannelQueue, ChannelABC)
+    assert issubclass(HBChannelQueue, HBChannelABC)

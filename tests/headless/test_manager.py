@@ -1,0 +1,143 @@
+"""The manager on its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from jupyter_client.manager import KernelManager
+from traitlets.config import Config
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.errors import (
+    AuthenticationFailed,
+    GatewayUnavailable,
+    KernelNotFound,
+    KernelNotRunning,
+    KernelSpecNotFound,
+)
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.headless.manager import GatewayKernelManager
+from jupyter_relay.testing import Answer, FakeGateway
+
+
+async def test_a_kernel_lives_from_start_to_shutdown(fake: FakeGateway) -> None:
+    fake.kernelspecs.append("ir")
+    manager = GatewayKernelManager(kernel_name="ir")
+    assert not await manager.is_alive()
+    await manager.start_kernel(env={"KERNEL_A": "b", "PATH": "no"}, cwd="/there", extra=1)
+    kernel = fake.kernels[manager.kernel_id]
+    assert kernel.name == manager.kernel_name == "ir"
+    assert kernel.env == {
+        "KERNEL_A": "b", "KERNEL_WORKING_DIR": "/there", "KERNEL_LAUNCH_TIMEOUT": "40",
+    }  # fmt: skip
+    assert manager.has_kernel
+    assert await manager.is_alive()
+    await manager.restart_kernel()
+    assert kernel.incarnation == 2
+    assert await manager.is_alive()
+    await manager.interrupt_kernel()
+    await manager.shutdown_kernel(now=True)
+    assert not fake.kernels
+    with pytest.raises(KernelNotRunning):
+        _ = manager.running
+    assert not await manager.is_alive()
+
+
+async def test_a_manager_attaches_by_a_kernel_id_and_lets_go(fake: FakeGateway) -> None:
+    kernel = fake.start_kernel()
+    manager = GatewayKernelManager()
+    await manager.start_kernel(kernel_id=kernel.id)
+    assert manager.kernel_id == kernel.id
+    client = manager.client()
+    client.start_channels()
+    await client.wait_for_ready(timeout=10)
+    await manager.cleanup_resources()
+    assert kernel.id in fake.kernels
+    assert not fake.open_sockets
+
+
+async def test_a_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    fake.forget(manager.kernel_id)
+    assert not await manager.is_alive()
+    assert not await manager.is_alive()
+    await manager.shutdown_kernel()
+
+
+async def test_a_kernel_whose_gateway_is_away_counts_as_alive(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    fault = fake.fault("GET", "/api/kernels/*", Answer(503))
+    assert await manager.is_alive()
+    fault.lift()
+    await manager.shutdown_kernel()
+
+
+async def test_a_kernel_that_died_and_was_replaced_is_not_alive(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    await client.wait_for_ready(timeout=10)
+    fake.kernels[manager.kernel_id].die()
+    while (await client.get_iopub_msg(timeout=10))["content"].get(
+        "execution_state"
+    ) != "restarting":
+        pass
+    assert not await manager.is_alive()
+    client.stop_channels()
+    await manager.shutdown_kernel()
+
+
+async def test_errors_are_those_of_the_tree(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager(kernel_name="cobol")
+    with pytest.raises(KernelSpecNotFound, match="cobol"):
+        await manager.start_kernel()
+    with pytest.raises(KernelNotFound):
+        await manager.start_kernel(kernel_id="nobody")
+    with pytest.raises(KernelNotRunning, match="No kernel is running!"):
+        await manager.interrupt_kernel()
+    fake.token = "another"
+    with pytest.raises(AuthenticationFailed):
+        await manager.start_kernel()
+
+
+async def test_its_gateway_may_be_configured_or_given(fake_gateway: FakeGateway) -> None:
+    config = Config()
+    config.GatewayClient.url = fake_gateway.url
+    config.GatewayClient.auth_token = fake_gateway.token
+    manager = GatewayKernelManager(config=config)
+    await manager.start_kernel()
+    await manager.shutdown_kernel()
+    gateway = Gateway(GatewayClient(config=config).settings())
+    given = GatewayKernelManager(gateway=gateway)
+    await given.start_kernel()
+    await given.shutdown_kernel()
+    await gateway.kernelspecs()  # it is not closed with one of its managers
+    await gateway.close()
+    assert not fake_gateway.kernels
+
+
+async def test_a_gateway_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_GATEWAY_URL", "http://127.0.0.1:1")
+    manager = GatewayKernelManager()
+    with pytest.raises(GatewayUnavailable, match="cannot be reached"):
+        await manager.start_kernel()
+
+
+def test_it_is_what_nbclient_asks_for() -> None:
+    assert issubclass(GatewayKernelManager, KernelManager)
+
+
+@pytest.mark.parametrize("module", ["manager", "client", "channels"])
+def test_no_server_is_imported(module: str) -> None:
+    code = (
+        f"import sys, jupyter_relay.headless.{module}\n"
+        "print([m for m in ('jupyter_server', 'jupyter_events', 'tornado.web', 'websocket')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
