@@ -9,6 +9,7 @@ from jupyter_relay.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
+    from tornado.web import RequestHandler
 
 _CLASSES = {
     "kernel_manager_class": "jupyter_relay.server.kernels.GatewayMappingKernelManager",
@@ -25,8 +26,8 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
 
     A setting that makes no sense stops the server with one line.
     """
-    options = GatewayClient(parent=serverapp)
     try:
+        options = GatewayClient(parent=serverapp)
         if not options.configured:
             return
         options.settings()
@@ -39,15 +40,22 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
 
 
 def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
-    """Put our handlers before the server's, if our kernels are in use."""
+    """Put our handlers before the server's, and our events beside its own, for what is in use."""
     if not GatewayClient(parent=serverapp).configured:
         return
     from jupyter_server.utils import url_path_join
 
-    from jupyter_relay.server.handlers import HANDLERS
+    from jupyter_relay.server.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
     from jupyter_relay.server.kernels import GatewayMappingKernelManager
+    from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+    from jupyter_relay.server.link_events import register
 
+    ours: list[tuple[str, type[RequestHandler]]] = []
     if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
-        base_url = serverapp.web_app.settings["base_url"]
-        handlers = [(url_path_join(base_url, pattern), kind) for pattern, kind in HANDLERS]
-        serverapp.web_app.add_handlers(".*$", handlers)
+        register(serverapp.event_logger)
+        ours += KERNEL_HANDLERS
+    if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
+        ours += KERNELSPEC_HANDLERS
+    base_url = serverapp.web_app.settings["base_url"]
+    handlers = [(url_path_join(base_url, pattern), kind) for pattern, kind in ours]
+    serverapp.web_app.add_handlers(".*$", handlers)

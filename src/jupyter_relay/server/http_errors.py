@@ -39,7 +39,16 @@ def http_error(error: RelayError) -> web.HTTPError:
     A refusal of the gateway keeps the gateway's status.
     """
     hint = getattr(error, "hint", "")
-    return web.HTTPError(_status(error), f"{error} {hint}".rstrip())
+    return _Told(_status(error), f"{error} {hint}".rstrip())
+
+
+class _Told(web.HTTPError):
+    """An HTTP error whose text is told as it is: tornado doubles each percent sign in it."""
+
+    @property
+    def log_message(self) -> str | None:
+        """The text that Jupyter Server puts into its answer."""
+        return self.get_message()
 
 
 def _status(error: RelayError) -> int:

@@ -16,12 +16,14 @@ from jupyter_server.services.kernels.kernelmanager import (
 from traitlets import default
 
 from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.server.link_events import emit
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
@@ -71,6 +73,16 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         with http_errors():
             await super().interrupt_kernel()
 
+    def take_report(self, report: Report) -> None:
+        """Emit as an event what happened to the link."""
+        remote = self.remote
+        if remote is None:
+            return
+        try:
+            emit(self.event_logger, report, gateway=remote.gateway.name, kernel_id=remote.id)
+        except Exception:  # whoever listens to events, the link goes on
+            self.log.exception("An event of kernel %s could not be emitted.", remote.id)
+
     def take_model(self, model: KernelModel) -> None:
         """Take what the gateway says of the kernel."""
         self.running.update(model)
@@ -109,6 +121,10 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             else Gateway(GatewayClient(parent=self.parent or self).settings())
         )
 
+    def __bool__(self) -> bool:
+        """True: the server shuts down no manager that is false, and an empty one would be."""
+        return True
+
     @default("kernel_manager_class")
     def _default_kernel_manager_class(self) -> str:
         return "jupyter_relay.server.kernels.GatewayKernelManager"
@@ -133,7 +149,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         if kernel_id is not None and kernel_id in self:
             return kernel_id
         if kernel_id is None and path is not None:
-            kwargs["cwd"] = self.cwd_for_path(path, env=kwargs.get("env", {}))
+            # It looks for folders, which may be far away.
+            env = kwargs.get("env", {})
+            kwargs["cwd"] = await asyncio.to_thread(self.cwd_for_path, path, env=env)
         kernel = self.kernel_manager_factory(gateway=self.gateway, parent=self, log=self.log)
         kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
         await kernel.start_kernel(kernel_id=kernel_id, **kwargs)

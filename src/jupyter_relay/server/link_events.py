@@ -1,0 +1,40 @@
+"""What happens to the links, as Jupyter events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_relay.core.actions import Report
+
+if TYPE_CHECKING:
+    from jupyter_events import EventLogger
+
+LINK_EVENTS = "https://events.jupyter.org/jupyter_relay/link/v1"
+"""The id of the schema, under which listeners find them."""
+
+# Read here, since a running server must not wait for files.
+_SCHEMA = (Path(__file__).with_name("events") / "link.v1.yaml").read_text(encoding="utf-8")
+
+
+def register(logger: EventLogger | None) -> None:
+    """Make the schema known to a server's event logger, once."""
+    if logger is not None and LINK_EVENTS not in logger.schemas:
+        logger.register_event_schema(_SCHEMA)
+
+
+def emit(logger: EventLogger, report: Report, *, gateway: str, kernel_id: str) -> None:
+    """Emit what happened to the link of a kernel, if the schema is registered."""
+    if LINK_EVENTS not in logger.schemas:
+        return
+    data: dict[str, object] = {
+        "happening": report.happening.value,
+        "gateway": gateway,
+        "kernel_id": kernel_id,
+        "msg": report.text,
+    }
+    if report.seconds is not None:
+        data["seconds"] = report.seconds
+    if report.count is not None:
+        data["count"] = report.count
+    logger.emit(schema_id=LINK_EVENTS, data=data)

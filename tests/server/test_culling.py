@@ -1,0 +1,57 @@
+"""Culling by this server, and by the gateway behind its back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from jupyter_relay.testing import FakeGateway
+from tests.support.server import TestServer
+
+
+async def test_culling_goes_by_what_the_gateway_says_now(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    idle, active, busy = [await server.start_kernel() for _ in range(3)]
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    for kernel_id in (idle, busy):
+        fake_gateway.kernels[kernel_id].last_activity = long_ago
+    fake_gateway.kernels[busy].execution_state = "busy"
+    await server.kernels.cull_kernels()
+    assert set(fake_gateway.kernels) == {active, busy}
+
+
+async def test_culling_works_where_the_gateway_does_not_list(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.list_kernels = False
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    await server.kernels.cull_kernels()
+    assert kernel_id in fake_gateway.kernels
+    fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
+    await server.kernels.cull_kernels()
+    assert not fake_gateway.kernels
+
+
+async def test_a_kernel_with_a_page_open_is_not_culled(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("1")
+        fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
+        await server.kernels.cull_kernels()
+    assert kernel_id in fake_gateway.kernels
+
+
+async def test_pages_of_a_kernel_that_the_gateway_culled_hear_that_it_is_dead(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("1")
+        fake_gateway.forget(kernel_id)
+        assert (await server.call("GET", "/api/kernels")).json == []
+        assert b'"dead"' in bytes((await tab.receive()).content)

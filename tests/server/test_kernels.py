@@ -1,0 +1,311 @@
+"""Kernels over the REST API: start, attach, model, list, restart, interrupt, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.errors import KernelNotRunning
+from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+from jupyter_relay.testing import Answer, Change, FakeGateway, Hold, replaced, without
+from tests.support.server import TestServer, server_on
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+def start_of(gateway: FakeGateway, number: int = -1) -> dict[str, object]:
+    """What a start of a kernel has sent."""
+    body = gateway.requests_to("POST", "/api/kernels")[number].json
+    assert isinstance(body, dict)
+    return body
+
+
+def kernel_of(server: TestServer, kernel_id: str) -> GatewayKernelManager:
+    """The manager of one kernel."""
+    kernel = server.kernels.get_kernel(kernel_id)
+    assert isinstance(kernel, GatewayKernelManager)
+    return kernel
+
+
+def env_of(gateway: FakeGateway, number: int = -1) -> dict[str, str]:
+    """The environment that a start of a kernel has sent."""
+    env = start_of(gateway, number)["env"]
+    assert isinstance(env, dict)
+    return env
+
+
+async def test_a_kernel_starts_by_the_name_of_its_kernelspec(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernelspecs.append("ir")
+    answer = await server.call("POST", "/api/kernels", {"name": "ir"})
+    assert answer.status == 201
+    assert set(answer.json) == {"id", "name", "last_activity", "execution_state", "connections"}
+    assert answer.json["name"] == "ir"
+    assert answer.headers["Location"] == f"/api/kernels/{answer.json['id']}"
+    assert fake_gateway.kernels[answer.json["id"]].name == "ir"
+
+
+async def test_the_working_directory_of_the_document_goes_along(
+    server: TestServer, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "root" / "below").mkdir()
+    await server.start_kernel(path="below/a.ipynb")
+    assert env_of(fake_gateway)["KERNEL_WORKING_DIR"] == str(tmp_path / "root" / "below")
+
+
+async def test_kernel_variables_and_the_allowed_ones_go_along_and_no_others(
+    fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERNEL_FLAVOUR", "strawberry")
+    monkeypatch.setenv("PROJECT", "x")
+    monkeypatch.setenv("SECRET", "no")
+    argv = ("--GatewayClient.allowed_envs=PROJECT, JPY_SESSION_NAME",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        await server.start_kernel()
+        model = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook"}
+        await server.call("POST", "/api/sessions", model)
+    alone, in_session = env_of(fake_gateway, 0), env_of(fake_gateway, 1)
+    assert alone["KERNEL_FLAVOUR"] == in_session["KERNEL_FLAVOUR"] == "strawberry"
+    assert alone["PROJECT"] == "x"
+    assert in_session["JPY_SESSION_NAME"].endswith("a.ipynb")
+    assert not {"SECRET", "PATH"} & (alone.keys() | in_session.keys())
+
+
+async def test_the_user_of_the_gateway_is_the_kernels(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = ("--GatewayClient.http_user=alice",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        await server.start_kernel()
+    assert env_of(fake_gateway)["KERNEL_USERNAME"] == "alice"
+
+
+async def test_the_environment_is_sent_always_and_never_written(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    before = dict(os.environ)
+    await server.start_kernel()
+    assert env_of(fake_gateway) == {"KERNEL_LAUNCH_TIMEOUT": "40"}
+    assert dict(os.environ) == before
+
+
+async def test_a_running_kernel_is_attached_to_by_its_id(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel = fake_gateway.start_kernel()
+    answer = await server.call("POST", "/api/kernels", {"kernel_id": kernel.id})
+    assert (answer.status, answer.json["id"]) == (201, kernel.id)
+    assert not fake_gateway.requests_to("POST", "/api/kernels")
+    async with server.tab(kernel.id) as tab:
+        assert await tab.run("here") == "here\n"
+
+
+async def test_a_model_is_that_of_the_gateway(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    fake_gateway.kernels[kernel_id].execution_state = "busy"
+    await server.call("GET", "/api/kernels")
+    answer = await server.call("GET", f"/api/kernels/{kernel_id}")
+    assert answer.status == 200
+    assert answer.json["execution_state"] == "busy"
+    date = fake_gateway.kernels[kernel_id].last_activity
+    assert answer.json["last_activity"] == date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        without("connections"),
+        without("last_activity"),
+        replaced(last_activity="2026-01-02T03:04:05Z"),
+        replaced(last_activity="2026-01-02T03:04:05.678+02:00"),
+        replaced(last_activity="yesterday", connections=None),
+    ],
+    ids=["no connections", "no date", "no microseconds", "an offset", "no date at all"],
+)
+async def test_models_of_other_forms_are_read(
+    server: TestServer, fake_gateway: FakeGateway, edit: object
+) -> None:
+    fake_gateway.fault("*", "/api/kernels", Change(edit))  # type: ignore[arg-type]
+    kernel_id = await server.start_kernel()
+    answer = await server.call("GET", "/api/kernels")
+    assert answer.status == 200
+    assert [model["id"] for model in answer.json] == [kernel_id]
+    assert answer.json[0]["connections"] == 0
+
+
+async def test_only_our_own_kernels_are_listed(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.start_kernel()
+    kernel_id = await server.start_kernel()
+    answer = await server.call("GET", "/api/kernels")
+    assert [model["id"] for model in answer.json] == [kernel_id]
+
+
+async def test_a_kernel_missing_from_the_list_is_asked_for_by_itself(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    there, culled = await server.start_kernel(), await server.start_kernel()
+    fake_gateway.fault("GET", "/api/kernels", Answer.json([]))
+    fake_gateway.forget(culled)
+    answer = await server.call("GET", "/api/kernels")
+    assert [model["id"] for model in answer.json] == [there]
+    assert (await server.call("GET", f"/api/kernels/{culled}")).status == 404
+
+
+async def test_missing_kernels_are_asked_for_all_at_once(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_ids = {await server.start_kernel() for _ in range(5)}
+    fake_gateway.list_kernels = False
+    released = asyncio.Event()
+    fake_gateway.fault("GET", "/api/kernels/*", Hold(released))
+    asking = asyncio.create_task(server.call("GET", "/api/kernels"))
+    await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", "/api/kernels/*")) == 5)
+    released.set()
+    answer = await asking
+    assert answer.status == 200
+    assert {model["id"] for model in answer.json} == kernel_ids
+
+
+async def test_one_kernel_that_cannot_be_asked_for_hides_no_other(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    first, second = await server.start_kernel(), await server.start_kernel()
+    fake_gateway.list_kernels = False
+    fake_gateway.fault("GET", f"/api/kernels/{first}", Answer.html("", 500))
+    answer = await server.call("GET", "/api/kernels")
+    assert {model["id"] for model in answer.json} == {first, second}
+
+
+async def test_a_kernel_is_restarted_and_keeps_its_id(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("before")
+        answer = await server.call("POST", f"/api/kernels/{kernel_id}/restart")
+        assert (answer.status, answer.json["id"]) == (200, kernel_id)
+        assert fake_gateway.kernels[kernel_id].incarnation == 2
+        assert await tab.run("after") == "after\n"
+
+
+async def test_a_kernel_is_interrupted(server: TestServer, fake_gateway: FakeGateway) -> None:
+    started = asyncio.Event()
+
+    async def run_for_ever(*_: object) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    fake_gateway.on_execute = run_for_ever
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        msg_id = await tab.execute("while True: pass")
+        await started.wait()
+        answer = await server.call("POST", f"/api/kernels/{kernel_id}/interrupt")
+        assert answer.status == 204
+        assert b"KeyboardInterrupt" in bytes((await tab.reply_to(msg_id)).content)
+
+
+async def test_a_kernel_is_deleted(server: TestServer, fake_gateway: FakeGateway) -> None:
+    kernel_id = await server.start_kernel()
+    assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
+    assert not fake_gateway.kernels
+    assert (await server.call("GET", "/api/kernels")).json == []
+
+
+async def test_a_kernel_that_is_gone_already_can_be_deleted(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    fake_gateway.forget(kernel_id)
+    assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
+    assert kernel_id not in server.kernels
+
+
+async def test_a_kernel_that_cannot_be_deleted_stays_listed(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    fault = fake_gateway.fault("DELETE", "/api/kernels/*", Answer.json({"reason": "no"}, 500))
+    assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 500
+    assert [model["id"] for model in (await server.call("GET", "/api/kernels")).json] == [kernel_id]
+    fault.lift()
+    assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
+
+
+async def test_all_kernels_are_shut_down_at_once(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    for _ in range(5):
+        await server.start_kernel()
+    released = asyncio.Event()
+    fake_gateway.fault("DELETE", "/api/kernels/*", Hold(released))
+    ending = asyncio.create_task(server.kernels.shutdown_all())
+    await fake_gateway.wait_for(
+        lambda: len(fake_gateway.requests_to("DELETE", "/api/kernels/*")) == 5
+    )
+    released.set()
+    await ending
+    assert not fake_gateway.kernels
+
+
+async def test_one_kernel_that_cannot_be_shut_down_does_not_keep_the_others(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_ids = [await server.start_kernel() for _ in range(4)]
+    fake_gateway.fault("DELETE", f"/api/kernels/{kernel_ids[0]}", Answer.html("no", 500))
+    async with server.tab(kernel_ids[0]) as tab:
+        await tab.run("a socket is open")
+        await server.kernels.shutdown_all()
+    assert list(fake_gateway.kernels) == kernel_ids[:1]
+    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+
+
+async def test_is_alive_is_the_gateways_word(server: TestServer, fake_gateway: FakeGateway) -> None:
+    kernel_id = await server.start_kernel()
+    kernel = kernel_of(server, kernel_id)
+    assert await kernel.is_alive()
+    fake_gateway.forget(kernel_id)
+    assert not await kernel.is_alive()
+    assert not await kernel.is_alive()
+
+
+async def test_a_kernel_that_died_for_good_is_not_alive(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    fake_gateway.kernels[kernel_id].die(restarts=False)
+    assert not await kernel_of(server, kernel_id).is_alive()
+
+
+async def test_removing_an_unknown_kernel_is_no_error(server: TestServer) -> None:
+    assert server.kernels.remove_kernel(UNKNOWN) is None
+    kernel_id = await server.start_kernel()
+    kernel = server.kernels.remove_kernel(kernel_id)
+    assert kernel is not None
+    assert server.kernels.remove_kernel(kernel_id) is None
+    await kernel.shutdown_kernel()
+
+
+async def test_managers_share_no_kernels(server: TestServer, fake_gateway: FakeGateway) -> None:
+    other = GatewayMappingKernelManager(parent=server.app)
+    kernel_id = await server.start_kernel()
+    assert kernel_id in server.kernels
+    assert kernel_id not in other
+    assert other.list_kernel_ids() == []
+    await other.shutdown_all()
+    assert kernel_id in fake_gateway.kernels
+
+
+async def test_a_manager_without_a_kernel_says_so(server: TestServer) -> None:
+    kernel = GatewayKernelManager(parent=server.kernels, gateway=server.kernels.gateway)
+    assert not await kernel.is_alive()
+    with pytest.raises(KernelNotRunning):
+        _ = kernel.running

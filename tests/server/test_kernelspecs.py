@@ -1,0 +1,118 @@
+"""Kernelspecs: those of the gateway, under this server's URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.testing import Answer, Change, FakeGateway, without
+from tests.support.server import TestServer, server_on
+
+
+async def test_the_kernelspecs_are_the_gateways(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernelspecs.append("ir")
+    answer = await server.call("GET", "/api/kernelspecs")
+    assert answer.status == 200
+    assert {name: spec["spec"]["display_name"] for name, spec in answer.json["kernelspecs"].items()}
+    assert set(answer.json["kernelspecs"]) == {"python3", "ir"}
+    one = await server.call("GET", "/api/kernelspecs/ir")
+    assert one.json == answer.json["kernelspecs"]["ir"]
+    assert one.json["spec"]["display_name"] == "Fake ir"
+
+
+async def test_the_gateways_default_kernel_is_the_servers(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernelspecs[:] = ["ir", "python3"]
+    answer = await server.call("GET", "/api/kernelspecs")
+    assert answer.json["default"] == "ir"
+    started = await server.call("POST", "/api/kernels")
+    assert started.json["name"] == "ir"
+
+
+async def test_without_a_default_of_the_gateway_the_servers_stays(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.fault("GET", "/api/kernelspecs", Change(without("default")))
+    answer = await server.call("GET", "/api/kernelspecs")
+    assert answer.json["default"] == server.kernels.default_kernel_name == "python3"
+
+
+async def test_files_are_found_below_the_servers_own_base_url(tmp_path: Path) -> None:
+    async with (
+        FakeGateway(base_path="/far/away") as gateway,
+        server_on(gateway, tmp_path, base_url="/near") as server,
+    ):
+        spec = (await server.call("GET", "/api/kernelspecs")).json["kernelspecs"]["python3"]
+        assert spec["resources"] == {"logo-64x64": "/near/kernelspecs/python3/logo-64x64.png"}
+        answer = await server.call("GET", "/kernelspecs/python3/logo-64x64.png")
+        assert answer.status == 200
+        assert answer.body.startswith(b"\x89PNG")
+        assert answer.headers["Content-Type"] == "image/png"
+        assert "max-age" in answer.headers["Cache-Control"]
+
+
+async def test_an_unknown_kernelspec_is_not_found(server: TestServer) -> None:
+    answer = await server.call("GET", "/api/kernelspecs/cobol")
+    assert (answer.status, answer.json["message"]) == (404, "Kernel spec cobol not found")
+
+
+async def test_a_file_that_does_not_exist_is_not_found(server: TestServer) -> None:
+    assert (await server.call("GET", "/kernelspecs/cobol/logo-64x64.png")).status == 404
+    assert (await server.call("GET", "/kernelspecs/python3/too/deep.png")).status == 404
+
+
+async def test_a_file_can_be_asked_for_by_its_head(server: TestServer) -> None:
+    answer = await server.call("HEAD", "/kernelspecs/python3/logo-64x64.png")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_the_manager_says_what_is_missing_as_its_base_does(server: TestServer) -> None:
+    specs = server.app.kernel_spec_manager
+    assert isinstance(specs, GatewayKernelSpecManager)
+    with pytest.raises(KeyError, match="has no kernelspec 'cobol'"):
+        await specs.get_kernel_spec("cobol")
+    assert await specs.get_kernel_spec_resource("cobol", "logo-64x64.png") is None
+
+
+async def test_the_user_is_sent_escaped_and_after_the_path(
+    fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERNEL_USERNAME", "al/ice & bob?")
+    async with server_on(fake_gateway, tmp_path) as server:
+        await server.call("GET", "/api/kernelspecs")
+        await server.call("GET", "/api/kernelspecs/python3")
+    asked = [request for request in fake_gateway.requests if "kernelspecs" in request.path]
+    assert [request.path for request in asked] == [
+        "/api/kernelspecs",
+        "/api/kernelspecs/python3",
+    ]
+    assert all(request.query == {"user": "al/ice & bob?"} for request in asked)
+
+
+async def test_the_kernelspec_of_a_kernel_is_the_gateways(server: TestServer) -> None:
+    kernel_id = await server.start_kernel()
+    kernel = server.kernels.get_kernel(kernel_id)
+    assert isinstance(kernel, GatewayKernelManager)
+    assert kernel.kernel_spec.display_name == ""
+    await server.call("GET", "/api/kernelspecs")
+    assert kernel.kernel_spec.display_name == "Fake python3"
+
+
+async def test_one_kernelspec_that_cannot_be_read_hides_no_other(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    spec = {"spec": {"display_name": "Good", "language": "x", "argv": []}}
+    fake_gateway.fault(
+        "GET",
+        "/api/kernelspecs",
+        Answer.json({"default": "good", "kernelspecs": {"bad": None, "good": spec}}),
+    )
+    answer = await server.call("GET", "/api/kernelspecs")
+    assert list(answer.json["kernelspecs"]) == ["good"]
+    assert answer.json["kernelspecs"]["good"]["resources"] == {}

@@ -1,0 +1,127 @@
+"""Sessions: documents and their kernels."""
+
+from __future__ import annotations
+
+from jupyter_relay.testing import Answer, FakeGateway
+from tests.support.server import TestServer
+from tests.support.tab import status_of
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+def model_of(path: str = "a.ipynb", **kernel: str) -> dict[str, object]:
+    return {"path": path, "name": path, "type": "notebook", "kernel": kernel}
+
+
+async def test_a_session_starts_a_kernel(server: TestServer, fake_gateway: FakeGateway) -> None:
+    fake_gateway.kernelspecs.append("ir")
+    answer = await server.call("POST", "/api/sessions", model_of(name="ir"))
+    assert answer.status == 201
+    assert answer.json["path"] == "a.ipynb"
+    assert fake_gateway.kernels[answer.json["kernel"]["id"]].name == "ir"
+    assert (await server.call("GET", "/api/sessions")).json == [answer.json]
+    assert (await server.call("POST", "/api/sessions", model_of())).json == answer.json
+
+
+async def test_a_session_takes_a_kernel_that_runs_on_the_gateway(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel = fake_gateway.start_kernel()
+    answer = await server.call("POST", "/api/sessions", model_of(id=kernel.id))
+    assert (answer.status, answer.json["kernel"]["id"]) == (201, kernel.id)
+    assert not fake_gateway.requests_to("POST", "/api/kernels")
+
+
+async def test_a_session_with_an_unknown_kernel_is_an_error(server: TestServer) -> None:
+    answer = await server.call("POST", "/api/sessions", model_of(id=UNKNOWN))
+    assert answer.status == 404
+    assert answer.json["message"].endswith(
+        f"has no kernel {UNKNOWN}. It was culled or deleted there; start another."
+    )
+    assert (await server.call("GET", "/api/sessions")).json == []
+
+
+async def test_a_session_with_an_unknown_kernelspec_is_an_error(server: TestServer) -> None:
+    answer = await server.call("POST", "/api/sessions", model_of(name="cobol"))
+    assert answer.status == 404
+    assert "has no kernelspec 'cobol'." in answer.json["message"]
+
+
+async def test_a_session_is_renamed_and_moved(server: TestServer) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    at = f"/api/sessions/{session['id']}"
+    answer = await server.call("PATCH", at, {"path": "below/b.ipynb", "name": "b.ipynb"})
+    assert answer.status == 200
+    assert (answer.json["path"], answer.json["name"]) == ("below/b.ipynb", "b.ipynb")
+    assert answer.json["kernel"]["id"] == session["kernel"]["id"]
+
+
+async def test_the_kernel_of_a_session_is_changed(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernelspecs.append("ir")
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    answer = await server.call(
+        "PATCH", f"/api/sessions/{session['id']}", {"kernel": {"name": "ir"}}
+    )
+    assert answer.status == 200
+    assert [kernel.name for kernel in fake_gateway.kernels.values()] == ["ir"]
+    assert answer.json["kernel"]["id"] in fake_gateway.kernels
+
+
+async def test_a_change_to_an_unknown_kernelspec_leaves_the_kernel(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    at = f"/api/sessions/{session['id']}"
+    answer = await server.call("PATCH", at, {"kernel": {"name": "cobol"}})
+    assert answer.status == 501  # Jupyter Server's own, for whatever goes wrong there
+    assert "has no kernelspec 'cobol'." in answer.json["message"]
+    assert list(fake_gateway.kernels) == [session["kernel"]["id"]]
+    assert (await server.call("GET", at)).json["kernel"]["id"] == session["kernel"]["id"]
+
+
+async def test_a_session_is_deleted_with_its_kernel(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    assert (await server.call("DELETE", f"/api/sessions/{session['id']}")).status == 204
+    assert not fake_gateway.kernels
+    assert (await server.call("GET", "/api/sessions")).json == []
+
+
+async def test_a_culled_kernel_ends_its_session_without_another_request(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    culled = (await server.call("POST", "/api/sessions", model_of())).json
+    kept = (await server.call("POST", "/api/sessions", model_of("b.ipynb"))).json
+    fake_gateway.forget(culled["kernel"]["id"])
+    await server.call("GET", "/api/kernels")
+    asked = len(fake_gateway.requests)
+    sessions = (await server.call("GET", "/api/sessions")).json
+    assert [session["id"] for session in sessions] == [kept["id"]]
+    assert (await server.call("GET", f"/api/sessions/{culled['id']}")).status == 404
+    assert len(fake_gateway.requests) == asked
+
+
+async def test_a_kernel_that_its_link_found_gone_ends_its_session_without_another_request(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    async with server.tab(session["kernel"]["id"]) as tab:
+        await tab.run("1")
+        fake_gateway.forget(session["kernel"]["id"], close=1001)
+        while status_of(await tab.receive()) != "dead":
+            pass
+    asked = len(fake_gateway.requests)
+    assert (await server.call("GET", "/api/sessions")).json == []
+    assert len(fake_gateway.requests) == asked
+
+
+async def test_a_gateway_that_is_down_ends_no_session(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    fake_gateway.fault("*", "/api/*", Answer.html("", 503))
+    sessions = (await server.call("GET", "/api/sessions")).json
+    assert [listed["id"] for listed in sessions] == [session["id"]]
