@@ -1,0 +1,114 @@
+"""The house stands as it is drawn: public names, what each import loads, who may use whom."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jupyter_relay
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a fresh interpreter has after a statement."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return set(done.stdout.split())
+
+
+def modules() -> Iterator[str]:
+    """Every module of the package."""
+    for found in pkgutil.walk_packages(jupyter_relay.__path__, "jupyter_relay."):
+        yield found.name
+
+
+def attributes_of_classes(source: Path) -> Iterator[tuple[str, ast.expr]]:
+    """Every value that a class body of a file binds to a name, and that name."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        for statement in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+                yield f"{source.name}:{statement.lineno}", statement.value
+
+
+def is_mutable(value: ast.expr) -> bool:
+    """Whether an expression makes a container that can change."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+        return value.func.id in {"list", "dict", "set", "deque", "defaultdict", "bytearray"}
+    displays = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+    return isinstance(value, displays)
+
+
+def test_the_public_names() -> None:
+    assert jupyter_relay.__all__ == [
+        "Gateway",
+        "GatewayKernelClient",
+        "GatewayKernelManager",
+        "GatewaySettings",
+        "RelayError",
+        "RemoteKernel",
+        "__version__",
+    ]
+    assert all(getattr(jupyter_relay, name) is not None for name in jupyter_relay.__all__)
+    assert dir(jupyter_relay) == jupyter_relay.__all__
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = jupyter_relay.nonsense
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        ("import jupyter_relay", {"tornado", "zmq", "traitlets", "aiohttp", "asyncio"}),
+        ("import jupyter_relay.gateway.kernel", {"tornado", "zmq", "traitlets", "jupyter_client"}),
+        ("import jupyter_relay.core.link", {"asyncio", "aiohttp", "tornado", "zmq", "traitlets"}),
+        ("import jupyter_relay.headless.manager", {"jupyter_server", "jupyter_events"}),
+        ("import jupyter_relay.testing.plugin", {"aiohttp", "tornado", "zmq"}),
+        ("import jupyter_relay.headless.papermill", {"papermill", "jupyter_server"}),
+        ("from jupyter_relay.server import extension", {"jupyter_server", "aiohttp"}),
+    ],
+)
+def test_an_import_loads_no_more_than_it_says(statement: str, forbidden: set[str]) -> None:
+    assert not forbidden & loaded_by(statement)
+
+
+def test_rooms_use_only_those_that_they_may() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_each_room_of_the_drawing_is_one_of_the_house() -> None:
+    drawn = {
+        name
+        for line in Path(jupyter_relay.__file__).read_text().splitlines()
+        if line.startswith("#   ")
+        for name in [line.removeprefix("#   ").split()[0].rstrip("/")]
+    }
+    there = {found.name for found in pkgutil.iter_modules(jupyter_relay.__path__)}
+    assert drawn == {name for name in there if not name.startswith("_")}
+
+
+def test_no_class_shares_state_that_can_change() -> None:
+    sources = Path(jupyter_relay.__file__).parent.rglob("*.py")
+    found = [pair for source in sources for pair in attributes_of_classes(source)]
+    assert len(found) > 50
+    assert [where for where, value in found if is_mutable(value)] == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    for name in modules():
+        if name != "jupyter_relay.testing.leash":
+            assert importlib.import_module(name).__doc__ or name.endswith("_version"), name
