@@ -231,3 +231,46 @@ def test_a_link_whose_requests_a_restart_ended_may_sleep() -> None:
     rig.reopen()
     rig.hear(*Voice("kernel-2", 72).answer(rig.barriers[0]))
     assert Timer.LINGER in rig.timers
+
+
+# Found out by asking a silent kernel.
+
+
+def silence(rig: Rig) -> None:
+    """Let the kernel be silent for as long as it takes: it was heard in the first of these."""
+    rig.fire(Timer.PROBE)
+    rig.fire(Timer.PROBE)
+
+
+def test_a_restart_by_somebody_else_is_found_out_while_a_request_waits() -> None:
+    rig = known(Voice())
+    lost = rig.send()
+    silence(rig)
+    (barrier,) = rig.barriers
+    rig.hear(*Voice("kernel-2", 72).answer(barrier))
+    assert types(rig.heard_of(lost)) == FAILURE
+    assert "restarted" in failures(rig.heard_of(lost))[0]
+    assert rig.link.deaths == 1
+    later = rig.send()
+    rig.hear(*Voice("kernel-2", 72).answer(later))
+    assert types(rig.heard_of(later)) == ANSWERED
+
+
+def test_a_kernel_that_answers_out_of_turn_while_it_works_is_left_to_work() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    silence(rig)
+    rig.hear(*kernel.answer(rig.barriers[0]))
+    assert rig.heard_of(cell) == []
+    rig.hear(*kernel.answer(cell))
+    assert types(rig.heard_of(cell)) == ANSWERED
+
+
+def test_a_kernel_at_work_is_asked_once() -> None:
+    rig = known(Voice())
+    rig.send()
+    silence(rig)
+    rig.fire(Timer.PROBE)
+    assert len(rig.barriers) == 1
+    assert rig.probes == 2

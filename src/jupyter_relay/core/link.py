@@ -30,6 +30,8 @@ happens to messages hangs on a few facts beside the state:
     reply is in, no earlier reply can still come; when its idle is in, no earlier output can. What
     is still pending then has lost its reply, or never arrived, and is answered in the kernel's
     place: no cell is silent.
+*   A kernel that owes an answer and is silent is sent a barrier, too, and its gateway is asked. All
+    that this one can show is that another process answers, since the kernel was restarted.
 *   The kernel numbers its messages, so the holes that opened since the drop are what was lost. They
     are counted when the idle of the cell that was running comes, so that the notice still lands in
     that cell; or behind the barrier, if that idle was lost too.
@@ -303,7 +305,7 @@ class Link:
                 return [*self._stop(Event.UNUSED), *self._forget()]
             case Timer.PROBE:
                 self._watching = False
-                return [*([] if self._heard else [Probe()]), *self._rest()]
+                return [*([] if self._heard else self._ask()), *self._rest()]
             case Timer.ALARM:
                 return self._alarm()
 
@@ -369,6 +371,13 @@ class Link:
             self._pending.replied(request)
         to = request.subscriber if request else parent.session
         return [Deliver(message, to), *self._rest()]
+
+    def _ask(self) -> list[Action]:
+        """Ask about a kernel that is silent: its gateway whether it exists, itself whether it is
+        still the one that was asked. A kernel that is at work answers when it has done that."""
+        for barrier in self._recovery.ask(self._sent(), self._notices.barrier):
+            self._outbox.put_first(barrier)
+        return [Probe(), Flush()]
 
     def _settled(self, passed: Passed | None) -> list[Action]:
         """End what is still under way behind a barrier that has passed."""

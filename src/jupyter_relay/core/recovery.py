@@ -54,10 +54,12 @@ class _Gap:
 @dataclass(slots=True)
 class _Barrier:
     """A barrier under way. Output has an order of its own on iopub, so the shell's needs its idle
-    status too; control requests, in some kernels, have no status messages at all."""
+    status too; control requests, in some kernels, have no status messages at all. ``settles`` is
+    whether what is still under way behind it has lost its answer."""
 
     behind: list[Request]
     needs_idle: bool
+    settles: bool = True
     replied: bool = False
     idle: bool = False
 
@@ -106,6 +108,21 @@ class Recovery:
             messages.append(message)
         return messages
 
+    def ask(
+        self, under_way: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
+    ) -> list[Message]:
+        """A kernel that owes these answers is silent; return what finds out whether it is the same.
+
+        Nothing was lost, so nothing else follows from it: not every kernel keeps the order.
+        """
+        if self._barriers:
+            return []
+        message = barrier(Channel.SHELL, None)
+        self._barriers[message.head.msg_id] = _Barrier(
+            list(under_way), needs_idle=False, settles=False
+        )
+        return [message]
+
     def owns(self, msg_id: str) -> bool:
         """Whether this is a barrier under way."""
         return msg_id in self._barriers
@@ -113,7 +130,9 @@ class Recovery:
     @property
     def before(self) -> list[Request]:
         """The requests that were under way before the barriers."""
-        return self._gap.cells if self._gap else []
+        if self._gap is not None:
+            return self._gap.cells
+        return [request for barrier in self._barriers.values() for request in barrier.behind]
 
     def reply(self, msg_id: str, number: int | None) -> Passed | None:
         """The reply to a barrier is in; return what is known if that was all of it."""
@@ -157,6 +176,8 @@ class Recovery:
             return None
         del self._barriers[msg_id]
         gap = self._gap
+        if not barrier.settles:
+            return None
         if gap is None:
             return Passed(barrier.behind, Loss(0, 0.0), whole=False)
         loss = Loss(self._missing(gap, number), gap.seconds)
