@@ -12,7 +12,8 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 from traitlets import HasTraits, TraitType
 from traitlets.config import LoggingConfigurable
 
-from jupyter_relay.core.settings import OPTIONS, GatewaySettings, Option, Value
+from jupyter_relay.core.options import OPTIONS, Option, Value
+from jupyter_relay.core.settings import GatewaySettings
 
 
 class OptionTrait(TraitType[Value, Value]):

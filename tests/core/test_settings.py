@@ -6,14 +6,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from jupyter_relay.core.settings import (
-    OPTIONS,
-    GatewaySettings,
-    Kind,
-    Option,
-    Value,
-    kernel_variables,
-)
+from jupyter_relay.core.options import OPTIONS, Kind, Option, Value
+from jupyter_relay.core.settings import GatewaySettings, kernel_variables
 from jupyter_relay.errors import ConfigurationError
 
 SECRET = "hunter2"

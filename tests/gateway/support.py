@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
-from jupyter_relay.core.settings import GatewaySettings, Value
+from jupyter_relay.core.options import Value
+from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription

@@ -15,7 +15,7 @@ from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewa
 from jupyter_server.serverapp import ServerApp
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.settings import OPTIONS, Option
+from jupyter_relay.core.options import OPTIONS, Option
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import RunningServer, jupyter_lab, jupyter_server
 from tests.support.server import server_on

@@ -47,7 +47,7 @@ that was lost. Interrupting the kernel ends that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from itertools import takewhile
 
@@ -73,12 +73,12 @@ from jupyter_relay.core.outbox import Outbox
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.core.recovery import Loss, Passed, Recovery
 from jupyter_relay.core.settings import LinkSettings
+from jupyter_relay.core.substitute import Substitute
 from jupyter_relay.core.table import TABLE, Event, State
 from jupyter_relay.wire.message import Channel, Message
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
-_MOST_ANSWERED = 1000
 
 
 class _Status(msgspec.Struct):
@@ -121,7 +121,7 @@ class Link:
         self._numbering = Numbering()
         self._recovery = Recovery(self._numbering)
         self._attached: set[str] = set()
-        self._answered: dict[str, None] = {}
+        self._substitute = Substitute(self._pending, self._notices)
         self._open_since: datetime | None = None
         self._down_since: datetime | None = None
         self._cause = ""
@@ -152,12 +152,12 @@ class Link:
         """A message from downstream. Raises `MalformedFrame` if its header cannot be read."""
         if self.state in _ENDED:
             request = Pending().add(message, subscriber)
-            return self._fail(request, self._cause) if request else []
+            return self._substitute.fail(request, self._cause) if request else []
         request = self._pending.add(message, subscriber)
         if not self._outbox.put(message):
             return self._refuse(request)
         if request is not None:
-            self._answered.pop(request.msg_id, None)
+            self._substitute.forget(request.msg_id)
         actions = [Flush()] if self.state is State.OPEN else self._need()
         if self._outage() >= self._settings.alarm_after:
             actions = [*actions, *self._alarm()]
@@ -169,7 +169,7 @@ class Link:
         if request is None:
             return [Report(Happening.FAILED, reason)]
         self._pending.remove(request)
-        return [*self._fail(request, reason), *self._rest()]
+        return [*self._substitute.fail(request, reason), *self._rest()]
 
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent subscriber has not been given."""
@@ -364,7 +364,7 @@ class Link:
 
     def _reply(self, message: Message) -> list[Action]:
         parent = message.parent
-        if parent.msg_id in self._answered:
+        if self._substitute.has_answered(parent.msg_id):
             return []  # it was answered in the kernel's place
         request = self._pending.get(parent.msg_id)
         if request is not None:
@@ -388,7 +388,7 @@ class Link:
         if unfinished and passed.loss.count != 0:
             actions += self._announce(passed.loss, unfinished[0])
         for request in unfinished:
-            actions += self._end(request, self._verdict(request, passed))
+            actions += self._substitute.end([request], self._verdict(request, passed))
         return [*actions, *self._rest()]
 
     def _died(self, message: Message) -> list[Action]:
@@ -401,7 +401,7 @@ class Link:
         return [
             Deliver(message),
             Report(Happening.RESTARTED, reason),
-            *self._end_all(self._sent(), reason),
+            *self._substitute.end(self._sent(), reason),
             *self._renew(),
             *self._stop(Event.PAUSE),
             *self.resume(),
@@ -419,7 +419,7 @@ class Link:
         old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
         return [
             Report(Happening.RESTARTED, "The kernel was restarted from another place."),
-            *self._end_all([request for request in old if request in self._pending], reason),
+            *self._substitute.end([request for request in old if request in self._pending], reason),
             *self._rest(),
         ]
 
@@ -455,32 +455,10 @@ class Link:
 
     # Endings.
 
-    def _end_all(self, requests: Iterable[Request], reason: str) -> list[Action]:
-        return [action for request in requests for action in self._end(request, reason)]
-
     def _fail_all(self, reason: str) -> list[Action]:
         """Answer everything under way, sent or not."""
         self._outbox.clear()
-        return self._end_all(self._pending, reason) + self._forget()
-
-    def _end(self, request: Request, text: str) -> list[Action]:
-        """End one request: whatever part of its answer is missing is written here."""
-        self._pending.remove(request)
-        if request.replied:
-            return [Deliver(self._notices.status("idle", request.header))]
-        return self._fail(request, text)
-
-    def _fail(self, request: Request, text: str) -> list[Action]:
-        self._answered[request.msg_id] = None
-        if len(self._answered) > _MOST_ANSWERED:
-            del self._answered[next(iter(self._answered))]
-        output, reply, idle = self._notices.failure(request, text)
-        return [
-            Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}"),
-            *([Deliver(output)] if output else []),
-            Deliver(reply, request.subscriber),
-            *([] if request.ended else [Deliver(idle)]),
-        ]
+        return self._substitute.end(self._pending, reason) + self._forget()
 
     def _refuse(self, request: Request | None) -> list[Action]:
         """Answer at once what the outbox cannot hold."""
@@ -492,7 +470,7 @@ class Link:
         if request is None:
             return [Report(Happening.FAILED, text)]
         self._pending.remove(request)
-        return self._fail(request, text)
+        return self._substitute.fail(request, text)
 
     def _alarm(self) -> list[Action]:
         """Tell the cell that waits that the gateway cannot be reached, and since when."""

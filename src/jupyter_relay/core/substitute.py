@@ -1,0 +1,52 @@
+"""Answers in a kernel's place, where its own can no longer come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jupyter_relay.core.actions import Action, Deliver, Happening, Report
+from jupyter_relay.core.notices import Notices
+from jupyter_relay.core.pending import Pending, Request
+
+_MOST_ANSWERED = 1000
+"""How many of its answers it remembers, since the kernel's own may come late."""
+
+
+class Substitute:
+    """Ends requests, each once, and remembers which."""
+
+    def __init__(self, pending: Pending, notices: Notices) -> None:
+        self._pending = pending
+        self._notices = notices
+        self._answered: dict[str, None] = {}
+
+    def has_answered(self, msg_id: str) -> bool:
+        """Whether this request got its reply from here."""
+        return msg_id in self._answered
+
+    def forget(self, msg_id: str) -> None:
+        """Somebody asks again under the same id."""
+        self._answered.pop(msg_id, None)
+
+    def end(self, requests: Iterable[Request], text: str) -> list[Action]:
+        """End these requests: whatever part of their answers is missing is written here."""
+        return [action for request in requests for action in self._end(request, text)]
+
+    def fail(self, request: Request, text: str) -> list[Action]:
+        """Answer a request with an error that says ``text``, whether it is pending or not."""
+        self._answered[request.msg_id] = None
+        if len(self._answered) > _MOST_ANSWERED:
+            del self._answered[next(iter(self._answered))]
+        output, reply, idle = self._notices.failure(request, text)
+        return [
+            Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}"),
+            *([Deliver(output)] if output else []),
+            Deliver(reply, request.subscriber),
+            *([] if request.ended else [Deliver(idle)]),
+        ]
+
+    def _end(self, request: Request, text: str) -> list[Action]:
+        self._pending.remove(request)
+        if request.replied:
+            return [Deliver(self._notices.status("idle", request.header))]
+        return self.fail(request, text)
