@@ -41,7 +41,7 @@ CELL_SECONDS = 90.0  # the first picture on a new machine waits for matplotlib's
 say = functools.partial(print, flush=True)
 
 
-class CheckFailed(Exception):  # noqa: N818 - it says what happened
+class CheckFailed(Exception):
     """The demonstration did not show what it should."""
 
 

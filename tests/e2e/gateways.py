@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tests.support.enterprise import KERNEL_ENV, needs_enterprise_gateway
-
 from jupyter_relay.testing.servers import (
     enterprise_gateway,
     jupyter_lab,
     jupyter_server,
     kernel_gateway,
 )
+from tests.support.enterprise import KERNEL_ENV, needs_enterprise_gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

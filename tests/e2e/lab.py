@@ -40,9 +40,7 @@ class Lab:
         await card.click()
         notebook = Notebook(self, self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)"))
         await notebook.cell(0).wait_for()
-        # JupyterLab forgets a cell that is run before it knows its kernel, a local one too; and
-        # a person sees the kernel's sign before typing the first line.
-        await notebook.until_idle()
+        await notebook.until_connecting(kernel)
         return notebook
 
     async def choose_from_menu(self, menu: str, command: str) -> None:
@@ -94,16 +92,28 @@ class Notebook:
     async def restart(self) -> None:
         """Restart the kernel from the menu, and wait until it is idle."""
         await self._lab.choose_from_menu("Kernel", "kernelmenu:restart")
-        await self._lab.accept_dialog()
+        # The old kernel is idle as well, so its sign counts only once the server has answered.
+        async with self.panel.page.expect_response("**/api/kernels/*/restart*"):
+            await self._lab.accept_dialog()
         await self.until_idle()
 
     async def until_idle(self) -> None:
-        """Wait until the status bar says that the notebook's kernel is idle.
+        """Wait until the notebook's kernel is idle."""
+        await expect(self._sign).to_have_attribute("data-status", "idle", timeout=RUN_MS)
 
-        The sign on the notebook's own toolbar says so of a kernel that is yet to be asked for.
+    async def until_connecting(self, kernel: str) -> None:
+        """Wait until the page knows which kernel it has, though not until that kernel is there.
+
+        JupyterLab forgets a cell that is run earlier, on a local kernel too. One that is run later
+        waits for its kernel, as the first cell of many people does.
         """
-        status = self.panel.page.locator("#jp-main-statusbar")
-        await expect(status).to_contain_text("| Idle", timeout=RUN_MS)
+        # In this order: next to the words "No Kernel" the sign shows an idle one.
+        await expect(self.panel.locator(".jp-Toolbar-kernelName")).to_have_text(kernel)
+        await expect(self._sign).not_to_have_attribute("data-status", "initializing")
+
+    @property
+    def _sign(self) -> Locator:
+        return self.panel.locator(".jp-Notebook-ExecutionIndicator")
 
 
 async def open_lab(page: Page, server: RunningServer) -> Lab:

@@ -25,6 +25,7 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(
+    scope="module",
     loop_scope="module",
     params=[
         GatewayKind.KERNEL_GATEWAY,

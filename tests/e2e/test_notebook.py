@@ -58,7 +58,10 @@ async def test_a_cell_draws_a_picture(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run(
         0,
-        "import matplotlib.pyplot as plt\nplt.figure(figsize=(3, 2))\nplt.plot([1, 4, 9])\nplt.show()",
+        "import matplotlib.pyplot as plt\n"
+        "plt.figure(figsize=(3, 2))\n"
+        "plt.plot([1, 4, 9])\n"
+        "plt.show()",
     )
     width, height = await natural_size(notebook.output(0).locator("img"))
     assert width > height > 100
@@ -121,4 +124,5 @@ async def test_a_running_cell_can_be_interrupted(lab: Lab) -> None:
     await expect(notebook.output(0)).to_have_text("started\n", timeout=RUN_MS)
     await notebook.interrupt()
     await expect(notebook.output(0)).to_contain_text("KeyboardInterrupt", timeout=RUN_MS)
+    await notebook.until_idle()  # after an error a kernel drops requests until it is done with it
     await notebook.run_and_read(1, "print('and on')", "and on\n")
