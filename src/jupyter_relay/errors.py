@@ -13,7 +13,6 @@
     │ ├ KernelStartFailed
     │ └ UnexpectedAnswer            it answered something that is not the API
     ├ KernelNotRunning              (RuntimeError) nothing was started, or it has ended
-    ├ LinkLost                      .outage .delivered: a reply that will never come
     └ WireError
       ├ MalformedFrame              the remote's fault; the frame is skipped, the link lives
       └ UnsendableMessage           ours
@@ -133,27 +132,6 @@ class KernelNotRunning(RelayError, RuntimeError):
         kernel_id: str | None = None,
     ) -> None:
         super().__init__(message, gateway=gateway, kernel_id=kernel_id)
-
-
-class LinkLost(RelayError):
-    """The link to the kernel was lost and with it an answer.
-
-    ``outage`` is in seconds, None while it lasts. ``delivered`` says whether the request reached
-    the kernel: True, False, or None where nobody can know.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        outage: float | None = None,
-        delivered: bool | None = None,
-        gateway: str | None = None,
-        kernel_id: str | None = None,
-    ) -> None:
-        super().__init__(message, gateway=gateway, kernel_id=kernel_id)
-        self.outage = outage
-        self.delivered = delivered
 
 
 class WireError(RelayError):

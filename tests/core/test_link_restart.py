@@ -274,3 +274,31 @@ def test_a_kernel_at_work_is_asked_once() -> None:
     rig.fire(Timer.PROBE)
     assert len(rig.barriers) == 1
     assert rig.probes == 2
+
+
+def test_an_idle_that_the_gateway_did_not_hear_of_another_process_is_made_up_for() -> None:
+    rig, kernel = known(Voice()), Voice("kernel-2", 72)
+    cell = rig.send()
+    rig.hear(kernel.reply(cell))
+    silence(rig)
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(cell)) == ["execute_reply", "status:idle"]
+
+
+def test_a_gateway_that_calls_a_silent_kernel_idle_shows_that_the_socket_is_deaf() -> None:
+    rig = known(Voice())
+    cell = rig.send()
+    silence(rig)
+    rig.do(rig.link.idle())
+    assert rig.timers == {}
+    rig.open()
+    rig.do(rig.link.idle())
+    assert rig.link.state is State.OPEN
+    rig.hear(*Voice("kernel-2", 72).answer(rig.barriers[-1]))
+    assert types(rig.heard_of(cell)) == FAILURE
+
+
+def test_a_gateway_that_calls_a_kernel_idle_which_owes_nothing_is_right() -> None:
+    rig = known(Voice())
+    rig.do(rig.link.idle())
+    assert rig.link.state is State.OPEN

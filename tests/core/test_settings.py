@@ -171,7 +171,8 @@ def test_without_a_url_there_is_no_gateway(url: str | None) -> None:
 def test_addresses(given: str, url: str, ws_url: str) -> None:
     settings = make(given)
     assert (settings.url, settings.ws_url) == (url, ws_url)
-    assert settings.name == url
+    assert settings.name == url.partition("?")[0]
+    assert "?" not in repr(settings)
 
 
 def test_websockets_may_be_elsewhere() -> None:

@@ -12,6 +12,7 @@ import pytest
 from jupyter_relay.core.actions import Probe, Report
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.link import Link
+from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.table import State
 from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
@@ -44,6 +45,11 @@ class ScriptedSocket:
         self.closed.set()
 
 
+async def _never() -> KernelModel:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 class Driven:
     """A connection and all that it did. ``sockets`` are handed out one after another."""
 
@@ -51,7 +57,7 @@ class Driven:
         numbers = itertools.count()
         self.sockets = iter(sockets)
         self.probes = 0
-        self.probe: Callable[[], Awaitable[object]] = asyncio.Event().wait
+        self.probe: Callable[[], Awaitable[KernelModel]] = _never
         self.delivered: list[Message] = []
         self.reports: list[Report] = []
         self.link = Link(
@@ -76,7 +82,7 @@ class Driven:
             raise socket
         return socket
 
-    async def _probe(self) -> object:
+    async def _probe(self) -> KernelModel:
         self.probes += 1
         return await self.probe()
 
@@ -118,7 +124,7 @@ async def test_a_probe_that_finds_no_kernel_ends_the_link() -> None:
     socket = ScriptedSocket()
     driven = Driven(socket)
 
-    async def find_nothing() -> object:
+    async def find_nothing() -> KernelModel:
         raise KernelNotFound("It was culled.", status=404)
 
     driven.probe = find_nothing
@@ -135,7 +141,7 @@ async def test_a_probe_that_finds_no_gateway_changes_nothing() -> None:
     driven = Driven(socket)
     asked = asyncio.Event()
 
-    async def find_no_gateway() -> object:
+    async def find_no_gateway() -> KernelModel:
         asked.set()
         raise GatewayUnavailable("It is away.")
 

@@ -26,7 +26,7 @@ from jupyter_relay.testing import (
     Silence,
     without,
 )
-from tests.gateway.support import KERNEL, KERNELS, NO_ANSWERS, settings_for
+from tests.gateway.support import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, settings_for
 
 # Answers that are none.
 
@@ -286,3 +286,37 @@ async def test_gateways_that_filter_are_told_the_user(fake_gateway: FakeGateway)
     await gateway.kernelspecs()
     await gateway.close()
     assert fake_gateway.requests[0].query == {"user": "ann & bob"}
+
+
+async def test_many_open_kernels_leave_room_for_requests(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    """A pool of connections with a limit would be full of websockets."""
+    sockets = [
+        await gateway.connect(fake_gateway.start_kernel("python3").id, "session")
+        for _ in range(110)
+    ]
+    async with asyncio.timeout(10):
+        assert (await gateway.kernelspecs()).specs
+    await asyncio.gather(*(socket.close() for socket in sockets))
+
+
+async def test_a_404_of_a_proxy_is_no_word_of_the_gateways(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fault = fake_gateway.fault("GET", KERNEL, Answer(404, b"404 page not found", "text/plain"))
+    with pytest.raises(GatewayUnavailable):
+        await gateway.kernel(fake_kernel.id)
+    fault.lift()
+    assert (await gateway.kernel(fake_kernel.id)).id == fake_kernel.id
+
+
+async def test_a_handshake_is_not_redirected(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    async with FakeGateway() as other:
+        away = {"Location": f"{other.url}/api"}
+        fake_gateway.fault("GET", CHANNELS, Answer(302, b"", "text/plain", away))
+        with pytest.raises(UnexpectedAnswer):
+            await gateway.connect(fake_kernel.id, "session")
+        assert other.requests == []

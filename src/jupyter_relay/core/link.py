@@ -30,8 +30,9 @@ happens to messages hangs on a few facts beside the state:
     reply is in, no earlier reply can still come; when its idle is in, no earlier output can. What
     is still pending then has lost its reply, or never arrived, and is answered in the kernel's
     place: no cell is silent.
-*   A kernel that owes an answer and is silent is sent a barrier, too, and its gateway is asked. All
-    that this one can show is that another process answers, since the kernel was restarted.
+*   A kernel that owes something and is silent is sent a barrier, too, and its gateway is asked.
+    This one can show that another process answers, since the kernel was restarted, or that an idle
+    was lost; if the gateway says that the kernel is idle, though it owes an answer, we are deaf.
 *   The kernel numbers its messages, so the holes that opened since the drop are what was lost. They
     are counted when the idle of the cell that was running comes, so that the notice still lands in
     that cell; or behind the barrier, if that idle was lost too.
@@ -79,6 +80,8 @@ from jupyter_relay.wire.message import Channel, Message
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
+_STANDS = 5.0
+"""The seconds after which a socket counts as one that a gateway meant: the back-off begins anew."""
 
 
 class _Status(msgspec.Struct):
@@ -126,8 +129,10 @@ class Link:
         self._down_since: datetime | None = None
         self._cause = ""
         self._attempt = 0
+        self._failed = 0
         self._process = ""
         self._heard = False
+        self._doubted = False
         self._watching = False
         self._lingering = False
         self._alarmed: Request | None = None
@@ -154,7 +159,7 @@ class Link:
             request = Pending().add(message, subscriber)
             return self._substitute.fail(request, self._cause) if request else []
         request = self._pending.add(message, subscriber)
-        if not self._outbox.put(message):
+        if not self._outbox.put(message, flowing=self.state is State.OPEN):
             return self._refuse(request)
         if request is not None:
             self._substitute.forget(request.msg_id)
@@ -215,8 +220,9 @@ class Link:
                 Report(Happening.DROPPED, text),
                 StartTimer(Timer.ALARM, self._settings.alarm_after),
             ]
-        if self._settings.retry_max is not None and self._attempt >= self._settings.retry_max:
-            reason = f"{self._gateway} was not reached in {self._attempt} tries: {cause}"
+        self._failed = 0 if was_open else self._failed + 1
+        if self._settings.retry_max is not None and self._failed >= self._settings.retry_max:
+            reason = f"{self._gateway} was not reached in {self._failed} tries: {cause}"
             return actions + self.gone(reason)
         delay = self._settings.backoff.delay(self._attempt, self._chance())
         self._attempt += 1
@@ -241,6 +247,7 @@ class Link:
         if self.state is not State.OPEN:
             return []  # it came behind the one that ended the link
         self._heard = True
+        self._doubted = False
         number = None
         actions: list[Action] = []
         if head.session != self._session:  # the gateway's own words carry our session id
@@ -256,6 +263,16 @@ class Link:
             request = self._pending.seen(parent.msg_id)
             return [Deliver(message, request.subscriber if request else parent.session)]
         return actions + self._reply(message)
+
+    def idle(self) -> list[Action]:
+        """The gateway says that the kernel has nothing to do; if it owes an answer, we are deaf."""
+        if self._heard or self._doubted or self.state is not State.OPEN:
+            return []
+        if not any(request.sent and not request.replied for request in self._pending):
+            return []
+        self._doubted = True
+        text = f"{self._gateway} says that the kernel is idle, but it owes an answer."
+        return [Report(Happening.DROPPED, text), *self._reopen()]
 
     def gone(self, reason: str) -> list[Action]:
         """The gateway says that the kernel does not exist; ``reason`` is a sentence for people."""
@@ -276,7 +293,9 @@ class Link:
         """The kernel is about to be restarted: what was asked of it will not be answered."""
         if self.state in _ENDED:
             return []
-        return [*self._stop(Event.PAUSE), *self._fail_all(reason), *self._renew()]
+        actions = [*self._stop(Event.PAUSE), *self._fail_all(reason)]
+        self._renew()
+        return actions
 
     def resume(self) -> list[Action]:
         """The kernel has been restarted, or could not be; messages may pass again."""
@@ -285,7 +304,7 @@ class Link:
         self._move(Event.RESUME)
         self._attempt = 0
         self._down_since = None
-        return self._need() if self._attached or self._outbox else []
+        return self._need() if self._attached or self._outbox or self._pending else []
 
     def close(self, reason: str) -> list[Action]:
         """End the link for good; ``reason`` answers whatever is under way."""
@@ -302,7 +321,8 @@ class Link:
             case Timer.LINGER:
                 self._down_since = None
                 self._attempt = 0
-                return [*self._stop(Event.UNUSED), *self._forget()]
+                self._recovery.forget()
+                return self._stop(Event.UNUSED)
             case Timer.PROBE:
                 self._watching = False
                 return [*([] if self._heard else self._ask()), *self._rest()]
@@ -398,13 +418,13 @@ class Link:
         gateway finds out at the next handshake only: the socket that we have is deaf.
         """
         reason = f"The kernel died; {self._gateway} starts it again."
+        ended = self._substitute.end(self._sent(), reason)
+        self._renew()
         return [
             Deliver(message),
             Report(Happening.RESTARTED, reason),
-            *self._substitute.end(self._sent(), reason),
-            *self._renew(),
-            *self._stop(Event.PAUSE),
-            *self.resume(),
+            *ended,
+            *self._reopen(),
         ]
 
     def _replaced(self, msg_id: str) -> list[Action]:
@@ -423,16 +443,17 @@ class Link:
             *self._rest(),
         ]
 
-    def _renew(self) -> list[Action]:
+    def _reopen(self) -> list[Action]:
+        """Open another socket in place of this one, which may be deaf."""
+        self._recovery.drop(self._sent())
+        return [*self._stop(Event.PAUSE), *self.resume()]
+
+    def _renew(self) -> None:
         """Nothing is known of the next process of the kernel, and nothing was asked of it."""
         self.deaths += 1
         self._process = ""
         self._numbering.forget()
-        return self._forget()
-
-    def _forget(self) -> list[Action]:
         self._recovery.forget()
-        return []
 
     def _announce(self, loss: Loss, request: Request) -> list[Action]:
         many = "messages may have been" if loss.count is None else f"up to {_messages(loss.count)}"
@@ -458,7 +479,8 @@ class Link:
     def _fail_all(self, reason: str) -> list[Action]:
         """Answer everything under way, sent or not."""
         self._outbox.clear()
-        return self._substitute.end(self._pending, reason) + self._forget()
+        self._recovery.forget()
+        return self._substitute.end(self._pending, reason)
 
     def _refuse(self, request: Request | None) -> list[Action]:
         """Answer at once what the outbox cannot hold."""
@@ -518,7 +540,7 @@ class Link:
         elif not self._lingering and (self.state in _SOCKET or self.state is State.WAITING):
             self._lingering = True
             actions.append(StartTimer(Timer.LINGER, self._settings.linger))
-        if awaited and self.state is State.OPEN and not self._watching:
+        if self._pending and self.state is State.OPEN and not self._watching:
             self._watching = True
             self._heard = False
             actions.append(StartTimer(Timer.PROBE, self._settings.probe_after))
@@ -537,7 +559,7 @@ class Link:
         if self._open_since is None:
             return False
         stood = (self._clock() - self._open_since).total_seconds()
-        return stood >= self._settings.backoff.cap
+        return stood >= _STANDS
 
     def _outage(self) -> float:
         """The seconds that the link has been down, 0 if it is not."""

@@ -10,6 +10,8 @@ from collections import deque
 
 from jupyter_relay.wire.message import Message
 
+_FLOWING = 16
+
 
 class Outbox:
     """Messages in the order they came, bounded by count and by bytes."""
@@ -28,15 +30,18 @@ class Outbox:
         """The bytes held."""
         return self._bytes
 
-    def put(self, message: Message) -> bool:
+    def put(self, message: Message, *, flowing: bool) -> bool:
         """Hold a message; return False, and hold nothing, at the bound.
 
+        The bound is for an outage. While messages are ``flowing`` out, more of them may pass at
+        once, as the pictures of a widget do: `_FLOWING` times as many.
         A message that is larger than the bound by itself is held if it is alone: the bound is
         there for what piles up.
         """
+        times = _FLOWING if flowing else 1
         if self._messages and (
-            len(self._messages) >= self._max_messages
-            or self._bytes + message.size > self._max_bytes
+            len(self._messages) >= times * self._max_messages
+            or self._bytes + message.size > times * self._max_bytes
         ):
             return False
         self._messages.append(message)

@@ -55,7 +55,7 @@ class _Gap:
 class _Barrier:
     """A barrier under way. Output has an order of its own on iopub, so the shell's needs its idle
     status too; control requests, in some kernels, have no status messages at all. ``settles`` is
-    whether what is still under way behind it has lost its answer."""
+    whether all that is still under way behind it has lost its answer."""
 
     behind: list[Request]
     needs_idle: bool
@@ -111,15 +111,16 @@ class Recovery:
     def ask(
         self, under_way: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
     ) -> list[Message]:
-        """A kernel that owes these answers is silent; return what finds out whether it is the same.
+        """A kernel that owes these something is silent; return what finds out what became of it.
 
-        Nothing was lost, so nothing else follows from it: not every kernel keeps the order.
+        Whether it is the same process, and which idle will not come. Of replies it proves nothing,
+        since there was no outage, and not every kernel answers this in its turn.
         """
         if self._barriers:
             return []
         message = barrier(Channel.SHELL, None)
         self._barriers[message.head.msg_id] = _Barrier(
-            list(under_way), needs_idle=False, settles=False
+            list(under_way), needs_idle=True, settles=False
         )
         return [message]
 
@@ -177,7 +178,8 @@ class Recovery:
         del self._barriers[msg_id]
         gap = self._gap
         if not barrier.settles:
-            return None
+            half_done = [request for request in barrier.behind if request.replied]
+            return Passed(half_done, Loss(0, 0.0), whole=False)
         if gap is None:
             return Passed(barrier.behind, Loss(0, 0.0), whole=False)
         loss = Loss(self._missing(gap, number), gap.seconds)

@@ -42,8 +42,8 @@ class GatewaySettings:
     """
 
     name: str
-    url: str
-    ws_url: str
+    url: str = field(repr=False)
+    ws_url: str = field(repr=False)
     kernels_endpoint: str = "/api/kernels"
     kernelspecs_endpoint: str = "/api/kernelspecs"
     kernelspecs_resource_endpoint: str = "/kernelspecs"
@@ -98,7 +98,7 @@ class GatewaySettings:
         own = {f.name for f in fields(cls)}
         retry_max = number.get("gateway_retry_max")
         settings = cls(
-            name=name or address.url,
+            name=name or address.url.partition("?")[0],
             url=address.url,
             ws_url=_Address.read(ws_url).url,
             link=LinkSettings(

@@ -7,13 +7,14 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable
+from jupyter_relay.errors import ConfigurationError, GatewayTimeout, GatewayUnavailable
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
 
@@ -96,7 +97,10 @@ class AiohttpTransport:
         if self._session is None:
             settings = self._settings
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=_ssl_context(settings)),
+                # Each open websocket holds a connection for its whole life: a pool with a limit
+                # would be full of them, and no request would pass any more.
+                connector=aiohttp.TCPConnector(limit=0, ssl=_ssl_context(settings)),
+                middlewares=(_refuse_redirected_handshake,),
                 cookie_jar=_cookie_jar(settings),
                 # Without a total, which would cut handshakes short too.
                 timeout=aiohttp.ClientTimeout(sock_connect=settings.connect_timeout),
@@ -232,11 +236,38 @@ def _cookie_jar(settings: GatewaySettings) -> aiohttp.abc.AbstractCookieJar:
     return aiohttp.CookieJar(unsafe=True)
 
 
-def _ssl_context(settings: GatewaySettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.ca_certs)
+def _ssl_context(settings: GatewaySettings) -> ssl.SSLContext | bool:
+    if not any(url.startswith(("https:", "wss:")) for url in (settings.url, settings.ws_url)):
+        return True  # aiohttp's own default, which costs nothing; reading certificates takes long
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_certs)
+        if settings.client_cert:
+            context.load_cert_chain(settings.client_cert, settings.client_key)
+    except OSError as error:
+        files = [settings.ca_certs, settings.client_cert, settings.client_key]
+        raise ConfigurationError(
+            f"A certificate file of {settings.name} cannot be read "
+            f"({', '.join(filter(None, files))}): {_told(error)}",
+            option="ca_certs",
+        ) from error
     if not settings.validate_cert:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if settings.client_cert:
-        context.load_cert_chain(settings.client_cert, settings.client_key)
     return context
+
+
+async def _refuse_redirected_handshake(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Do not follow a redirect with a handshake, which aiohttp would: our token is in it."""
+    response = await handler(request)
+    moved = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST
+    if moved and "Upgrade" in request.headers:
+        response.close()
+        raise aiohttp.WSServerHandshakeError(
+            response.request_info,
+            response.history,
+            status=response.status,
+            message=response.reason or "",
+        )
+    return response

@@ -35,11 +35,11 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
             kernel_id=kernel_id,
         )
     if status == HTTPStatus.NOT_FOUND and kernel_id is not None:
-        return KernelNotFound(
-            f"{gateway} has no kernel {kernel_id}.",
-            status=status,
-            reason=said,
-            hint="It was culled or deleted there; start another.",
+        if _is_api(response):
+            return no_kernel(gateway, kernel_id, said)
+        return GatewayUnavailable(
+            f"A proxy in front of {gateway} does not find it (404).",
+            hint="Try again later; if it stays so, look at the gateway's URL.",
             gateway=gateway,
             kernel_id=kernel_id,
         )
@@ -74,6 +74,18 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
     )
 
 
+def no_kernel(gateway: str, kernel_id: str, reason: str = "") -> KernelNotFound:
+    """Return the error for a kernel that its gateway does not have."""
+    return KernelNotFound(
+        f"{gateway} has no kernel {kernel_id}.",
+        status=HTTPStatus.NOT_FOUND,
+        reason=reason,
+        hint="It was culled or deleted there; start another.",
+        gateway=gateway,
+        kernel_id=kernel_id,
+    )
+
+
 def unexpected(
     error: ModelError, response: Response, *, gateway: str, kernel_id: str | None = None
 ) -> UnexpectedAnswer:
@@ -86,6 +98,15 @@ def unexpected(
         gateway=gateway,
         kernel_id=kernel_id,
     )
+
+
+def _is_api(response: Response) -> bool:
+    """Whether a refusal is a gateway's own words, and not those of a proxy on the way."""
+    try:
+        body = read_json(response.body)
+    except ModelError:
+        return False
+    return isinstance(body, dict) and not body.keys().isdisjoint({"message", "reason"})
 
 
 def _said(response: Response) -> str:

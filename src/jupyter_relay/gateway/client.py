@@ -26,6 +26,7 @@ from jupyter_relay.core.urls import Endpoints
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
+    GatewayTimeout,
     GatewayUnavailable,
     KernelNotFound,
     KernelSpecNotFound,
@@ -34,7 +35,7 @@ from jupyter_relay.errors import (
     UnexpectedAnswer,
 )
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.answers import UNAVAILABLE, refusal, unexpected
+from jupyter_relay.gateway.answers import UNAVAILABLE, no_kernel, refusal, unexpected
 from jupyter_relay.gateway.credentials import request_headers
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
@@ -130,9 +131,9 @@ class Gateway:
             try:
                 listed = await self._get(self._endpoints.kernels, read_kernels)
                 found = {model.id: model for model in listed if model.id in set(kernel_ids)}
-            except AuthenticationFailed:
+            except AuthenticationFailed as error:
                 # Listing may be forbidden alone. If it is the token, the kernels will say so.
-                refused = True
+                refused = error.status == HTTPStatus.FORBIDDEN
         missing = [kernel_id for kernel_id in kernel_ids if kernel_id not in found]
         answers = await asyncio.gather(
             *(self._find(kernel_id) for kernel_id in missing), return_exceptions=True
@@ -171,7 +172,10 @@ class Gateway:
             await self._request("DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id)
 
     async def connect(self, kernel_id: str, session_id: str) -> Socket:
-        """Open the websocket of a kernel for a session. Raises `KernelNotFound`."""
+        """Open the websocket of a kernel for a session.
+
+        Raises `KernelNotFound` at a 404, which may be a proxy's: a handshake's refusal has no body.
+        """
         try:
             return await self._transport.connect(
                 self._endpoints.channels(kernel_id, session_id),
@@ -179,6 +183,8 @@ class Gateway:
                 subprotocols=OFFERED,
             )
         except HandshakeRefused as error:
+            if error.response.status == HTTPStatus.NOT_FOUND:
+                raise no_kernel(self.name, kernel_id) from error
             raise refusal(error.response, gateway=self.name, kernel_id=kernel_id) from error
 
     # Kernelspecs.
@@ -261,8 +267,8 @@ class Gateway:
             try:
                 response = await self._transport.request(method, url, headers=headers, body=body)
             except GatewayUnavailable as error:
-                if attempt == tries or not error.retryable:
-                    raise
+                if attempt == tries or not error.retryable or isinstance(error, GatewayTimeout):
+                    raise  # one who has waited that long is not to wait as long again
             else:
                 if response.status < HTTPStatus.MULTIPLE_CHOICES:
                     return response

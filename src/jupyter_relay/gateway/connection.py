@@ -19,6 +19,7 @@ from jupyter_relay.core.actions import (
     Timer,
 )
 from jupyter_relay.core.link import Link
+from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import KernelNotFound, MalformedFrame, RelayError, UnsendableMessage
 from jupyter_relay.gateway.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import Message
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Connection:
     """Runs one link in the current event loop.
 
-    ``connect`` opens a socket; ``probe`` raises `KernelNotFound` if the kernel does not exist;
+    ``connect`` opens a socket; ``probe`` asks for the kernel's model, and raises `KernelNotFound`;
     ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened.
     """
 
@@ -39,7 +40,7 @@ class Connection:
         link: Link,
         *,
         connect: Callable[[], Awaitable[Socket]],
-        probe: Callable[[], Awaitable[object]],
+        probe: Callable[[], Awaitable[KernelModel]],
         deliver: Callable[[Message, str | None], None],
         report: Callable[[Report], None],
     ) -> None:
@@ -164,11 +165,14 @@ class Connection:
 
     async def _ask(self) -> None:
         try:
-            await self._probe()
+            model = await self._probe()
         except KernelNotFound as error:
             self.perform(self._link.gone(str(error)))
         except RelayError as error:
             _log.debug("A silent kernel could not be asked for: %s", error)
+        else:
+            if model.execution_state == "idle":
+                self.perform(self._link.idle())
 
     def _start_timer(self, timer: Timer, seconds: float) -> None:
         self._stop_timer(timer)

@@ -15,7 +15,8 @@ from jupyter_relay.core.backlog import Backlog, Dropped
 from jupyter_relay.core.link import Link
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.table import State
-from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
+from jupyter_relay.errors import GatewayUnavailable, KernelNotFound, KernelNotRunning
+from jupyter_relay.gateway.answers import no_kernel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.connection import Connection
 from jupyter_relay.gateway.subscription import Subscription
@@ -103,13 +104,16 @@ class RemoteKernel:
         self,
         session_id: str = "",
         on_message: Callable[[Message], None] | None = None,
+        on_end: Callable[[], None] | None = None,
         unread: Callable[[], Sequence[Message]] | None = None,
     ) -> Subscription:
         """Listen to it. One who comes again with the same session id hears what it has missed.
 
         With ``on_message`` each message is handed over as it comes; that must not block. For
-        ``unread`` see `Subscription`.
+        ``on_end`` and ``unread`` see `Subscription`. Raises `KernelNotRunning` once it is closed.
         """
+        if self._link.state is State.CLOSED:
+            raise KernelNotRunning(gateway=self.gateway.name, kernel_id=self.id)
         session_id = session_id or uuid4().hex
         earlier = self._subscriptions.pop(session_id, None)
         if earlier is not None:
@@ -121,6 +125,7 @@ class RemoteKernel:
             session_id,
             backlog,
             on_message=on_message,
+            on_end=on_end,
             unread=unread,
             send=self._send,
             leave=self._leave,
@@ -161,8 +166,10 @@ class RemoteKernel:
         """Restart it; what was asked of it before is answered with an error.
 
         The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
-        finds out at the next handshake. Raises `KernelNotFound`.
+        finds out at the next handshake. Raises `KernelNotFound`, also of one that was gone before.
         """
+        if self.gone:
+            raise no_kernel(self.gateway.name, self.id)
         async with self._restarting:
             self._connection.perform(self._link.pause("The kernel was asked to restart."))
             try:
@@ -184,7 +191,7 @@ class RemoteKernel:
     async def close(self) -> None:
         """Let go of it: end the socket and every subscription, and leave the kernel running."""
         await self._connection.close("The connection to the kernel was closed.")
-        for subscription in self._subscriptions.values():
+        for subscription in tuple(self._subscriptions.values()):
             subscription.end()
         self._subscriptions.clear()
         self._backlogs.clear()
@@ -231,4 +238,7 @@ class RemoteKernel:
         level = logging.INFO if expected else logging.WARNING
         self._log.log(level, "Kernel %s: %s", self.id, report.text)
         if self._on_report is not None and not self._ending:
-            self._on_report(report)
+            try:
+                self._on_report(report)
+            except Exception:  # noqa: BLE001  # whoever hears of it, the link goes on
+                self._log.exception("What happened to kernel %s could not be told.", self.id)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from jupyter_relay.core.backlog import Backlog, Dropped
+from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.wire.message import Message
 
 
@@ -19,7 +20,8 @@ class Subscription:
 
     ``id`` is its client session id: one who leaves and subscribes again with the same id hears
     what it has missed. It is either called back with each message, or asks with `receive`.
-    ``superseded`` says that another one has come under the same id. ``unread`` is asked, when it
+    ``on_end`` is called when nothing more will come; ``superseded`` then says that another one has
+    come under the same id. ``unread`` is asked, when it
     leaves, for the messages that it was given last and could not use. `RemoteKernel.subscribe`
     makes these.
     """
@@ -30,6 +32,7 @@ class Subscription:
         backlog: Backlog,
         *,
         on_message: Callable[[Message], None] | None,
+        on_end: Callable[[], None] | None,
         unread: Callable[[], Sequence[Message]] | None,
         send: Callable[[str, Message], None],
         leave: Callable[[Subscription], None],
@@ -40,6 +43,7 @@ class Subscription:
         self.superseded = False
         self._backlog = backlog
         self._on_message = on_message
+        self._on_end = on_end
         self._unread = unread
         self._send = send
         self._leave = leave
@@ -49,8 +53,11 @@ class Subscription:
     def send(self, message: Message) -> None:
         """Speak to the kernel; what cannot be sent now waits, or is answered with an error.
 
-        Raises `MalformedFrame` if the message's header cannot be read.
+        Raises `KernelNotRunning` once it has ended, and `MalformedFrame` if the message's header
+        cannot be read.
         """
+        if self.ended:
+            raise KernelNotRunning("The connection to the kernel has ended.")
         self._send(self.id, message)
 
     async def receive(self) -> Message:
@@ -100,6 +107,8 @@ class Subscription:
         """Say that nothing more will come."""
         self.ended = True
         self._wake()
+        if self._on_end is not None:
+            self._on_end()
 
     def _hand_over(self) -> None:
         """Put back what was given and could not be used, and take nothing more."""

@@ -59,6 +59,11 @@ class ChannelQueue(ChannelABC):
 
     close = stop
 
+    def end(self) -> None:
+        """Take no more messages, for there are none; those that are here can be fetched."""
+        self._running = False
+        self._wake()
+
     def is_alive(self) -> bool:
         """Whether it has been started, and not stopped."""
         return self._running
@@ -193,10 +198,11 @@ def to_dict(message: Message) -> MessageDict:
 def _parse(part: Part) -> Any:  # whatever the kernel said
     try:
         return msgspec.json.decode(part)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
-        # Python's own reader also takes the NaN and Infinity that some kernels write.
-        return json.loads(bytes(part))
+        # Python's own reader also takes the NaN and Infinity that some kernels write; bytes that
+        # are not UTF-8 are replaced, as jupyter_client does.
+        return json.loads(bytes(part).decode(errors="replace"))
     except ValueError as error:
         raise MalformedFrame(f"A message of the kernel is not JSON: {error}.") from error

@@ -117,7 +117,7 @@ class GatewayKernelClient(AsyncKernelClient):
             self._heartbeat.start()
         self.allow_stdin = stdin
         if self._subscription is None:
-            self._subscription = self._remote.subscribe(self.session.session, self._take)
+            self._subscription = self._remote.subscribe(self.session.session, self._take, self._end)
         return _Done()
 
     def stop_channels(self) -> Awaitable[None]:
@@ -127,7 +127,6 @@ class GatewayKernelClient(AsyncKernelClient):
         """
         if self._subscription is not None:
             self._subscription.leave()
-            self._subscription = None
         for queue in self._queues.values():
             queue.stop()
         self._heartbeat.stop()
@@ -257,6 +256,12 @@ class GatewayKernelClient(AsyncKernelClient):
             asyncio.get_running_loop().call_later(_MOURNING, put, message)
         else:
             put(message)
+
+    def _end(self) -> None:
+        """Let whoever waits know that nothing more will come."""
+        self._subscription = None
+        for queue in self._queues.values():
+            queue.end()
 
     def _is_of_the_dead(self, message: Message) -> bool:
         """Whether a reply was written in the place of a kernel that is no more."""

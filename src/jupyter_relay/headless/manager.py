@@ -19,6 +19,7 @@ from jupyter_relay.errors import (
     GatewayUnavailable,
     KernelNotFound,
     KernelNotRunning,
+    RelayError,
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
@@ -142,13 +143,13 @@ class GatewayKernelManager(AsyncKernelManager):
         """Whether the kernel that was started still runs, by its gateway's word.
 
         A process that died, and that its gateway has replaced, counts as dead: what it knew is
-        lost. While the gateway cannot be reached, a kernel counts as alive.
+        lost. While the gateway cannot say, a kernel counts as alive.
         """
         if self.bereft:
             return False
         try:
             model = await self.refresh_model()
-        except GatewayUnavailable:
+        except RelayError:  # a gateway's bad day does not end an hour's work
             return True
         return model is not None and model.execution_state != "dead"
 

@@ -35,7 +35,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
         serverapp.log.critical("%s", error)
         serverapp.exit(1)
     for name, value in _CLASSES.items():
-        if name not in serverapp.config.ServerApp:
+        if name not in serverapp.config.ServerApp and not serverapp.trait_has_value(name):
             setattr(serverapp, name, value)
 
 

@@ -53,6 +53,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         """See `HeadlessKernelManager.start_kernel`. Raises HTTP errors."""
         with http_errors():
             await super().start_kernel(**kwargs)
+        self.last_activity = utcnow()
         self.take_model(self.running.model)
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
@@ -87,7 +88,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         """Take what the gateway says of the kernel."""
         self.running.update(model)
         self.execution_state = model.execution_state
-        self.last_activity = model.last_activity or utcnow()
+        self.last_activity = model.last_activity or self.last_activity
         self.reason = model.reason
 
     def model(self) -> Model:
@@ -114,6 +115,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._attaching = asyncio.Lock()
         specs = self.kernel_spec_manager
         self.gateway = (
             specs.gateway
@@ -146,12 +148,16 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
         ``path`` is the API path of its document, and is sent as a path of this server's files.
         """
-        if kernel_id is not None and kernel_id in self:
-            return kernel_id
-        if kernel_id is None and path is not None:
+        if kernel_id is not None:
+            async with self._attaching:  # two who attach to one kernel share what the first makes
+                return kernel_id if kernel_id in self else await self._start(kernel_id, **kwargs)
+        if path is not None:
             # It looks for folders, which may be far away.
             env = kwargs.get("env", {})
             kwargs["cwd"] = await asyncio.to_thread(self.cwd_for_path, path, env=env)
+        return await self._start(None, **kwargs)
+
+    async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         kernel = self.kernel_manager_factory(gateway=self.gateway, parent=self, log=self.log)
         kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
         await kernel.start_kernel(kernel_id=kernel_id, **kwargs)
@@ -215,8 +221,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         for kernel_id, result in zip(kernel_ids, results, strict=True):
             if isinstance(result, Exception):
                 self.log.error("Kernel %s: could not be shut down: %s", kernel_id, result)
-                kernel: GatewayKernelManager = self._kernels[kernel_id]
-                if kernel.remote is not None:
+                kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+                if kernel is not None and kernel.remote is not None:
                     await kernel.remote.close()
         await self.gateway.close()
 

@@ -16,7 +16,8 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from jupyter_relay.wire.message import Message
 
-_PRUNE_EVERY = 64
+_PRUNE_MESSAGES = 64
+_PRUNE_BYTES = 2**20
 
 
 class Receipts:
@@ -32,13 +33,15 @@ class Receipts:
         # A second descriptor, since the first one is closed by the time that a loss is known.
         self._socket = _countable(stream)
         self._written: deque[tuple[int, Message]] = deque()
+        self._since_pruned = 0
 
     def wrote(self, message: Message) -> None:
         """Note a message that was just written to the stream."""
         if self._socket is None or self._stream is None:
             return
         self._written.append((self._stream._total_write_index, message))  # noqa: SLF001  # tornado has no public count
-        if len(self._written) % _PRUNE_EVERY == 0:
+        self._since_pruned += message.size
+        if self._since_pruned > _PRUNE_BYTES or len(self._written) % _PRUNE_MESSAGES == 0:
             self._prune()
 
     def refused(self, message: Message) -> None:
@@ -58,6 +61,7 @@ class Receipts:
     def _prune(self) -> None:
         if self._socket is None or self._stream is None:
             return
+        self._since_pruned = 0
         flushed = self._stream._total_write_done_index  # noqa: SLF001  # tornado has no public count
         received = flushed - _unacknowledged(self._socket)
         while self._written and self._written[0][0] <= received:

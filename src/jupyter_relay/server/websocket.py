@@ -7,7 +7,7 @@ import asyncio
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from jupyter_relay.errors import MalformedFrame, UnsendableMessage
+from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMessage
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
 from jupyter_relay.server.receipts import Receipts
@@ -53,7 +53,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         try:
             message = self._subprotocol.decode(Frame(data, text))
             self._subscription.send(message)
-        except MalformedFrame as error:
+        except (MalformedFrame, KernelNotRunning) as error:
             self.log.warning(
                 "Kernel %s: a frame from a page was skipped: %s", self.kernel_id, error
             )
@@ -74,8 +74,8 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                 else:
                     await self._write(message, frame, receipts)
         except SubscriptionEnded:
-            if subscription.superseded:
-                self.websocket_handler.close()
+            # What the page would say from now on, nobody would hear.
+            self.websocket_handler.close()
         except WebSocketClosedError:
             # The tab went away in this instant; its handler says so to `disconnect`.
             pass
