@@ -13,9 +13,11 @@ import aiohttp
 import pytest
 from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.sessions.sessionmanager import SessionManager
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.options import OPTIONS, Option
+from jupyter_relay.server.extension import _link_jupyter_server_extension
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import RunningServer, jupyter_lab, jupyter_server
 from tests.support.server import server_on
@@ -187,3 +189,14 @@ def test_each_option_is_read_from_its_variable(
     assert (
         GatewayClient(**{option.name: option.default}).trait_values()[option.name] == option.default
     )
+
+
+def test_a_class_given_as_an_argument_is_left_alone(tmp_path: Path) -> None:
+    class Mine(SessionManager):
+        """A user's own."""
+
+    app = ServerApp(session_manager_class=Mine, root_dir=str(tmp_path))
+    app.config.GatewayClient.url = "http://127.0.0.1:1"
+    _link_jupyter_server_extension(app)
+    assert app.session_manager_class is Mine
+    assert app.kernel_manager_class.__module__ == "jupyter_relay.server.kernels"
