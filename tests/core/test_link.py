@@ -58,14 +58,14 @@ def test_what_is_asked_while_not_open_goes_up_when_it_is(state: str) -> None:
     if state == "waiting":
         rig.drop()
     if state == "paused":
-        rig.do(rig.link.pause("Restarting."))
+        rig.do(rig.link.pause())
     assert rig.link.state.value == state
     asked = rig.send()
     assert rig.sent == []
     if state == "waiting":
         rig.fire(Timer.RETRY)
     if state == "paused":
-        rig.do(rig.link.resume())
+        rig.do(rig.link.resume(restarted=True))
     rig.open()
     assert rig.sent == [asked]
 
@@ -341,7 +341,7 @@ def test_the_running_cell_is_told_of_a_long_outage_once() -> None:
     rig.wait(10)
     rig.fire(Timer.ALARM)
     (text,) = notices(rig.heard_of(running))
-    assert "gpu cannot be reached since 12:00:00 UTC: it was cut without a word." in text
+    assert "No connection to gpu since 12:00:00 UTC: it was cut without a word." in text
     assert notices(rig.heard_of(queued)) == []
     rig.send()
     assert len(notices(rig.heard())) == 1

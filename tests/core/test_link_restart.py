@@ -25,13 +25,14 @@ def known(kernel: Voice) -> Rig:
 def test_a_restart_answers_what_was_asked_before_and_holds_what_comes_meanwhile() -> None:
     rig = known(Voice())
     before = rig.send()
-    rig.do(rig.link.pause("The kernel was restarted."))
+    rig.do(rig.link.pause())
     assert rig.link.state is State.PAUSED
     assert not rig.has_socket
     meanwhile = rig.send()
+    assert rig.heard_of(before) == rig.heard_of(meanwhile) == []
+    rig.do(rig.link.resume(restarted=True))
     assert failures(rig.heard_of(before)) == ["The kernel was restarted."]
     assert rig.heard_of(meanwhile) == []
-    rig.do(rig.link.resume())
     rig.open()
     assert rig.sent[-1] is meanwhile
     rig.hear(*Voice("kernel-2", 72).answer(meanwhile))
@@ -41,8 +42,8 @@ def test_a_restart_answers_what_was_asked_before_and_holds_what_comes_meanwhile(
 
 def test_a_restart_with_nobody_there_leaves_the_socket_closed() -> None:
     rig = Rig()
-    rig.do(rig.link.pause("Restarting."))
-    rig.do(rig.link.resume())
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=True))
     assert rig.link.state is State.IDLE
 
 
@@ -50,9 +51,9 @@ def test_a_restart_during_an_outage_stops_all_timers_and_begins_anew() -> None:
     rig = known(Voice())
     rig.send()
     rig.drop()
-    rig.do(rig.link.pause("Restarting."))
+    rig.do(rig.link.pause())
     assert rig.timers == {}
-    rig.do(rig.link.resume())
+    rig.do(rig.link.resume(restarted=True))
     rig.open()
     assert rig.barriers == []
     assert Happening.OPENED not in rig.happened()
@@ -60,18 +61,18 @@ def test_a_restart_during_an_outage_stops_all_timers_and_begins_anew() -> None:
 
 def test_resume_does_nothing_to_a_link_that_ended_meanwhile() -> None:
     rig = known(Voice())
-    rig.do(rig.link.pause("Restarting."))
+    rig.do(rig.link.pause())
     rig.do(rig.link.gone("It is no longer there."))
-    assert rig.link.resume() == []
-    assert rig.link.pause("Restarting.") == []
+    assert rig.link.resume(restarted=True) == []
+    assert rig.link.pause() == []
 
 
 def test_what_the_gateway_kept_of_the_old_process_is_not_taken_for_a_restart() -> None:
     old, new = Voice(), Voice("kernel-2", 72)
     rig = known(old)
     before = rig.send()
-    rig.do(rig.link.pause("The kernel was restarted."))
-    rig.do(rig.link.resume())
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=True))
     rig.open()
     later = rig.send()
     rig.hear(*old.answer(before))  # from the gateway's buffer
@@ -302,3 +303,27 @@ def test_a_gateway_that_calls_a_kernel_idle_which_owes_nothing_is_right() -> Non
     rig = known(Voice())
     rig.do(rig.link.idle())
     assert rig.link.state is State.OPEN
+
+
+def test_a_restart_that_failed_ends_nothing() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=False))
+    rig.open()
+    rig.hear(*kernel.answer(cell))
+    assert types(rig.heard_of(cell)) == ANSWERED
+    assert rig.link.deaths == 0
+
+
+def test_what_was_held_before_a_restart_does_not_reach_the_new_process() -> None:
+    rig = known(Voice())
+    rig.writable = False
+    held = rig.send()
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=True))
+    rig.writable = True
+    rig.open()
+    assert held not in rig.sent
+    assert types(rig.heard_of(held)) == FAILURE

@@ -145,10 +145,10 @@ class LinkHistory(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.rig.do(self.rig.link.pause("The kernel was restarted."))
+        self.rig.do(self.rig.link.pause())
         self.arrive()
         self.begin_process()
-        self.rig.do(self.rig.link.resume())
+        self.rig.do(self.rig.link.resume(restarted=True))
 
     @precondition(lambda self: self.rig.timers)
     @rule(data=st.data())

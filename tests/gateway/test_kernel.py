@@ -248,7 +248,7 @@ async def test_restart(
     listener.send(held)
     released.set()
     await restarting
-    assert failures(await answer_of(listener, lost)) == ["The kernel was asked to restart."]
+    assert failures(await answer_of(listener, lost)) == ["The kernel was restarted."]
     assert sorted(types(await answer_of(listener, held))) == sorted(CELL)
     assert fake_kernel.incarnation == 2
     assert kernel.deaths == 1

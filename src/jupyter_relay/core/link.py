@@ -124,6 +124,7 @@ class Link:
         self._numbering = Numbering()
         self._recovery = Recovery(self._numbering)
         self._attached: set[str] = set()
+        self._before: list[Request] = []
         self._substitute = Substitute(self._pending, self._notices)
         self._open_since: datetime | None = None
         self._down_since: datetime | None = None
@@ -289,18 +290,27 @@ class Link:
 
     # On purpose.
 
-    def pause(self, reason: str) -> list[Action]:
-        """The kernel is about to be restarted: what was asked of it will not be answered."""
+    def pause(self) -> list[Action]:
+        """The kernel is about to be restarted: nothing passes until that is done, or has failed."""
         if self.state in _ENDED:
             return []
-        actions = [*self._stop(Event.PAUSE), *self._fail_all(reason)]
-        self._renew()
-        return actions
+        self._recovery.drop(self._sent())
+        self._before = list(self._pending)
+        return self._stop(Event.PAUSE)
 
-    def resume(self) -> list[Action]:
-        """The kernel has been restarted, or could not be; messages may pass again."""
+    def resume(self, *, restarted: bool) -> list[Action]:
+        """The kernel has been restarted, and what was asked before has no answer; or it has not."""
         if self.state is not State.PAUSED:
             return []
+        actions = []
+        if restarted:
+            before = [request for request in self._before if request in self._pending]
+            actions = self._substitute.end(before, "The kernel was restarted.")
+            self._renew()
+        self._before.clear()
+        return [*actions, *self._pass_again()]
+
+    def _pass_again(self) -> list[Action]:
         self._move(Event.RESUME)
         self._attempt = 0
         self._down_since = None
@@ -446,7 +456,7 @@ class Link:
     def _reopen(self) -> list[Action]:
         """Open another socket in place of this one, which may be deaf."""
         self._recovery.drop(self._sent())
-        return [*self._stop(Event.PAUSE), *self.resume()]
+        return [*self._stop(Event.PAUSE), *self._pass_again()]
 
     def _renew(self) -> None:
         """Nothing is known of the next process of the kernel, and nothing was asked of it."""
@@ -500,7 +510,7 @@ class Link:
         if since is None:
             return []
         text = (
-            f"{self._gateway} cannot be reached since {since:%H:%M:%S} UTC: {self._cause} "
+            f"No connection to {self._gateway} since {since:%H:%M:%S} UTC: {self._cause} "
             "Trying again until it answers."
         )
         cells = (r for r in self._pending if r.msg_type == "execute_request" and not r.replied)
@@ -550,9 +560,11 @@ class Link:
         return [request for request in self._pending if request.sent]
 
     def _is_stale(self, message: Message) -> bool:
-        """Whether this is a barrier that an earlier socket did not take."""
+        """Whether this is a barrier that an earlier socket did not take, or is answered already."""
         head = message.head
-        return head.session == self._session and not self._recovery.owns(head.msg_id)
+        if head.session == self._session:
+            return not self._recovery.owns(head.msg_id)
+        return self._substitute.has_answered(head.msg_id)
 
     def _stood(self) -> bool:
         """Whether the socket stood long enough to say that the gateway is well."""

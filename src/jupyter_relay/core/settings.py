@@ -87,7 +87,9 @@ class GatewaySettings:
             key: float(value) for key, value in values.items() if isinstance(value, int | float)
         }
         if not text.get("url"):
-            raise ConfigurationError("GatewayClient.url is not set.", option="url")
+            raise ConfigurationError(
+                "GatewayClient.url (JUPYTER_GATEWAY_URL) is not set.", option="url"
+            )
         address = _Address.read(text["url"])
         ws_url = text.get("ws_url") or _ws_of(address.url)
         launch, request = _timeouts(

@@ -43,6 +43,16 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
             gateway=gateway,
             kernel_id=kernel_id,
         )
+    if status < HTTPStatus.BAD_REQUEST or (
+        status == HTTPStatus.NOT_FOUND and not _is_api(response)
+    ):
+        return UnexpectedAnswer(
+            f"{gateway} answered {status} {response.reason}, as no Jupyter gateway does.",
+            status=status,
+            hint="Look whether the URL is that of a gateway, and not of a page or a login.",
+            gateway=gateway,
+            kernel_id=kernel_id,
+        )
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         return GatewayTimeout(
             f"A proxy in front of {gateway} did not wait for its answer (504){quoted}.",
@@ -54,14 +64,6 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
         return GatewayUnavailable(
             f"{gateway} is not available just now ({status}){quoted}.",
             hint="Try again later.",
-            gateway=gateway,
-            kernel_id=kernel_id,
-        )
-    if status < HTTPStatus.BAD_REQUEST:
-        return UnexpectedAnswer(
-            f"{gateway} answered {status} {response.reason}, which is no answer to that request.",
-            status=status,
-            hint="Look whether the URL is that of a Jupyter gateway, and not of a login page.",
             gateway=gateway,
             kernel_id=kernel_id,
         )

@@ -199,7 +199,8 @@ class Gateway:
         try:
             return await self._get(url, lambda value: KernelSpecModel.read(value, name))
         except GatewayRefused as error:
-            if error.status != HTTPStatus.NOT_FOUND or isinstance(error, KernelSpecNotFound):
+            told = isinstance(error, KernelSpecNotFound | UnexpectedAnswer)
+            if told or error.status != HTTPStatus.NOT_FOUND:
                 raise
             raise KernelSpecNotFound(
                 f"{self.name} has no kernelspec {name!r}.",

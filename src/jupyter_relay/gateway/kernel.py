@@ -163,7 +163,7 @@ class RemoteKernel:
         await self.gateway.interrupt_kernel(self.id)
 
     async def restart(self) -> None:
-        """Restart it; what was asked of it before is answered with an error.
+        """Restart it; once that is done, what was asked of it before is answered with an error.
 
         The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
         finds out at the next handshake. Raises `KernelNotFound`, also of one that was gone before.
@@ -171,15 +171,17 @@ class RemoteKernel:
         if self.gone:
             raise no_kernel(self.gateway.name, self.id)
         async with self._restarting:
-            self._connection.perform(self._link.pause("The kernel was asked to restart."))
+            self._connection.perform(self._link.pause())
+            restarted = False
             try:
                 await self._connection.settle()
                 await self.gateway.restart_kernel(self.id)
+                restarted = True
             except KernelNotFound as error:
                 self.vanished(str(error))
                 raise
             finally:
-                self._connection.perform(self._link.resume())
+                self._connection.perform(self._link.resume(restarted=restarted))
 
     async def shutdown(self) -> None:
         """Delete it on its gateway, and let go of it. If that fails, it stays as it was."""
@@ -234,8 +236,9 @@ class RemoteKernel:
                 backlog.put(message)
 
     def _report(self, report: Report) -> None:
-        expected = self._ending or report.happening is Happening.OPENED
-        level = logging.INFO if expected else logging.WARNING
+        level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
+        if self._ending:
+            level = logging.DEBUG
         self._log.log(level, "Kernel %s: %s", self.id, report.text)
         if self._on_report is not None and not self._ending:
             try:

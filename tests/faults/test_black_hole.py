@@ -1,0 +1,35 @@
+"""The link goes silent without an end: nothing arrives, and nobody says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jupyter_relay.core.actions import Happening
+from jupyter_relay.testing.servers import RunningServer
+from tests.faults.listener import Listener, assert_accounted, counter
+from tests.faults.site import open_site
+
+
+@pytest.mark.parametrize(("upstream", "downstream"), [(True, True), (True, False), (False, True)])
+async def test_a_stalled_link_is_found_opened_again_and_its_gap_told(
+    any_server: RunningServer, upstream: bool, downstream: bool
+) -> None:
+    async with open_site(any_server, edit=lambda s: replace(s, ping_interval=1.0)) as site:
+        listener = Listener(site.remote)
+        await listener.done("0")
+        cell = listener.run(counter(60, 0.05))
+        await listener.wait_for(lambda: len(cell.numbers) >= 5)
+        site.proxy.stall(upstream=upstream, downstream=downstream)
+        dropped = await site.wait_told(Happening.DROPPED)
+        site.proxy.resume()
+        await listener.wait_over(cell)
+        missing = assert_accounted(cell, 60, slack=12)
+        if downstream:
+            assert missing
+        if missing:
+            assert "while the connection to the gateway was down" in cell.notices[0]
+        assert cell.idles == len(cell.replies) == 1
+        assert "the gateway" in dropped.text
+        assert (await listener.done("print(1)")).numbers == [1]

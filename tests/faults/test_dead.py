@@ -1,0 +1,102 @@
+"""The kernel, or the gateway with it, is no more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
+
+from jupyter_relay.core.actions import Happening
+from jupyter_relay.headless.manager import GatewayKernelManager
+from jupyter_relay.testing.servers import RunningServer, kernel_gateway
+from tests.faults.listener import Cell, Listener, only
+from tests.faults.site import Site, open_site
+
+DIE = "import os; os._exit(1)"
+STAY = "import time\nprint(0)\nwhile True: time.sleep(0.05)"
+
+
+async def stay_busy(listener: Listener) -> Cell:
+    """Run a cell that does not end by itself."""
+    cell = listener.run(STAY)
+    await listener.wait_for(lambda: cell.numbers)
+    return cell
+
+
+async def test_a_gateway_that_comes_back_without_the_kernel_ends_its_cells() -> None:
+    async with kernel_gateway() as first, open_site(first) as site:
+        listener, other = Listener(site.remote), Listener(site.remote)
+        cell = await stay_busy(listener)
+        await first.kill()
+        await site.wait_told(Happening.DROPPED)
+        held = listener.run("1")
+        async with kernel_gateway(port=first.port, token=first.token):
+            await listener.wait_over(cell, held)
+            await site.wait_told(Happening.GONE)
+            for ended in (cell, held):
+                assert ended.status == "error"
+                assert site.remote.id in ended.reason
+                assert ended.errors == [ended.reason]
+            assert listener.statuses == other.statuses == ["dead"]
+            late = listener.run("1")
+            assert late.over
+            assert late.status == "error"
+
+
+async def test_a_kernel_that_dies_is_told_to_all_and_comes_back(any_site: Site) -> None:
+    site = any_site
+    listener, other = Listener(site.remote), Listener(site.remote)
+    await listener.done("x = 1")
+    cells = [listener.run(DIE), other.run("pass")]
+    await listener.wait_over(cells[0])
+    await other.wait_over(cells[1])
+    for cell in cells:
+        assert cell.status == "error"
+        assert "died" in cell.reason
+        assert cell.errors == [cell.reason]
+    await listener.wait_for(lambda: "restarting" in listener.statuses)
+    await other.wait_for(lambda: "restarting" in other.statuses)
+    again = await listener.done("print('x' in globals())")
+    assert again.printed == "False\n"
+
+
+async def test_a_kernel_deleted_by_someone_else_ends_its_cells(any_site: Site) -> None:
+    site = any_site
+    listener, other = Listener(site.remote), Listener(site.remote)
+    cell = await stay_busy(listener)
+    await site.direct.shutdown_kernel(site.remote.id)
+    await listener.wait_over(cell)
+    assert cell.status == "error"
+    await listener.wait_for(lambda: "dead" in listener.statuses)
+    await other.wait_for(lambda: "dead" in other.statuses)
+    only(site.told(Happening.GONE))
+
+
+async def test_a_kernel_restarted_by_someone_else_ends_its_cells(any_site: Site) -> None:
+    site = any_site
+    listener, other = Listener(site.remote), Listener(site.remote)
+    await listener.done("x = 1")
+    cell = await stay_busy(listener)
+    await site.direct.restart_kernel(site.remote.id)
+    after = other.run("print('x' in globals())")
+    await other.wait_over(after)
+    assert after.printed == "False\n" or after.notices
+    await listener.wait_over(cell)
+    assert cell.status == "error"
+    assert "restarted" in cell.reason
+    assert site.remote.deaths == 1
+
+
+async def test_nbclient_raises_dead_kernel_error(server: RunningServer) -> None:
+    cells = [nbformat.v4.new_code_cell(DIE)]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    async with open_site(server) as site:
+        manager = GatewayKernelManager(gateway=site.direct)
+        client = NotebookClient(notebook, km=manager, timeout=60)
+        async with client.async_setup_kernel():
+            with pytest.raises(DeadKernelError):
+                async with asyncio.timeout(5):
+                    await client.async_execute_cell(cells[0], 0)

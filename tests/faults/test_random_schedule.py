@@ -1,0 +1,160 @@
+"""Two hundred cuts at random, while cells write numbered lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import psutil
+import pytest
+
+from jupyter_relay.core.actions import Happening
+from jupyter_relay.core.table import State
+from jupyter_relay.testing import Direction, FaultyProxy
+from jupyter_relay.testing.servers import RunningServer
+from tests.faults.listener import Cell, Listener
+from tests.faults.site import Site
+
+CUTS = 200
+LINES = 6
+IN_FLIGHT = 3
+MOST_GROWTH = 48 * 2**20
+
+
+def cell_code(number: int) -> str:
+    """Return the code of one cell: it notes that it ran, and writes lines."""
+    return (
+        "import sys, time\n"
+        f"ran.append({number})\n"
+        f"for n in range({LINES}):\n"
+        "    _ = sys.stdout.write(f'{n}\\n')\n"
+        "    sys.stdout.flush()\n"
+        "    time.sleep(0.005)\n"
+    )
+
+
+async def refuse(proxy: FaultyProxy, rng: random.Random) -> None:
+    """Be away for a while."""
+    proxy.refuse(reset=rng.random() < 0.5)
+    proxy.reset()
+    await asyncio.sleep(rng.uniform(0.0, 0.3))
+    proxy.accept()
+
+
+async def reset(proxy: FaultyProxy, rng: random.Random) -> None:
+    """Cut at once."""
+    proxy.reset()
+
+
+async def close(proxy: FaultyProxy, rng: random.Random) -> None:
+    """End without a closing handshake."""
+    proxy.close()
+
+
+async def cut_mid_frame(proxy: FaultyProxy, rng: random.Random) -> None:
+    """Cut when so many bytes have passed."""
+    proxy.cut_after(rng.randint(1, 3000), rng.choice(list(Direction)))
+
+
+async def hold_then_cut(proxy: FaultyProxy, rng: random.Random) -> None:
+    """Stall one way or both, then cut."""
+    upstream = rng.random() < 0.7
+    proxy.stall(upstream=upstream, downstream=not upstream or rng.random() < 0.5)
+    await asyncio.sleep(rng.uniform(0.0, 0.15))
+    proxy.reset()
+    proxy.resume()
+
+
+async def slow_then_cut(proxy: FaultyProxy, rng: random.Random) -> None:
+    """Be slow, then cut."""
+    proxy.delay(rng.uniform(0.0, 0.01))
+    await asyncio.sleep(rng.uniform(0.0, 0.05))
+    proxy.reset()
+    proxy.delay(0.0)
+
+
+FAULTS: tuple[Callable[[FaultyProxy, random.Random], Awaitable[None]], ...] = (
+    refuse, reset, close, cut_mid_frame, hold_then_cut, slow_then_cut,
+)  # fmt: skip
+
+
+async def cut(site: Site, listener: Listener, rng: random.Random) -> None:
+    """Do the link one harm, at a moment that the messages decide, and wait until it shows."""
+    heard = listener.heard + rng.randint(0, 24)
+    await listener.wait_for(lambda: listener.heard >= heard)
+    if site.remote.state is not State.OPEN:
+        return
+    dropped = len(site.told(Happening.DROPPED)) + 1
+    opened = len(site.told(Happening.OPENED)) + 1
+    await rng.choice(FAULTS)(site.proxy, rng)
+    await site.wait_told(Happening.DROPPED, dropped)
+    if rng.random() < 0.7:
+        await site.wait_told(Happening.OPENED, opened)
+
+
+async def work(listener: Listener, stop: asyncio.Event) -> list[Cell]:
+    """Keep some cells under way until told to stop."""
+    cells: list[Cell] = []
+    while not stop.is_set():
+        under_way = [cell for cell in cells if not cell.over]
+        if len(under_way) < IN_FLIGHT:
+            cells.append(listener.run(cell_code(len(cells))))
+        else:
+            await listener.wait_for(lambda: any(cell.over for cell in under_way))  # noqa: B023
+    return cells
+
+
+@pytest.mark.timeout(240)
+async def test_every_line_is_there_once_or_its_loss_was_told(
+    any_site: Site, any_server: RunningServer, record_property: Callable[[str, object], None]
+) -> None:
+    seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))
+    print(f"FAULTS_SEED={seed}")
+    record_property("seed", seed)
+    rng = random.Random(seed)
+    site, listener = any_site, Listener(any_site.remote)
+    await listener.done("ran = []")
+    before = psutil.Process().memory_info().rss
+    began = time.monotonic()
+    stop = asyncio.Event()
+    worker = asyncio.create_task(work(listener, stop))
+    while len(site.told(Happening.DROPPED)) < CUTS:
+        await cut(site, listener, rng)
+    stop.set()
+    cells = await worker
+    await listener.wait_over(*cells, timeout=60)
+    grown = psutil.Process().memory_info().rss - before
+    ran = json.loads((await listener.done("print(ran)")).printed)
+
+    missing = 0
+    for number, cell in enumerate(cells):
+        assert cell.numbers == sorted(set(cell.numbers)), (number, cell)
+        assert (len(cell.replies), cell.idles) == (1, 1), (number, cell)
+        if number in ran:
+            missing += LINES - len(cell.numbers)
+            assert "never reached" not in cell.reason
+            assert "not sent" not in cell.reason
+        else:
+            assert cell.status == "error", (number, cell)
+            assert "this ran" not in cell.reason, (number, cell)
+            assert not cell.numbers
+    announced = sum(cell.announced for cell in cells)
+    answered = sum(cell.status == "ok" for cell in cells)
+    figures = (
+        f"{len(site.told(Happening.DROPPED))} cuts, {len(cells)} cells, {answered} answered by the "
+        f"kernel, {len(ran)} ran; {LINES * len(ran)} lines, {missing} lost, {announced} told, "
+        f"{grown / 2**20:.0f} MiB more, {time.monotonic() - began:.0f} s"
+    )
+    print(figures)
+    record_property("figures", figures)
+    assert ran == sorted(set(ran)), "a cell ran twice, or out of order"
+    # ipykernel refuses a message that it gets a second time, and says so in the gateway's log.
+    log = await asyncio.to_thread(any_server.log_path.read_text, errors="replace")
+    assert log.count("Duplicate Signature") == 0, "something was sent twice"
+    assert announced >= missing
+    assert grown < MOST_GROWTH
