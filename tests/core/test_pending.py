@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_relay.core import pending as module
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.errors import MalformedFrame
 from jupyter_relay.wire.message import Channel, Message
@@ -103,11 +102,8 @@ def test_the_header_is_a_copy_so_that_the_frame_can_go() -> None:
     assert isinstance(added(Pending(), viewed).header, bytes)
 
 
-def test_at_the_bound_a_request_that_has_its_reply_makes_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "_MOST", 3)
-    pending = Pending()
+def test_at_the_bound_a_request_that_has_its_reply_makes_room() -> None:
+    pending = Pending(max_requests=3)
     waiting, replied, _ = (added(pending) for _ in range(3))
     pending.replied(replied)
     added(pending)

@@ -47,7 +47,8 @@ class Request:
 class Pending:
     """The requests under way, in the order they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_requests: int = _MOST) -> None:
+        self._max_requests = max_requests
         self._requests: dict[str, Request] = {}
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class Pending:
             return None
         if not head.msg_id:
             return None
-        if len(self._requests) >= _MOST:
+        if len(self._requests) >= self._max_requests:
             replied = (key for key, request in self._requests.items() if request.replied)
             del self._requests[next(replied, next(iter(self._requests)))]
         request = Request(
