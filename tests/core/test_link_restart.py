@@ -283,7 +283,8 @@ def test_an_idle_that_the_gateway_did_not_hear_of_another_process_is_made_up_for
     rig.hear(kernel.reply(cell))
     silence(rig)
     rig.hear(*kernel.answer(rig.barriers[-1]))
-    assert types(rig.heard_of(cell)) == ["execute_reply", "status:idle"]
+    assert types(rig.heard_of(cell)) == ["execute_reply", "stream", "status:idle"]
+    assert "between the kernel and gpu" in notices(rig.heard_of(cell))[0]
 
 
 def test_a_gateway_that_calls_a_silent_kernel_idle_shows_that_the_socket_is_deaf() -> None:

@@ -416,7 +416,8 @@ class Link:
         actions: list[Action] = []
         unfinished = [request for request in passed.behind if request in self._pending]
         if unfinished and passed.loss.count != 0:
-            actions += self._announce(passed.loss, unfinished[0])
+            cells = (r for r in unfinished if r.msg_type == "execute_request")
+            actions += self._announce(passed.loss, next(cells, unfinished[0]))
         for request in unfinished:
             actions += self._substitute.end([request], self._verdict(request, passed))
         return [*actions, *self._rest()]
@@ -467,9 +468,10 @@ class Link:
 
     def _announce(self, loss: Loss, request: Request) -> list[Action]:
         many = "messages may have been" if loss.count is None else f"up to {_messages(loss.count)}"
-        text = (
-            f"{many} lost while the connection to {self._gateway} was down ({loss.seconds:.1f} s)."
-        )
+        where = f"between the kernel and {self._gateway}"
+        if loss.seconds:
+            where = f"while the connection to {self._gateway} was down ({loss.seconds:.1f} s)"
+        text = f"{many} lost {where}."
         return [
             Report(Happening.LOST, text, seconds=loss.seconds, count=loss.count),
             Deliver(self._notices.stderr(text, request.header)),

@@ -179,7 +179,8 @@ class Recovery:
         gap = self._gap
         if not barrier.settles:
             half_done = [request for request in barrier.behind if request.replied]
-            return Passed(half_done, Loss(0, 0.0), whole=False)
+            cells = any(request.msg_type == "execute_request" for request in half_done)
+            return Passed(half_done, Loss(None if cells else 0, 0.0), whole=False)
         if gap is None:
             return Passed(barrier.behind, Loss(0, 0.0), whole=False)
         loss = Loss(self._missing(gap, number), gap.seconds)
