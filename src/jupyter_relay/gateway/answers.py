@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
-from jupyter_relay.core.models import ModelError, read_json
+from jupyter_relay.core.models import Json, ModelError, read_json
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
@@ -104,11 +105,7 @@ def unexpected(
 
 def _is_api(response: Response) -> bool:
     """Whether a refusal is a gateway's own words, and not those of a proxy on the way."""
-    try:
-        body = read_json(response.body)
-    except ModelError:
-        return False
-    return isinstance(body, dict) and not body.keys().isdisjoint({"message", "reason"})
+    return not _words(response).keys().isdisjoint({"message", "reason"})
 
 
 def _said(response: Response) -> str:
@@ -116,14 +113,18 @@ def _said(response: Response) -> str:
 
     Tracebacks, and pages of proxies, are not for people.
     """
-    try:
-        body = read_json(response.body)
-    except ModelError:
-        return ""
-    if not isinstance(body, dict):
-        return ""
+    words = _words(response)
     for key in ("reason", "message"):
-        said = body.get(key)
+        said = words.get(key)
         if isinstance(said, str) and said.strip() and "Traceback" not in said:
             return " ".join(said.split()).rstrip(".")
     return ""
+
+
+def _words(response: Response) -> Mapping[str, Json]:
+    """The JSON object of an error body; empty if it is none."""
+    try:
+        body = read_json(response.body)
+    except ModelError:
+        return {}
+    return body if isinstance(body, dict) else {}
