@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -11,7 +10,6 @@ from typing import TypeVar
 
 import msgspec
 
-from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.models import (
     Json,
     KernelModel,
@@ -26,8 +24,6 @@ from jupyter_relay.core.urls import Endpoints
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
-    GatewayTimeout,
-    GatewayUnavailable,
     KernelNotFound,
     KernelSpecNotFound,
     KernelStartFailed,
@@ -35,17 +31,11 @@ from jupyter_relay.errors import (
     UnexpectedAnswer,
 )
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.answers import UNAVAILABLE, no_kernel, refusal, unexpected
-from jupyter_relay.gateway.credentials import request_headers
-from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
-from jupyter_relay.wire.subprotocol import OFFERED
+from jupyter_relay.gateway.answers import unexpected
+from jupyter_relay.gateway.requester import Requester
+from jupyter_relay.gateway.transport import Response, Socket, Transport
 
 T = TypeVar("T")
-
-_RETRIED = frozenset({"GET", "DELETE"})
-"""The methods that may be sent twice."""
-
-_BACKOFF = Backoff(base=0.2, cap=5.0)
 
 
 class Gateway:
@@ -58,7 +48,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, transport: Transport | None = None) -> None:
         self.settings = settings
-        self._transport = transport or AiohttpTransport(settings)
+        self._requester = Requester(settings, transport or AiohttpTransport(settings))
         self._endpoints = Endpoints(settings)
         self._can_list = True
 
@@ -169,23 +159,17 @@ class Gateway:
     async def shutdown_kernel(self, kernel_id: str) -> None:
         """Delete a kernel; one that does not exist is as good."""
         with suppress(KernelNotFound):
-            await self._request("DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id)
+            await self._requester.request(
+                "DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id
+            )
 
     async def connect(self, kernel_id: str, session_id: str) -> Socket:
         """Open the websocket of a kernel for a session.
 
         Raises `KernelNotFound` at a 404, which may be a proxy's: a handshake's refusal has no body.
         """
-        try:
-            return await self._transport.connect(
-                self._endpoints.channels(kernel_id, session_id),
-                headers=request_headers(self.settings),
-                subprotocols=OFFERED,
-            )
-        except HandshakeRefused as error:
-            if error.response.status == HTTPStatus.NOT_FOUND:
-                raise no_kernel(self.name, kernel_id) from error
-            raise refusal(error.response, gateway=self.name, kernel_id=kernel_id) from error
+        url = self._endpoints.channels(kernel_id, session_id)
+        return await self._requester.connect(url, kernel_id=kernel_id)
 
     # Kernelspecs.
 
@@ -212,7 +196,7 @@ class Gateway:
     async def kernelspec_resource(self, name: str, path: str) -> bytes | None:
         """Return a file of a kernelspec, None where there is no such file."""
         try:
-            response = await self._request("GET", self._endpoints.resource(name, path))
+            response = await self._requester.request("GET", self._endpoints.resource(name, path))
         except GatewayRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -221,7 +205,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close all connections to it."""
-        await self._transport.close()
+        await self._requester.close()
 
     # Requests.
 
@@ -240,12 +224,14 @@ class Gateway:
         return True
 
     async def _get(self, url: str, read: Callable[[Json], T], kernel_id: str | None = None) -> T:
-        return self._read(await self._request("GET", url, kernel_id=kernel_id), read, kernel_id)
+        return self._read(
+            await self._requester.request("GET", url, kernel_id=kernel_id), read, kernel_id
+        )
 
     async def _post(
         self, url: str, value: Mapping[str, object], kernel_id: str | None = None
     ) -> Response:
-        return await self._request(
+        return await self._requester.request(
             "POST", url, body=msgspec.json.encode(value), kernel_id=kernel_id
         )
 
@@ -256,24 +242,3 @@ class Gateway:
             return read(read_json(response.body))
         except ModelError as error:
             raise unexpected(error, response, gateway=self.name, kernel_id=kernel_id) from error
-
-    async def _request(
-        self, method: str, url: str, *, body: bytes | None = None, kernel_id: str | None = None
-    ) -> Response:
-        headers = {**request_headers(self.settings)}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        tries = self.settings.max_request_retries if method in _RETRIED else 0
-        for attempt in range(tries + 1):
-            try:
-                response = await self._transport.request(method, url, headers=headers, body=body)
-            except GatewayUnavailable as error:
-                if attempt == tries or not error.retryable or isinstance(error, GatewayTimeout):
-                    raise  # one who has waited that long is not to wait as long again
-            else:
-                if response.status < HTTPStatus.MULTIPLE_CHOICES:
-                    return response
-                if attempt == tries or response.status not in UNAVAILABLE:
-                    raise refusal(response, gateway=self.name, kernel_id=kernel_id)
-            await asyncio.sleep(_BACKOFF.delay(attempt, random.random()))  # noqa: S311  # jitter
-        raise AssertionError("the last try returns or raises")
