@@ -242,3 +242,33 @@ async def test_a_tab_without_a_session_id_works(server: TestServer) -> None:
     url = f"{server.url}/api/kernels/{kernel_id}/channels"
     async with server.http.ws_connect(url) as websocket:
         assert await Tab(websocket, "whoever").run("1") == "1\n"
+
+
+async def test_a_burst_of_all_sizes_arrives_whole_and_in_order(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    texts = [str(n % 10) * size for n, size in enumerate((1, 125, 126, 70_000, 3, 400_000) * 20)]
+
+    async def burst(request: Message, kernel: FakeKernel) -> None:
+        for text in texts:
+            kernel.print(text + "\n", request)
+
+    kernel_id = await server.start_kernel()
+    fake_gateway.kernels[kernel_id].on_execute = burst
+    async with server.tab(kernel_id) as tab:
+        assert await tab.run("burst") == "".join(text + "\n" for text in texts)
+
+
+async def test_a_server_that_compresses_still_does(server: TestServer) -> None:
+    server.app.web_app.settings["websocket_compression_options"] = {}
+    kernel_id = await server.start_kernel()
+    async with server.http.ws_connect(
+        f"{server.url}/api/kernels/{kernel_id}/channels",
+        params={"session_id": "tab"},
+        protocols=OFFERED,
+        compress=15,
+    ) as websocket:
+        assert websocket.compress
+        tab = Tab(websocket, "tab")
+        for code in ("x" * 1000, "y"):
+            assert await tab.run(code) == f"{code}\n"

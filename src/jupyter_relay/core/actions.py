@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+import msgspec
+
 from jupyter_relay.wire.message import Message
 
 
@@ -33,9 +35,11 @@ class Flush:
     """Send what `Link.take` gives, until it gives None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """Hand a message to these subscribers; to all, detached ones too, if ``to`` is None."""
+class Deliver(msgspec.Struct, frozen=True, gc=False):
+    """Hand a message to these subscribers; to all, detached ones too, if ``to`` is None.
+
+    A msgspec struct, since one of these is made for every message that passes.
+    """
 
     message: Message
     to: str | None = None

@@ -72,6 +72,20 @@ class Subscription:
                 self._waiter = None
         return message
 
+    async def receive_batch(self, max_bytes: int) -> list[Message]:
+        """Wait for the next message; return it, and what is here behind it up to this size.
+
+        Raises `SubscriptionEnded`.
+        """
+        message: Message | None = await self.receive()
+        batch = []
+        size = 0
+        while message is not None:
+            batch.append(message)
+            size += message.size
+            message = self.receive_nowait() if size < max_bytes else None
+        return batch
+
     def receive_nowait(self) -> Message | None:
         """Return the next message if it is here; first, what had to be dropped before it."""
         dropped = self._backlog.take_dropped()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import deque
+from collections.abc import Iterable, Sequence
 
 from tornado.iostream import IOStream, SSLIOStream
 
@@ -35,18 +36,21 @@ class Receipts:
         self._written: deque[tuple[int, Message]] = deque()
         self._since_pruned = 0
 
-    def wrote(self, message: Message) -> None:
-        """Note a message that was just written to the stream."""
+    def wrote(self, messages: Iterable[Message], sizes: Sequence[int]) -> None:
+        """Note messages that were just written to the stream, and the bytes that each took."""
         if self._socket is None or self._stream is None:
             return
-        self._written.append((self._stream._total_write_index, message))  # noqa: SLF001  # tornado has no public count
-        self._since_pruned += message.size
-        if self._since_pruned > _PRUNE_BYTES or len(self._written) % _PRUNE_MESSAGES == 0:
+        end = self._stream._total_write_index - sum(sizes)  # noqa: SLF001  # tornado has no public count
+        for message, size in zip(messages, sizes, strict=True):
+            end += size
+            self._written.append((end, message))
+            self._since_pruned += message.size
+        if self._since_pruned > _PRUNE_BYTES or len(self._written) > _PRUNE_MESSAGES:
             self._prune()
 
-    def refused(self, message: Message) -> None:
-        """Note a message that the stream did not take any more."""
-        self._written.append((sys.maxsize, message))
+    def refused(self, messages: Iterable[Message]) -> None:
+        """Note messages that the stream did not take any more."""
+        self._written.extend((sys.maxsize, message) for message in messages)
 
     def close(self) -> list[Message]:
         """End it; return the messages, in order, that were not received whole."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError
 
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMessage
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
-from jupyter_relay.server.receipts import Receipts
+from jupyter_relay.server.tab_writer import TabWriter
 from jupyter_relay.wire.message import Frame, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
+
+_BATCH: Final = 256 * 1024
+"""The bytes that go down in one write, if so many wait; one message may be more."""
 
 
 class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
@@ -23,24 +28,23 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
 
     _subscription: Subscription | None = None
     _pump: asyncio.Task[None] | None = None
-    _receipts: Receipts | None = None
+    _writer: TabWriter | None = None
 
     async def connect(self) -> None:
         """Subscribe to the kernel. The gateway need not be reached for that."""
         remote: RemoteKernel = self.kernel_manager.running
         # Many small messages would wait for the browser's acknowledgements otherwise.
         self.websocket_handler.set_nodelay(True)
-        connection = self.websocket_handler.ws_connection
-        self._receipts = Receipts(connection.stream if connection is not None else None)
-        self._subscription = remote.subscribe(self.session_id, unread=self._receipts.close)
-        self._pump = asyncio.create_task(self._pass_down(self._subscription, self._receipts))
+        self._writer = TabWriter(self.websocket_handler)
+        self._subscription = remote.subscribe(self.session_id, unread=self._writer.close)
+        self._pump = asyncio.create_task(self._pass_down(self._subscription, self._writer))
 
     def disconnect(self) -> None:
         """Leave the kernel: what comes is kept for this tab, should it come back."""
         if self._subscription is not None:
             self._subscription.leave()
-        if self._receipts is not None:
-            self._receipts.close()
+        if self._writer is not None:
+            self._writer.close()
         if self._pump is not None:
             self._pump.cancel()
 
@@ -62,17 +66,11 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     def _subprotocol(self) -> Subprotocol:
         return Subprotocol.answered(self.websocket_handler.selected_subprotocol)
 
-    async def _pass_down(self, subscription: Subscription, receipts: Receipts) -> None:
-        subprotocol = self._subprotocol
+    async def _pass_down(self, subscription: Subscription, writer: TabWriter) -> None:
         try:
             while True:
-                message = await subscription.receive()
-                try:
-                    frame = subprotocol.encode(message)
-                except (UnsendableMessage, MalformedFrame) as error:
-                    self.log.warning("Kernel %s: a message was skipped: %s", self.kernel_id, error)
-                else:
-                    await self._write(message, frame, receipts)
+                messages = await subscription.receive_batch(_BATCH)
+                await writer.write(list(self._encoded(messages)))
         except SubscriptionEnded:
             # What the page would say from now on, nobody would hear.
             self.websocket_handler.close()
@@ -80,27 +78,10 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
             # The tab went away in this instant; its handler says so to `disconnect`.
             pass
 
-    async def _write(self, message: Message, frame: Frame, receipts: Receipts) -> None:
-        handler = self.websocket_handler
-        try:
-            written = handler.write_message(frame.data, binary=not frame.text)
-        except WebSocketClosedError:
-            receipts.refused(message)
-            raise
-        receipts.wrote(message)
-        if _is_congested(handler):
-            # Its error is the reader's too, who may end before this is awaited.
-            written.add_done_callback(_retrieve)
-            await written
-
-
-def _is_congested(handler: WebSocketHandler) -> bool:
-    """Whether the tab's socket has not taken all that was written to it."""
-    connection = handler.ws_connection
-    stream = connection.stream if connection is not None else None
-    return stream is None or stream.writing()
-
-
-def _retrieve(written: asyncio.Future[None]) -> None:
-    if not written.cancelled():
-        written.exception()
+    def _encoded(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Frame]]:
+        subprotocol = self._subprotocol
+        for message in messages:
+            try:
+                yield message, subprotocol.encode(message)
+            except (UnsendableMessage, MalformedFrame) as error:
+                self.log.warning("Kernel %s: a message was skipped: %s", self.kernel_id, error)

@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from jupyter_relay.errors import MalformedFrame
-
-if TYPE_CHECKING:
-    from jupyter_relay.wire.subprotocol import Subprotocol
 
 Part: TypeAlias = bytes | memoryview
 """A stretch of a frame; a view where it can be one."""
@@ -41,7 +37,7 @@ class Channel(StrEnum):
     IOPUB = "iopub"
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One websocket payload: its bytes, and whether it came, or goes, as text."""
 
     data: bytes
@@ -63,15 +59,18 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 _read_header = msgspec.json.Decoder(Header).decode
 _to_json = msgspec.json.encode
 
+keep = msgspec.structs.force_setattr
+"""Puts what was worked out of a frozen struct into it."""
 
-class Message(msgspec.Struct, frozen=True, dict=True, eq=False, kw_only=True):
+
+class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
     """One Jupyter message: four parts of JSON, not parsed, and any number of binary buffers.
 
-    ``frames`` holds the encodings made so far, by subprotocol, so that a message that came from
-    the wire goes on as the frame it was, and one for many subscribers is encoded once. It is no
-    part of what the message says: two messages are equal if their parts are.
-
-    A msgspec struct, since one of these is made for every message that passes.
+    A msgspec struct that the garbage collector does not look at, since one of these is made for
+    every message that passes, and thousands may wait. What was worked out once is kept with it:
+    its headers, its size, and its encodings, ``v1_frame`` and ``legacy_frame``, so that a message
+    that came from the wire goes on as the frame it was, and one for many subscribers is encoded
+    once. That is no part of what it says: two messages are equal if their parts are.
     """
 
     channel: Channel
@@ -80,27 +79,43 @@ class Message(msgspec.Struct, frozen=True, dict=True, eq=False, kw_only=True):
     metadata: Part = EMPTY
     content: Part = EMPTY
     buffers: tuple[Part, ...] = ()
-    frames: dict[Subprotocol, Frame] = msgspec.field(default_factory=dict)
+    v1_frame: Frame | None = None
+    legacy_frame: Frame | None = None
+    _head: Header | None = None
+    _parent: Header | None = None
+    _size: int = -1
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """Header, parent_header, metadata, content, then the buffers."""
         return (self.header, self.parent_header, self.metadata, self.content, *self.buffers)
 
-    @cached_property
+    @property
     def head(self) -> Header:
         """The header, parsed. Raises `MalformedFrame` if it is not one."""
-        return parse_header(self.header)
+        head = self._head
+        if head is None:
+            head = parse_header(self.header)
+            keep(self, "_head", head)
+        return head
 
-    @cached_property
+    @property
     def parent(self) -> Header:
         """The parent's header, parsed. Raises `MalformedFrame` if it is not one."""
-        return parse_header(self.parent_header)
+        parent = self._parent
+        if parent is None:
+            parent = parse_header(self.parent_header)
+            keep(self, "_parent", parent)
+        return parent
 
-    @cached_property
+    @property
     def size(self) -> int:
         """The bytes of all its parts."""
-        return sum(len(part) for part in self.parts)
+        size = self._size
+        if size < 0:
+            size = sum(map(len, self.parts))
+            keep(self, "_size", size)
+        return size
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):

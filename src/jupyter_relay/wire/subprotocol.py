@@ -10,7 +10,7 @@ from enum import Enum
 
 from jupyter_relay.errors import WireError
 from jupyter_relay.wire import legacy, v1
-from jupyter_relay.wire.message import Frame, Message
+from jupyter_relay.wire.message import Frame, Message, keep
 
 
 class Subprotocol(Enum):
@@ -37,12 +37,13 @@ class Subprotocol(Enum):
         """
         if frame.text:
             message = legacy.decode_text(frame.data)
-            message.frames[Subprotocol.LEGACY] = frame
-            return message
-        message = (
-            v1.decode(frame.data) if self is Subprotocol.V1 else legacy.decode_binary(frame.data)
-        )
-        message.frames[self] = frame
+            keep(message, "legacy_frame", frame)
+        elif self is Subprotocol.V1:
+            message = v1.decode(frame.data)
+            keep(message, "v1_frame", frame)
+        else:
+            message = legacy.decode_binary(frame.data)
+            keep(message, "legacy_frame", frame)
         return message
 
     def encode(self, message: Message) -> Frame:
@@ -50,10 +51,16 @@ class Subprotocol(Enum):
 
         Raises `UnsendableMessage`, or `MalformedFrame` if its header cannot be read.
         """
-        frame = message.frames.get(self)
-        if frame is None:
-            frame = v1.encode(message) if self is Subprotocol.V1 else legacy.encode(message)
-            message.frames[self] = frame
+        if self is Subprotocol.V1:
+            frame = message.v1_frame
+            if frame is None:
+                frame = v1.encode(message)
+                keep(message, "v1_frame", frame)
+        else:
+            frame = message.legacy_frame
+            if frame is None:
+                frame = legacy.encode(message)
+                keep(message, "legacy_frame", frame)
         return frame
 
 

@@ -17,44 +17,47 @@ import struct
 from itertools import pairwise
 
 from jupyter_relay.errors import MalformedFrame
-from jupyter_relay.wire.message import Channel, Frame, Message
+from jupyter_relay.wire.message import Channel, Frame, Message, Part
 
 _WORD = 8
+_SHORT = 1024
 _LEAST_OFFSETS = 6  # channel, four parts, and the end
 _CHANNELS = {channel.value.encode(): channel for channel in Channel}
 
 
 def decode(data: bytes) -> Message:
-    """Cut a frame into a message whose parts are views of it.
+    """Cut a frame into a message.
 
     Raises `MalformedFrame` for anything else than what `encode` can make.
     """
-    view = memoryview(data)
-    size = len(view)
+    size = len(data)
     if size < _WORD:
         raise MalformedFrame(f"A frame of {size} bytes is too short for a message.")
-    count = int.from_bytes(view[:_WORD], "little")
+    count = int.from_bytes(data[:_WORD], "little")
     table_end = _WORD * (count + 1)
     if count < _LEAST_OFFSETS or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} offsets.")
-    offsets = struct.unpack_from(f"<{count}Q", view, _WORD)
-    if offsets[0] < table_end or offsets[-1] > size or any(a > b for a, b in pairwise(offsets)):
+    offsets = struct.unpack_from(f"<{count}Q", data, _WORD)
+    if offsets[0] < table_end or offsets[-1] > size or sorted(offsets) != [*offsets]:
         raise MalformedFrame("The offsets of a frame do not lie in order within it.")
-    name = bytes(view[offsets[0] : offsets[1]])
+    start, header, parent_header, metadata, content, *buffers = offsets
+    name = data[start:header]
     channel = _CHANNELS.get(name)
     if channel is None:
         raise MalformedFrame(f"A frame names the unknown channel {name[:32]!r}.")
-    header, parent_header, metadata, content, *buffers = (
-        view[start:end] for start, end in pairwise(offsets[1:])
-    )
     return Message(
         channel=channel,
-        header=header,
-        parent_header=parent_header,
-        metadata=metadata,
-        content=content,
-        buffers=tuple(buffers),
+        header=data[header:parent_header],
+        parent_header=data[parent_header:metadata],
+        metadata=_cut(data, metadata, content),
+        content=_cut(data, content, buffers[0]),
+        buffers=tuple(_cut(data, *ends) for ends in pairwise(buffers)) if buffers[1:] else (),
     )
+
+
+def _cut(data: bytes, start: int, end: int) -> Part:
+    """Return a stretch of a frame; a short one as a copy, which costs less than a view."""
+    return memoryview(data)[start:end] if end - start > _SHORT else data[start:end]
 
 
 def encode(message: Message) -> Frame:

@@ -1,0 +1,74 @@
+"""How messages go down to a tab: many in one write, and no more than its socket takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from jupyter_relay.server.receipts import Receipts
+from jupyter_relay.wire.framing import server_header
+from jupyter_relay.wire.message import Frame, Message
+
+
+class TabWriter:
+    """Writes to the websocket of one tab, and knows what has not been received.
+
+    tornado makes a write, a task and two futures of each frame, which costs more than all else
+    that is done to it; here the frames of many messages are one write. Where the tab and the
+    server have agreed to compress, they are still tornado's.
+    """
+
+    def __init__(self, handler: WebSocketHandler) -> None:
+        self._handler = handler
+        self._receipts = Receipts(self._stream)
+
+    async def write(self, batch: Sequence[tuple[Message, Frame]]) -> None:
+        """Write messages, in these frames; returns when the tab's socket can take more.
+
+        Raises `WebSocketClosedError`.
+        """
+        stream = self._stream
+        if stream is None or stream.closed():
+            self._receipts.refused(message for message, _ in batch)
+            raise WebSocketClosedError
+        try:
+            if self._handler.get_compression_options() is None:
+                await self._write_plain(stream, batch)
+            else:
+                await self._write_compressed(batch)
+        except StreamClosedError as error:
+            raise WebSocketClosedError from error
+
+    def close(self) -> list[Message]:
+        """End it; return the messages, in order, that were not received whole."""
+        return self._receipts.close()
+
+    @property
+    def _stream(self) -> IOStream | None:
+        connection = self._handler.ws_connection
+        return connection.stream if connection is not None else None
+
+    async def _write_plain(self, stream: IOStream, batch: Sequence[tuple[Message, Frame]]) -> None:
+        pieces: list[bytes] = []
+        sizes: list[int] = []
+        for _, frame in batch:
+            header = server_header(frame)
+            pieces += (header, frame.data)
+            sizes.append(len(header) + len(frame.data))
+        written = stream.write(b"".join(pieces))
+        self._receipts.wrote([message for message, _ in batch], sizes)
+        if stream.writing():
+            await written
+
+    async def _write_compressed(self, batch: Sequence[tuple[Message, Frame]]) -> None:
+        remaining = iter(batch)
+        for message, frame in remaining:
+            try:
+                written = self._handler.write_message(frame.data, binary=not frame.text)
+            except WebSocketClosedError:
+                self._receipts.refused([message, *(other for other, _ in remaining)])
+                raise
+            self._receipts.wrote([message], [0])
+            await written
