@@ -74,6 +74,8 @@ class Driven:
             probe=self._probe,
             deliver=lambda message, to: self.delivered.append(message),
             report=self.reports.append,
+            ease=_never,
+            stride=2**30,
         )
 
     async def _connect(self) -> Socket:

@@ -402,3 +402,26 @@ async def test_two_restarts_at_once_are_done_one_after_the_other(
     await both
     assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
     assert fake_kernel.incarnation == 3
+
+
+async def test_one_who_reads_on_loses_nothing_to_a_burst(fake_gateway: FakeGateway) -> None:
+    line, lines = "x" * 10_000, 400
+
+    async def burst(request: Message, kernel: FakeKernel) -> None:
+        for _ in range(lines):
+            kernel.print(line, request)
+
+    fake_kernel = fake_gateway.start_kernel()
+    fake_kernel.on_execute = burst
+    gateway = Gateway(settings_for(fake_gateway.url, backlog_bytes=100 * len(line)))
+    kernel = remote_kernel(gateway, fake_kernel)
+    listener = kernel.subscribe("slow")
+    listener.send(request())
+    heard: list[Message] = []
+    async with asyncio.timeout(DEADLINE):
+        while types(heard[-1:]) != ["status:idle"]:
+            heard.append(await listener.receive())
+            await asyncio.sleep(0)  # the loop turns, and more comes than this one takes
+    await kernel.close()
+    await gateway.close()
+    assert types(heard).count("stream") == lines

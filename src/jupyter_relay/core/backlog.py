@@ -43,6 +43,11 @@ class Backlog:
         """The bytes held."""
         return self._bytes
 
+    @property
+    def crowded(self) -> bool:
+        """Whether it is more than half full, so that its subscriber had better catch up."""
+        return 2 * self._bytes > self._max_bytes
+
     def put(self, message: Message) -> None:
         """Add a message, letting go of older ones if need be."""
         self._messages.append(message)

@@ -33,6 +33,7 @@ class Connection:
 
     ``connect`` opens a socket; ``probe`` asks for the kernel's model, and raises `KernelNotFound`;
     ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened.
+    ``ease`` is awaited after every ``stride`` bytes that were read.
     """
 
     def __init__(
@@ -43,12 +44,16 @@ class Connection:
         probe: Callable[[], Awaitable[KernelModel]],
         deliver: Callable[[Message, str | None], None],
         report: Callable[[Report], None],
+        ease: Callable[[], Awaitable[object]],
+        stride: int,
     ) -> None:
         self._link = link
         self._connect = connect
         self._probe = probe
         self._deliver = deliver
         self._report = report
+        self._ease = ease
+        self._stride = stride
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._runners: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -132,11 +137,16 @@ class Connection:
             await asyncio.wait([writer])
 
     async def _read(self, socket: Socket, subprotocol: Subprotocol) -> str:
+        unweighed = 0
         while True:
             try:
                 frame = await socket.receive()
             except SocketClosed as error:
                 return str(error)
+            unweighed += len(frame.data)
+            if unweighed > self._stride:
+                unweighed = 0
+                await self._ease()
             try:
                 actions = self._link.receive(subprotocol.decode(frame))
             except MalformedFrame as error:

@@ -27,6 +27,9 @@ _MOST_AWAY = 8
 """How many absent listeners of one kernel are remembered: a page that is reloaded comes back under
 another id, and its old one never."""
 
+_MOMENT = 0.02
+"""The seconds that reading rests when a listener falls behind. At the default bound of a backlog,
+64 MiB, a kernel with a reader who has stopped still gives 50 MiB a second to the others."""
 
 _logger = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ class RemoteKernel:
             probe=self.refresh,
             deliver=self._deliver,
             report=self._report,
+            ease=self._ease,
+            stride=gateway.settings.backlog_bytes // 64,
         )
 
     @property
@@ -210,6 +215,12 @@ class RemoteKernel:
                 gateway=self.gateway.name,
                 kernel_id=self.id,
             ) from error
+
+    async def _ease(self) -> None:
+        """Let those who fall behind catch up, for a moment: one who has stopped to read costs the
+        others little, and one who reads on loses nothing to a burst."""
+        if any(subscription.crowded for subscription in self._subscriptions.values()):
+            await asyncio.sleep(_MOMENT)
 
     def _send(self, subscriber: str, message: Message) -> None:
         self._connection.perform(self._link.send(subscriber, message))

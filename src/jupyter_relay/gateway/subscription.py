@@ -91,6 +91,11 @@ class Subscription:
         dropped = self._backlog.take_dropped()
         return self._describe(dropped) if dropped else self._backlog.take()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether it falls behind so far that messages may soon have to be dropped."""
+        return self._backlog.crowded
+
     def leave(self) -> None:
         """Stop listening. What comes is kept for a while, for one of the same id."""
         if not self.ended:
