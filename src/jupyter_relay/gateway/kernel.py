@@ -219,8 +219,10 @@ class RemoteKernel:
     async def _ease(self) -> None:
         """Let those who fall behind catch up, for a moment: one who has stopped to read costs the
         others little, and one who reads on loses nothing to a burst."""
-        if any(subscription.crowded for subscription in self._subscriptions.values()):
-            await asyncio.sleep(_MOMENT)
+        for subscription in tuple(self._subscriptions.values()):
+            if subscription.crowded:
+                await subscription.catches_up(_MOMENT)
+                return
 
     def _send(self, subscriber: str, message: Message) -> None:
         self._connection.perform(self._link.send(subscriber, message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from jupyter_relay.core.backlog import Backlog, Dropped
 from jupyter_relay.errors import KernelNotRunning
@@ -49,6 +50,7 @@ class Subscription:
         self._leave = leave
         self._describe = describe
         self._waiter: asyncio.Future[None] | None = None
+        self._relief = asyncio.Event()
 
     def send(self, message: Message) -> None:
         """Speak to the kernel; what cannot be sent now waits, or is answered with an error.
@@ -89,12 +91,24 @@ class Subscription:
     def receive_nowait(self) -> Message | None:
         """Return the next message if it is here; first, what had to be dropped before it."""
         dropped = self._backlog.take_dropped()
-        return self._describe(dropped) if dropped else self._backlog.take()
+        if dropped:
+            return self._describe(dropped)
+        message = self._backlog.take()
+        if not (self._backlog.crowded or self._relief.is_set()):
+            self._relief.set()
+        return message
 
     @property
     def crowded(self) -> bool:
         """Whether it falls behind so far that messages may soon have to be dropped."""
         return self._backlog.crowded
+
+    async def catches_up(self, seconds: float) -> None:
+        """Wait until it does not, but no longer than this."""
+        self._relief.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._relief.wait()
 
     def leave(self) -> None:
         """Stop listening. What comes is kept for a while, for one of the same id."""
