@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from queue import Empty
 
 import pytest
@@ -36,6 +37,18 @@ async def test_messages_come_in_order() -> None:
     assert (await queue.get_msg())["content"] == 0
     assert [msg["content"] for msg in await queue.get_msgs()] == [1, 2]
     assert not await queue.msg_ready()
+
+
+async def test_the_dates_of_headers_are_datetimes() -> None:
+    queue, _ = channel()
+    parent = b'{"msg_id":"0","date":"2026-01-02T03:04:05.000001+02:00"}'
+    queue.put(Message(channel=Channel.IOPUB, header=HEADER, parent_header=parent))
+    queue.put(Message(channel=Channel.IOPUB, header=b'{"msg_id":"1","msg_type":"","date":"now"}'))
+    dated, undated = await queue.get_msgs()
+    assert dated["header"]["date"] == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert dated["parent_header"]["date"] == datetime(2026, 1, 2, 1, 4, 5, 1, tzinfo=UTC)
+    assert undated["header"]["date"] == "now"
+    assert undated["parent_header"] == {}
 
 
 async def test_one_who_waits_is_woken() -> None:

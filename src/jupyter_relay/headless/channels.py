@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 from jupyter_client.channelsabc import ChannelABC, HBChannelABC
-from jupyter_client.jsonutil import extract_dates
 from jupyter_client.session import Session
 
 from jupyter_relay.core.backlog import Backlog, Dropped
+from jupyter_relay.core.models import read_date
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame
 from jupyter_relay.wire.message import Channel, Message, Part
 
@@ -183,16 +183,24 @@ def to_message(channel: Channel, msg: MessageDict, session: Session) -> Message:
 
 def to_dict(message: Message) -> MessageDict:
     """Write a message in jupyter_client's form: parsed, with dates as datetimes."""
-    header = extract_dates(_parse(message.header))
+    header = _parse_header(message.header)
     return {
         "header": header,
         "msg_id": header["msg_id"],
         "msg_type": header["msg_type"],
-        "parent_header": extract_dates(_parse(message.parent_header)) or {},
+        "parent_header": _parse_header(message.parent_header) or {},
         "metadata": _parse(message.metadata),
         "content": _parse(message.content),
         "buffers": list(message.buffers),
     }
+
+
+def _parse_header(part: Part) -> Any:
+    """Parse a header. jupyter_client's own `extract_dates` takes ten times as long as all else."""
+    header = _parse(part)
+    if header and (date := read_date(header.get("date"))) is not None:
+        header["date"] = date
+    return header
 
 
 def _parse(part: Part) -> Any:  # whatever the kernel said
