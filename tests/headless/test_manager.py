@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from jupyter_client.manager import KernelManager
@@ -56,6 +59,77 @@ async def test_a_manager_attaches_by_a_kernel_id_and_lets_go(fake: FakeGateway) 
     await manager.cleanup_resources()
     assert kernel.id in fake.kernels
     assert not fake.open_sockets
+
+
+def kept_in(folder: Path) -> list[str]:
+    """Return the kernels whose session ids are kept."""
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links:
+        return [kernel_id for (kernel_id,) in links.execute("SELECT kernel_id FROM links")]
+
+
+@pytest.fixture
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for session ids, named in the environment."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("JUPYTER_GATEWAY_STATE_FOLDER", str(folder))
+    return folder
+
+
+async def test_who_attaches_next_has_the_session_id_of_the_last(
+    fake: FakeGateway, state_folder: Path
+) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    remote = manager.running
+    await manager.start_kernel(kernel_id=remote.id)
+    assert manager.running.session == remote.session
+    await manager.cleanup_resources()
+    successor = GatewayKernelManager()
+    await successor.start_kernel(kernel_id=remote.id)
+    assert successor.running.session == remote.session
+    successor.running.subscribe()
+    assert (await fake.wait_for_socket()).session_id == remote.session
+    await successor.shutdown_kernel()
+    assert kept_in(state_folder) == []
+
+
+async def test_two_who_are_attached_at_once_have_ids_of_their_own(
+    fake: FakeGateway, state_folder: Path
+) -> None:
+    managers = [GatewayKernelManager(), GatewayKernelManager()]
+    kernel_id = fake.start_kernel().id
+    for manager in managers:
+        await manager.start_kernel(kernel_id=kernel_id)
+    assert managers[0].running.session != managers[1].running.session
+    for manager in managers:
+        await manager.cleanup_resources()
+    assert kept_in(state_folder) == [kernel_id, kernel_id]
+
+
+@pytest.mark.parametrize("attach", [True, False])
+async def test_no_id_is_kept_of_a_kernel_that_does_not_exist(
+    fake: FakeGateway, state_folder: Path, attach: bool
+) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    kernel_id = manager.kernel_id
+    fake.forget(kernel_id)
+    if attach:
+        await manager.cleanup_resources()
+        assert kept_in(state_folder) == [kernel_id]
+        with pytest.raises(KernelNotFound):
+            await manager.start_kernel(kernel_id=kernel_id)
+    else:
+        assert not await manager.is_alive()
+        await manager.cleanup_resources()
+    assert kept_in(state_folder) == []
+
+
+async def test_without_a_state_folder_nothing_is_kept(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    assert manager.store is None
+    await manager.shutdown_kernel()
 
 
 async def test_a_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:

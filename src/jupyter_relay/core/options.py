@@ -282,5 +282,13 @@ OPTIONS: tuple[Option, ...] = (
         2**30,
         "The largest message that is taken from a gateway; 0 takes any.",
     ),
+    _option(
+        "state_folder",
+        Kind.TEXT,
+        None,
+        "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
+        "what we missed. For a server the default is jupyter_relay in its data folder; other "
+        "programs keep none unless told where.",
+    ),
 )
 """Every option of a gateway."""

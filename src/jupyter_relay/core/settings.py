@@ -38,7 +38,8 @@ class GatewaySettings:
 
     ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
     the HTTP proxy on the way to it, which may hold a password. ``kernel_env`` goes with
-    each kernel's start, beneath what the request itself asks for. Secrets do not show in `repr`.
+    each kernel's start, beneath what the request itself asks for. ``state_folder`` is where a
+    `Store` keeps its file. Secrets do not show in `repr`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class GatewaySettings:
     ping_interval: float = 20.0
     backlog_bytes: int = 64 * 2**20
     max_message_bytes: int = 2**30
+    state_folder: str | None = None
     link: LinkSettings = field(default_factory=LinkSettings)
     kernel_env: Mapping[str, str] = field(default_factory=dict, repr=False)
 

@@ -57,6 +57,11 @@ class Gateway:
         """What people call it."""
         return self.settings.name
 
+    @property
+    def address(self) -> str:
+        """What programs call it: its URL, without anything that could be a secret."""
+        return self.settings.url.partition("?")[0]
+
     # Kernels.
 
     async def start_kernel(

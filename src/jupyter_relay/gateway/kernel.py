@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from uuid import uuid4
 
 from jupyter_relay.core.actions import Happening, Report
@@ -36,12 +36,20 @@ _logger = logging.getLogger(__name__)
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 
 
+class OnClose(Protocol):
+    """Is told, once, that a kernel was let go of, and whether it is ``gone``."""
+
+    def __call__(self, *, gone: bool) -> Awaitable[None]: ...
+
+
 class RemoteKernel:
     """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
 
-    ``model`` is what its gateway last said of it. ``session`` is the upstream session id; messages
-    that are written in the kernel's place carry it too. The socket opens when somebody subscribes
-    and closes a while after the last one has left. It belongs to the event loop that it is used in.
+    ``model`` is what its gateway last said of it. ``session`` is the upstream session id, a new one
+    if none is given; messages that are written in the kernel's place carry it too. No two may use
+    one id at once: `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens
+    when somebody subscribes and closes a while after the last one has left. It belongs to the event
+    loop that it is used in.
     """
 
     def __init__(
@@ -49,18 +57,21 @@ class RemoteKernel:
         gateway: Gateway,
         model: KernelModel,
         *,
+        session: str | None = None,
         log: Log = _logger,
         on_report: Callable[[Report], None] | None = None,
+        on_close: OnClose | None = None,
     ) -> None:
         self.gateway = gateway
         self.model = model
         self._log = log
         self._on_report = on_report
+        self._on_close = on_close
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._restarting = asyncio.Lock()
         self._ending = False
-        self.session = uuid4().hex
+        self.session = session or uuid4().hex
         self._link = Link(
             gateway.settings.link,
             gateway=gateway.name,
@@ -197,11 +208,15 @@ class RemoteKernel:
 
     async def close(self) -> None:
         """Let go of it: end the socket and every subscription, and leave the kernel running."""
+        gone = self.gone
         await self._connection.close("The connection to the kernel was closed.")
         for subscription in tuple(self._subscriptions.values()):
             subscription.end()
         self._subscriptions.clear()
         self._backlogs.clear()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            await on_close(gone=gone)
 
     async def _open(self) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""

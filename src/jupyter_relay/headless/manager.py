@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
@@ -23,6 +24,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.client import GatewayKernelClient
 
 
@@ -38,11 +40,15 @@ class GatewayKernelManager(AsyncKernelManager):
     client_factory = Type(klass=GatewayKernelClient, config=True)
     cache_ports = Bool(False, help="A remote kernel has no ports here.")
 
-    def __init__(self, *, gateway: Gateway | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, gateway: Gateway | None = None, store: Store | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.remote: RemoteKernel | None = None
         self._gateway = gateway
         self._owned: Gateway | None = None
+        self._store = store
+        self._owned_store: Store | None = None
         self._deaths = 0
 
     @default("client_factory")
@@ -57,6 +63,17 @@ class GatewayKernelManager(AsyncKernelManager):
         if self._owned is None:
             self._owned = Gateway(GatewayClient(parent=self).settings())
         return self._owned
+
+    @property
+    def store(self) -> Store | None:
+        """Where upstream session ids are kept: the store that it was made with, or one in the
+        configured folder, or None."""
+        if self._store is not None:
+            return self._store
+        folder = self.gateway.settings.state_folder
+        if self._owned_store is None and folder:
+            self._owned_store = Store(Path(folder).expanduser(), log=self.log)
+        return self._owned_store
 
     @property
     def has_kernel(self) -> bool:
@@ -95,7 +112,8 @@ class GatewayKernelManager(AsyncKernelManager):
         cwd: str | None = None,
         **_: Any,
     ) -> None:
-        """Start a kernel, or attach to the one with this id.
+        """Start a kernel, or attach to the one with this id: with a store, under the session id of
+        who was attached last, so that its gateway gives us what it has kept since then.
 
         ``env`` and ``cwd`` are as in `Gateway.start_kernel`; other arguments are for local
         processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
@@ -103,7 +121,7 @@ class GatewayKernelManager(AsyncKernelManager):
         gateway = self.gateway
         try:
             if kernel_id is not None:
-                model = await gateway.kernel(kernel_id)
+                model = await self._find(kernel_id)
             else:
                 name = kernel_name or self.kernel_name
                 model = await gateway.start_kernel(name, env=env, cwd=cwd)
@@ -113,7 +131,7 @@ class GatewayKernelManager(AsyncKernelManager):
             raise
         if self.remote is not None:
             await self.remote.close()
-        self._adopt(RemoteKernel(gateway, model, log=self.log, on_report=self.take_report))
+        self._adopt(await self._hold(model))
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Delete the kernel on its gateway. One that is gone already is as good."""
@@ -177,9 +195,34 @@ class GatewayKernelManager(AsyncKernelManager):
         remote, self.remote = self.remote, None
         if remote is not None:
             await remote.close()
+        store, self._owned_store = self._owned_store, None
+        if store is not None:
+            await store.close()
         owned, self._owned = self._owned, None
         if owned is not None:
             await owned.close()
+
+    async def _find(self, kernel_id: str) -> KernelModel:
+        gateway, store = self.gateway, self.store
+        try:
+            return await gateway.kernel(kernel_id)
+        except KernelNotFound:
+            if store is not None:
+                await store.forget(gateway.address, kernel_id)
+            raise
+
+    async def _hold(self, model: KernelModel) -> RemoteKernel:
+        """Return the kernel; with a store, under the session id that its gateway knows it by."""
+        gateway, store = self.gateway, self.store
+        claim = await store.claim(gateway.address, model.id) if store is not None else None
+        return RemoteKernel(
+            gateway,
+            model,
+            session=claim.session if claim is not None else None,
+            log=self.log,
+            on_report=self.take_report,
+            on_close=claim.end if claim is not None else None,
+        )
 
     def _adopt(self, remote: RemoteKernel) -> None:
         self.remote = remote

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_core.paths import jupyter_data_dir
 from jupyter_events import EventLogger
 from jupyter_server._tz import isoformat, utcnow
 from jupyter_server.services.kernels.kernelmanager import (
@@ -20,6 +22,7 @@ from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
@@ -122,6 +125,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             if isinstance(specs, GatewayKernelSpecManager)
             else Gateway(GatewayClient(parent=self.parent or self).settings())
         )
+        data_folder = getattr(self.parent, "data_dir", "") or jupyter_data_dir()
+        folder = self.gateway.settings.state_folder or Path(data_folder) / "jupyter_relay"
+        self.store = Store(Path(folder).expanduser(), log=self.log)
 
     def __bool__(self) -> bool:
         """True: the server shuts down no manager that is false, and an empty one would be."""
@@ -158,7 +164,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return await self._start(None, **kwargs)
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
-        kernel = self.kernel_manager_factory(gateway=self.gateway, parent=self, log=self.log)
+        kernel = self.kernel_manager_factory(
+            gateway=self.gateway, store=self.store, parent=self, log=self.log
+        )
         kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
         await kernel.start_kernel(kernel_id=kernel_id, **kwargs)
         started: str = kernel.running.id
@@ -212,7 +220,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await self._kernels[kernel_id].interrupt_kernel()
 
     async def shutdown_all(self, now: bool = False) -> None:
-        """Delete all kernels, at once and each for itself, then let go of the gateway."""
+        """Delete all kernels, at once and each for itself, then let go of gateway and store."""
         kernel_ids = list(self._kernels)
         results = await asyncio.gather(
             *(self.shutdown_kernel(kernel_id, now=now) for kernel_id in kernel_ids),
@@ -224,6 +232,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                 kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
                 if kernel is not None and kernel.remote is not None:
                     await kernel.remote.close()
+        await self.store.close()
         await self.gateway.close()
 
     async def cull_kernels(self) -> None:

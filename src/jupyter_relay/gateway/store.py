@@ -1,0 +1,224 @@
+"""What must outlive us: the session id under which a gateway knows us, for each kernel.
+
+A gateway keeps what a kernel says while our websocket is away, and gives it to the session id that
+was there before, and to no other. So the next process must come with the id of the last one; but
+never while that one still lives, since each of two sockets with one id closes the other, for ever.
+
+All processes of a folder share one SQLite file in it, ``links.sqlite``. Each of them holds a lock
+file beside it for as long as it lives, and a row belongs to its owner as long as the owner's lock
+is held. The locks are SQLite's, that is, the operating system's: they end with the process,
+however it ends. No process id is kept, which could be used again, or mean another process in
+another container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+from uuid import uuid4
+
+T = TypeVar("T")
+
+Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+
+_VERSION = 1
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A session id at one kernel that is nobody else's until `end`."""
+
+    store: Store
+    gateway: str
+    kernel_id: str
+    session: str
+
+    async def end(self, *, gone: bool) -> None:
+        """Leave the id to whoever attaches next; or to nobody, if the kernel is ``gone``."""
+        if gone:
+            await self.store.forget(self.gateway, self.kernel_id)
+        else:
+            await self.store.release(self.session)
+
+
+class Store:
+    """The session ids of all kernels that processes with the same ``folder`` have attached to.
+
+    It works in threads, and blocks no event loop. The folder is made when it is first needed, for
+    its user alone. Where it cannot be used, which is one line in the log, the ids are kept in
+    memory, and end with the process. Nothing here raises.
+
+    Of ids that nobody uses, ``max_left`` are kept; those that were claimed first go first.
+    ``patience`` is how many seconds another process may take for its turn at the file. A gateway
+    is named by its URL, without user, password or query.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_left: int = 1000,
+        patience: float = 5.0,
+        log: Log = _logger,
+    ) -> None:
+        self._folder = folder
+        self._max_left = max_left
+        self._patience = patience
+        self._log = log
+        self._owner = uuid4().hex
+        self._turn = threading.Lock()
+        self._lock: sqlite3.Connection | None = None
+        self._memory: sqlite3.Connection | None = None
+
+    async def claim(self, gateway: str, kernel_id: str) -> Claim:
+        """Return the id to attach to a kernel with: the last one's, if that is gone, or a new one.
+
+        It is held until the claim ends, or this process does.
+        """
+        session = await self._do(lambda links: self._claim(links, gateway, kernel_id))
+        return Claim(self, gateway, kernel_id, session)
+
+    async def release(self, session: str) -> None:
+        """Let go of an id: the kernel lives, and whoever attaches next may have it."""
+        await self._do(
+            lambda links: links.execute("UPDATE links SET owner = '' WHERE session = ?", [session])
+        )
+
+    async def forget(self, gateway: str, kernel_id: str) -> None:
+        """Remove all that is known of a kernel: it is no more."""
+        await self._do(
+            lambda links: links.execute(
+                "DELETE FROM links WHERE gateway = ? AND kernel_id = ?", [gateway, kernel_id]
+            )
+        )
+
+    async def close(self) -> None:
+        """Let go of the folder. What is still claimed is left to the next process."""
+        if self._lock is not None:
+            await self._do(lambda _: self._unlock())
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.to_thread(self._do_now, work)
+
+    def _do_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do one piece of work as one transaction, on disk if that is possible."""
+        with self._turn:
+            if self._memory is None:
+                try:
+                    return self._do_on_disk(work)
+                except (sqlite3.Error, OSError) as error:
+                    self._log.warning(
+                        "The ids of kernels' websockets cannot be kept in %s (%s). After a restart "
+                        "of this process, gateways will not give it what it missed. If the folder "
+                        "is writable, delete links.sqlite in it.",
+                        self._folder,
+                        error,
+                    )
+                    self._memory = _connect(":memory:")
+            with self._memory as links:
+                _begin(links)
+                return work(links)
+
+    def _do_on_disk(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / "links.sqlite"
+        with closing(_connect(_made(path), timeout=self._patience)) as links, links:
+            _begin(links)
+            if self._lock is None:
+                self._sweep()
+                # Within the transaction, so that nobody sees the file before it is locked.
+                self._lock = _connect(_made(self._lock_of(self._owner)))
+                self._lock.execute("BEGIN EXCLUSIVE")
+            return work(links)
+
+    def _claim(self, links: sqlite3.Connection, gateway: str, kernel_id: str) -> str:
+        for (owner,) in links.execute("SELECT DISTINCT owner FROM links").fetchall():
+            if owner not in {"", self._owner} and not _is_held(self._lock_of(owner)):
+                links.execute("UPDATE links SET owner = '' WHERE owner = ?", [owner])
+        free = "gateway = ? AND kernel_id = ? AND owner = ''"
+        left = links.execute(
+            f"SELECT session FROM links WHERE {free} ORDER BY rowid DESC",  # noqa: S608  # a constant
+            [gateway, kernel_id],
+        ).fetchone()
+        session = str(left[0]) if left else uuid4().hex
+        links.execute(f"DELETE FROM links WHERE {free}", [gateway, kernel_id])  # noqa: S608  # a constant
+        links.execute(
+            "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)",
+            [gateway, kernel_id, session, self._owner],
+        )
+        links.execute(
+            "DELETE FROM links WHERE owner = '' AND rowid NOT IN "
+            "(SELECT rowid FROM links WHERE owner = '' ORDER BY rowid DESC LIMIT ?)",
+            [self._max_left],
+        )
+        return session
+
+    def _lock_of(self, owner: str) -> Path:
+        return self._folder / f"{owner}.lock"
+
+    def _sweep(self) -> None:
+        """Remove the lock files of processes that have ended without a word."""
+        for path in self._folder.glob("*.lock"):
+            if not _is_held(path):
+                _remove(path)
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+            _remove(self._lock_of(self._owner))
+
+
+def _connect(path: Path | str, *, timeout: float = 0) -> sqlite3.Connection:
+    # Used by one thread at a time, and not always by the same.
+    return sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
+def _begin(links: sqlite3.Connection) -> None:
+    """Begin a transaction, on the table that we know. Raises `sqlite3.Error` at any other."""
+    links.execute("BEGIN IMMEDIATE")
+    (version,) = links.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        links.execute(
+            "CREATE TABLE links "
+            "(gateway TEXT NOT NULL, kernel_id TEXT NOT NULL, session TEXT NOT NULL UNIQUE, "
+            "owner TEXT NOT NULL)"
+        )
+        links.execute(f"PRAGMA user_version = {_VERSION}")
+    elif version != _VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}, and ours is {_VERSION}")
+
+
+def _made(path: Path) -> Path:
+    """Make a file for its user alone; SQLite would let others read it, and keeps its mode."""
+    with suppress(FileExistsError):
+        path.touch(mode=0o600, exist_ok=False)
+    return path
+
+
+def _is_held(path: Path) -> bool:
+    """Whether the process whose lock file this is still lives."""
+    if not path.exists():
+        return False
+    try:
+        with closing(_connect(path)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error:
+        return True  # or nobody can tell; then a new id is the safer one
+    return False
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # some systems keep a file that another process just looks at
+        path.unlink()

@@ -1,0 +1,138 @@
+"""A Jupyter Server is killed while a cell prints, and its successor hears what was kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from jupyter_relay.testing import read_content
+from jupyter_relay.testing.servers import RunningServer, jupyter_server, kernel_gateway
+from jupyter_relay.wire.message import JSON, Channel, Message
+from jupyter_relay.wire.subprotocol import OFFERED
+from tests.faults.conftest import UNLIMITED
+from tests.support.tab import Tab, printed, status_of
+
+BEFORE, LINES = 10, 130
+DEADLINE = 60.0
+
+
+def counter(go: Path) -> str:
+    """Return code that prints some numbers, waits until a file is there, and prints the rest."""
+    return (
+        "import pathlib, sys, time\n"
+        f"for n in range({LINES}):\n"
+        f"    while n == {BEFORE} and not pathlib.Path({str(go)!r}).exists():\n"
+        "        time.sleep(0.01)\n"
+        "    _ = sys.stdout.write(f'{n}\\n')\n"
+        "    sys.stdout.flush()\n"
+        "    time.sleep(0.05)\n"
+    )
+
+
+@asynccontextmanager
+async def relay(gateway: RunningServer, directory: Path) -> AsyncIterator[RunningServer]:
+    """Run a Jupyter Server with our extension, whose kernels are on the gateway."""
+    enabled = "--ServerApp.jpserver_extensions={'jupyter_relay': True}"
+    async with jupyter_server(gateway=gateway, directory=directory, extra_args=[enabled]) as server:
+        yield server
+
+
+async def call(server: RunningServer, method: str, path: str, body: JSON = None) -> JSON:
+    """Make a request that must succeed, and return its answer."""
+    async with (
+        aiohttp.ClientSession(headers=server.headers) as http,
+        http.request(method, server.url + path, json=body) as response,
+    ):
+        assert response.ok, (response.status, await response.text())
+        answer: JSON = await response.json()
+        return answer
+
+
+async def open_session(server: RunningServer, kernel: dict[str, JSON]) -> str:
+    """Open a notebook's session, with a new kernel or one that runs; return the kernel's id."""
+    body: JSON = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": kernel}
+    answer = await call(server, "POST", "/api/sessions", body)
+    kernel_id = json.loads(json.dumps(answer))["kernel"]["id"]
+    assert isinstance(kernel_id, str)
+    return kernel_id
+
+
+@asynccontextmanager
+async def tab(server: RunningServer, kernel_id: str, session_id: str) -> AsyncIterator[Tab]:
+    """Open the websocket of a kernel as a page does."""
+    async with (
+        aiohttp.ClientSession(headers=server.headers) as http,
+        http.ws_connect(
+            f"{server.url}/api/kernels/{kernel_id}/channels",
+            params={"session_id": session_id},
+            protocols=OFFERED,
+        ) as websocket,
+    ):
+        yield Tab(websocket, session_id)
+
+
+async def wait_alone(gateway: RunningServer, kernel_id: str) -> None:
+    """Return when the gateway knows that nobody is connected to the kernel."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            model = await call(gateway, "GET", f"/api/kernels/{kernel_id}")
+            assert isinstance(model, dict)
+            if model["connections"] == 0:
+                return
+            await asyncio.sleep(0.02)  # a gateway tells only who asks
+
+
+async def lines_until(page: Tab, msg_id: str, count: int) -> list[int]:
+    """Return the numbers that a page hears of a cell, until there are so many."""
+    heard: list[Message] = []
+    while len(printed(heard).split()) < count:
+        message = await page.receive()
+        heard += [message] if message.parent.msg_id == msg_id else []
+    return [int(line) for line in printed(heard).split()]
+
+
+@pytest.mark.parametrize("same_page", [True, False])
+async def test_all_that_the_gateway_kept_arrives_in_order_and_once(
+    tmp_path: Path, same_page: bool
+) -> None:
+    go = tmp_path / "go"
+    async with kernel_gateway(extra_args=UNLIMITED) as gateway, asyncio.timeout(2 * DEADLINE):
+        async with relay(gateway, tmp_path / "server") as server:
+            kernel_id = await open_session(server, {"name": "python3"})
+            async with tab(server, kernel_id, "page") as page:
+                cell = await page.execute(counter(go))
+                assert await lines_until(page, cell, BEFORE) == list(range(BEFORE))
+                await server.kill()
+            await wait_alone(gateway, kernel_id)
+            await asyncio.to_thread(go.touch)
+        async with relay(gateway, tmp_path / "server") as server:
+            assert await open_session(server, {"id": kernel_id}) == kernel_id
+            async with tab(server, kernel_id, "page" if same_page else "another") as page:
+                output, replies = await hear_the_rest(page, cell)
+            assert [int(line) for line in printed(output).split()] == list(range(BEFORE, LINES))
+            # A reply is for the page that asked; what is printed is for all.
+            assert [read_content(reply)["status"] for reply in replies] == ["ok"] * same_page
+            await call(server, "GET", f"/api/kernels/{kernel_id}")
+
+
+async def hear_the_rest(page: Tab, cell: str) -> tuple[list[Message], list[Message]]:
+    """Return the output of a cell until its idle, and the replies to it, and to one asked then."""
+    output: list[Message] = []
+    replies: list[Message] = []
+    while not any(status_of(message) == "idle" for message in output):
+        message = await page.receive()
+        if message.parent.msg_id == cell:
+            (output if message.channel is Channel.IOPUB else replies).append(message)
+    probe = await page.send("kernel_info_request")
+    while True:
+        message = await page.receive()
+        if message.channel is Channel.SHELL:
+            if message.parent.msg_id == probe:
+                return output, replies
+            replies.append(message)

@@ -1,0 +1,253 @@
+"""The session ids that outlive a process: whose they are, when they pass on, when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.gateway.store import Claim, Store
+
+GATEWAY = "http://gateway.example"
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from jupyter_relay.gateway.store import Store
+
+async def hold():
+    for kernel_id in sys.argv[2:]:
+        claim = await Store(Path(sys.argv[1])).claim("http://gateway.example", kernel_id)
+        print(claim.session, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(hold())
+"""
+"""A program that claims kernels and then lives on."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that is not there yet."""
+    return tmp_path / "data" / "jupyter_relay"
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, *, max_left: int = 1000, patience: float = 30.0
+) -> AsyncIterator[Store]:
+    """Open a store, and let go of it at the end."""
+    store = Store(folder, max_left=max_left, patience=patience)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def killed_at_the_end(folder: Path, kernel_id: str) -> AsyncIterator[str]:
+    """Let another process claim a kernel; give its session id, and kill it at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, str(folder), kernel_id, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def rows(folder: Path) -> list[tuple[str, str]]:
+    """Return kernel and session of all that is kept."""
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links:
+        return links.execute("SELECT kernel_id, session FROM links ORDER BY rowid").fetchall()
+
+
+def locks(folder: Path) -> int:
+    """Return how many lock files there are."""
+    return len(list(folder.glob("*.lock")))
+
+
+def modes(folder: Path) -> tuple[int, set[int]]:
+    """Return who may do what with a folder, and with the files in it."""
+    files = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    return folder.stat().st_mode & 0o777, files
+
+
+async def session_of(store: Store, kernel_id: str = "k") -> str:
+    """Return the session id of a new claim."""
+    return (await store.claim(GATEWAY, kernel_id)).session
+
+
+async def test_each_kernel_of_each_gateway_has_an_id_of_its_own(folder: Path) -> None:
+    async with opened(folder) as store:
+        claims = [
+            await store.claim(gateway, kernel_id)
+            for gateway in (GATEWAY, "http://other.example")
+            for kernel_id in ("a", "b")
+        ]
+    assert len({claim.session for claim in claims}) == 4
+
+
+async def test_an_id_is_nobody_elses_while_it_is_claimed(folder: Path) -> None:
+    async with opened(folder) as store, opened(folder) as other:
+        first = await session_of(store)
+        assert await session_of(store) != first
+        assert await session_of(other) != first
+
+
+async def test_an_id_that_was_let_go_of_is_the_next_ones(folder: Path) -> None:
+    async with opened(folder) as store, opened(folder) as other:
+        claim = await store.claim(GATEWAY, "k")
+        await claim.end(gone=False)
+        assert await session_of(other) == claim.session
+
+
+async def test_a_process_that_ends_leaves_its_ids(folder: Path) -> None:
+    async with opened(folder) as store:
+        session = await session_of(store)
+    async with opened(folder) as store:
+        assert await session_of(store) == session
+
+
+async def test_an_id_belongs_to_another_process_until_that_is_killed(folder: Path) -> None:
+    async with opened(folder) as store:
+        async with killed_at_the_end(folder, "k") as session:
+            assert len(session) == 32
+            own = await store.claim(GATEWAY, "k")
+            assert own.session != session
+            await own.end(gone=False)
+        assert await session_of(store) in {session, own.session}
+        assert [kernel_id for kernel_id, _ in rows(folder)] == ["k"]
+
+
+async def test_what_a_killed_process_held_is_claimed_once(folder: Path) -> None:
+    async with killed_at_the_end(folder, "k") as session:
+        pass
+    async with opened(folder) as one, opened(folder) as two:
+        claimed = await asyncio.gather(session_of(one), session_of(two))
+    assert session in claimed
+    assert len(set(claimed)) == 2
+
+
+async def test_the_latest_of_two_that_were_killed_passes_on(folder: Path) -> None:
+    async with killed_at_the_end(folder, "k"), killed_at_the_end(folder, "k") as session:
+        pass
+    async with opened(folder) as store:
+        assert await session_of(store) == session
+
+
+async def test_a_kernel_that_is_gone_leaves_nothing(folder: Path) -> None:
+    async with opened(folder) as store:
+        claim = await store.claim(GATEWAY, "a")
+        await store.claim(GATEWAY, "b")
+        await claim.end(gone=True)
+        await store.forget(GATEWAY, "b")
+        assert rows(folder) == []
+
+
+async def test_ids_that_nobody_uses_are_bounded_and_the_oldest_go(folder: Path) -> None:
+    async with opened(folder, max_left=2) as store:
+        for kernel_id in "abcd":
+            await (await store.claim(GATEWAY, kernel_id)).end(gone=False)
+        await session_of(store, "e")
+        assert [kernel_id for kernel_id, _ in rows(folder)] == ["c", "d", "e"]
+
+
+async def test_lock_files_end_with_their_processes_or_with_the_next(folder: Path) -> None:
+    async with killed_at_the_end(folder, "k"):
+        async with opened(folder) as store:
+            await session_of(store)
+            assert locks(folder) == 2
+        assert locks(folder) == 1
+    async with opened(folder) as store:
+        await session_of(store)
+        assert locks(folder) == 1
+    assert list(contents(folder)) == ["links.sqlite"]
+
+
+async def test_all_of_it_is_for_its_user_alone(folder: Path) -> None:
+    async with opened(folder) as store:
+        await session_of(store)
+        assert modes(folder) == (0o700, {0o600})
+
+
+def a_file_in_its_place(folder: Path) -> None:
+    """Let there be no folder."""
+    folder.parent.mkdir()
+    folder.write_text("a file")
+
+
+def no_database(folder: Path) -> None:
+    """Let the file be something else."""
+    folder.mkdir(parents=True)
+    (folder / "links.sqlite").write_text("this is no database, " * 100)
+
+
+def another_version(folder: Path) -> None:
+    """Let the file be of a later version."""
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links:
+        links.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("spoil", [a_file_in_its_place, no_database, another_version])
+async def test_a_folder_of_no_use_is_one_line_and_a_store_in_memory(
+    folder: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(folder)
+    before = contents(folder)
+    async with opened(folder) as store:
+        await use_in_memory(store)
+    assert str(folder) in only_warning(caplog)
+    assert contents(folder) == before
+
+
+async def test_a_file_that_another_process_does_not_let_go_of_is_not_waited_for_for_ever(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(folder) as store:
+        await session_of(store)
+    with closing(sqlite3.connect(folder / "links.sqlite")) as stuck:
+        stuck.execute("BEGIN EXCLUSIVE")
+        async with opened(folder, patience=0.1) as store:
+            await use_in_memory(store)
+    assert "locked" in only_warning(caplog)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what is in the files of a folder, or in that file."""
+    files = folder.iterdir() if folder.is_dir() else [folder]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def only_warning(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the one warning that there was."""
+    (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    return record.getMessage()
+
+
+async def use_in_memory(store: Store) -> None:
+    """Claim, let go of and claim again, as on disk."""
+    claim: Claim = await store.claim(GATEWAY, "k")
+    assert await session_of(store) != claim.session
+    await claim.end(gone=False)
+    again = await store.claim(GATEWAY, "k")
+    assert again.session == claim.session
+    await again.end(gone=True)
+    assert await session_of(store) != claim.session
+
+
+async def test_one_that_breaks_later_goes_on_in_memory(folder: Path) -> None:
+    async with opened(folder) as store:
+        claim = await store.claim(GATEWAY, "k")
+        (folder / "links.sqlite").write_text("this is no database, " * 100)
+        assert await session_of(store) != claim.session
+        await claim.end(gone=True)
