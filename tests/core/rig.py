@@ -100,10 +100,10 @@ class Rig:
         """The handshake is done."""
         self.do(self.link.opened())
 
-    def drop(self, cause: str = "it was cut.") -> None:
-        """The socket ends."""
+    def drop(self, cause: str = "it was cut.", *, silent: float = 0.0) -> None:
+        """The socket ends, after so many seconds of silence."""
         self.has_socket = False
-        self.do(self.link.dropped(cause))
+        self.do(self.link.dropped(cause, silent=silent))
 
     def reopen(self, seconds: float = 5.0) -> None:
         """The back-off ends and the handshake is done."""

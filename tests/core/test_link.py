@@ -253,6 +253,28 @@ def test_an_outage_is_reported_once_and_so_is_its_end() -> None:
     assert rig.reports[-1].seconds == 9.0
 
 
+def test_the_silence_before_a_link_was_found_dead_is_part_of_the_outage() -> None:
+    rig = connected()
+    cell = rig.send()
+    rig.wait(60)
+    rig.drop("it has been silent for 30 s.", silent=30.0)
+    assert rig.reports[-1].seconds == 30.0
+    rig.fire(Timer.ALARM)
+    (text,) = notices(rig.heard_of(cell))
+    assert "since 12:00:30 UTC" in text
+    rig.reopen(seconds=2)
+    assert rig.reports[-1].seconds == 32.0
+
+
+def test_a_try_that_fails_in_silence_does_not_date_the_outage_back() -> None:
+    rig = connected()
+    rig.drop()
+    rig.fire(Timer.RETRY)
+    rig.drop(silent=30.0)
+    rig.reopen(seconds=2)
+    assert rig.reports[-1].seconds == 2.0
+
+
 def test_a_bound_on_tries_ends_the_link_with_an_answer_for_all() -> None:
     rig = connected(LinkSettings(retry_max=2))
     asked = rig.send()

@@ -32,4 +32,10 @@ async def test_a_stalled_link_is_found_opened_again_and_its_gap_told(
             assert "while the connection to the gateway was down" in cell.notices[0]
         assert cell.idles == len(cell.replies) == 1
         assert "the gateway" in dropped.text
+        opened = await site.wait_told(Happening.OPENED)
+        if downstream:  # it is we who find out, and know for how long nothing has come
+            assert "silent for 1.5 s" in dropped.text
+            assert dropped.seconds == 1.5
+            assert opened.seconds is not None
+            assert opened.seconds > 1.5
         assert (await listener.done("print(1)")).numbers == [1]

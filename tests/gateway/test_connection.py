@@ -205,7 +205,25 @@ async def test_a_half_open_link_is_found(
         await proxy.wait_for(lambda: proxy.accepted >= 2)
         proxy.resume()
         assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
+        dropped, opened = reports
+        assert (dropped.happening, opened.happening) == (Happening.DROPPED, Happening.OPENED)
+        assert dropped.seconds == pytest.approx(0.15)
+        assert opened.seconds is not None
+        assert opened.seconds > 0.15
+
+
+async def test_the_outage_of_a_reset_begins_with_it(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, faulty_proxy: ProxyFactory
+) -> None:
+    proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
+    async with linked(proxy.url, fake_kernel) as (kernel, reports):
+        listener = kernel.subscribe("tab")
+        await run(listener, request(session="tab"))
+        proxy.reset()
+        await fake_gateway.wait_for_socket(2)
+        await run(listener, request(session="tab"))
         assert reports[0].happening is Happening.DROPPED
+        assert reports[0].seconds is None
 
 
 # Frames.

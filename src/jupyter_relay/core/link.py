@@ -49,7 +49,7 @@ that was lost. Interrupting the kernel ends that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 import msgspec
@@ -202,8 +202,12 @@ class Link:
             self._outbox.put_first(barrier)
         return [*actions, *self._rest(), Flush()]
 
-    def dropped(self, cause: str) -> list[Action]:
-        """The socket, or the try to open one, ended; ``cause`` says why, for people."""
+    def dropped(self, cause: str, *, silent: float = 0.0) -> list[Action]:
+        """The socket, or the try to open one, ended; ``cause`` says why, for people.
+
+        ``silent`` is for how many seconds the peer had been silent then: they are part of the
+        outage, which began when it was last heard.
+        """
         was_open = self.state is State.OPEN
         self._move(Event.DROPPED)
         self._cause = cause
@@ -214,11 +218,11 @@ class Link:
             if self._stood():
                 self._attempt = 0  # one that ends at once is as good as one that never opened
         if self._down_since is None:
-            self._down_since = self._clock()
+            self._down_since = self._clock() - timedelta(seconds=silent)
             what = "was lost" if was_open else "could not be opened"
             text = f"The connection to {self._gateway} {what}: {cause}"
             actions += [
-                Report(Happening.DROPPED, text),
+                Report(Happening.DROPPED, text, seconds=silent or None),
                 StartTimer(Timer.ALARM, self._settings.alarm_after),
             ]
         self._failed = 0 if was_open else self._failed + 1

@@ -84,7 +84,7 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _translated(error, settings)
         else:
-            return AiohttpSocket(websocket)
+            return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
         raise failure  # here, without a context: see `_translated`
 
     async def close(self) -> None:
@@ -116,10 +116,16 @@ class AiohttpSocket:
     Gateways never set TCP_NODELAY, so each small frame of theirs waits for the acknowledgement of
     the one before, and Linux delays those by some 40 ms. TCP_QUICKACK sends them at once. The
     kernel takes the option back as it likes, so it is set again after each batch of reads.
+
+    ``patience`` is after how many seconds without a byte from the peer aiohttp ends it: one
+    heartbeat until it pings, and half of one for the answer.
     """
 
-    def __init__(self, websocket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+    def __init__(
+        self, websocket: aiohttp.ClientWebSocketResponse[bool], *, patience: float
+    ) -> None:
         self._websocket = websocket
+        self._patience = patience
         self._tcp: socket.socket | None = (
             websocket.get_extra_info("socket") if _QUICKACK is not None else None
         )
@@ -168,6 +174,9 @@ class AiohttpSocket:
     def _ending(self) -> SocketClosed:
         code = self._websocket.close_code
         error = self._websocket.exception()
+        if isinstance(error, aiohttp.ServerTimeoutError):
+            text = f"it has been silent for {self._patience:g} s, even to a ping."
+            return SocketClosed(text, code, silent=self._patience)
         if error is not None:
             return SocketClosed(_told(error), code)
         if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:

@@ -106,7 +106,7 @@ class Connection:
         """
         async with self._turn:
             try:
-                cause = await self._open()
+                closed = await self._open()
             except KernelNotFound as error:
                 end = self._link.gone(str(error))
             except RelayError as error:
@@ -115,10 +115,10 @@ class Connection:
                 _log.exception("The connection to a kernel failed in a way that was not foreseen.")
                 end = self._link.dropped(f"{type(error).__name__} (see the log).")
             else:
-                end = self._link.dropped(cause)
+                end = self._link.dropped(str(closed), silent=closed.silent)
         self.perform(end)
 
-    async def _open(self) -> str:
+    async def _open(self) -> SocketClosed:
         """Open a socket and serve it; return why it ended."""
         socket = await self._connect()
         try:
@@ -126,7 +126,7 @@ class Connection:
         finally:
             await socket.close()
 
-    async def _serve(self, socket: Socket, subprotocol: Subprotocol) -> str:
+    async def _serve(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
         """Pass messages both ways until the socket ends; return why it did."""
         writer = asyncio.create_task(self._write(socket, subprotocol))
         try:
@@ -136,13 +136,13 @@ class Connection:
             writer.cancel()
             await asyncio.wait([writer])
 
-    async def _read(self, socket: Socket, subprotocol: Subprotocol) -> str:
+    async def _read(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
         unweighed = 0
         while True:
             try:
                 frame = await socket.receive()
             except SocketClosed as error:
-                return str(error)
+                return error
             unweighed += len(frame.data)
             if unweighed > self._stride:
                 unweighed = 0

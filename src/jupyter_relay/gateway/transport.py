@@ -34,12 +34,14 @@ class HandshakeRefused(Exception):  # it is an answer first
 class SocketClosed(Exception):  # it ends every socket, errors or not
     """The socket is closed; ``code`` is the websocket close code, None if there was none.
 
-    The text says why, for people.
+    The text says why, for people. ``silent`` is for how many seconds the peer had not given a sign
+    of life when it was found dead; 0 where an end came by itself, as a reset or a close.
     """
 
-    def __init__(self, text: str, code: int | None = None) -> None:
+    def __init__(self, text: str, code: int | None = None, *, silent: float = 0.0) -> None:
         super().__init__(text)
         self.code = code
+        self.silent = silent
 
 
 class Socket(Protocol):
