@@ -49,10 +49,7 @@ that was lost. Interrupting the kernel ends that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from itertools import takewhile
-
-import msgspec
+from datetime import datetime
 
 from jupyter_relay.core.actions import (
     Action,
@@ -68,29 +65,20 @@ from jupyter_relay.core.actions import (
     Timer,
 )
 from jupyter_relay.core.backlog import Dropped
-from jupyter_relay.core.notices import Notices
+from jupyter_relay.core.hearing import Hearing, state_of
+from jupyter_relay.core.notices import Notices, counted
 from jupyter_relay.core.numbering import Numbering
+from jupyter_relay.core.outage import Outage
 from jupyter_relay.core.outbox import Outbox
 from jupyter_relay.core.pending import Pending, Request
-from jupyter_relay.core.recovery import Loss, Passed, Recovery
+from jupyter_relay.core.recovery import Recovery
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.substitute import Substitute
 from jupyter_relay.core.table import TABLE, Event, State
-from jupyter_relay.wire.message import Channel, Message
+from jupyter_relay.wire.message import Message
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
-_STANDS = 5.0
-"""The seconds after which a socket counts as one that a gateway meant: the back-off begins anew."""
-
-
-class _Status(msgspec.Struct):
-    """The content of a status message."""
-
-    execution_state: str = ""
-
-
-_read_status = msgspec.json.Decoder(_Status).decode
 
 
 class Link:
@@ -114,31 +102,38 @@ class Link:
         self._settings = settings
         self._gateway = gateway
         self._session = session
-        self._clock = clock
-        self._chance = chance
         self._notices = Notices(session=session, clock=clock, new_id=new_id)
         self._outbox = Outbox(
             max_messages=settings.outbox_messages, max_bytes=settings.outbox_bytes
         )
         self._pending = Pending()
-        self._numbering = Numbering()
-        self._recovery = Recovery(self._numbering)
+        numbering = Numbering()
+        self._recovery = Recovery(numbering)
+        self._substitute = Substitute(self._pending, self._notices)
+        self._hearing = Hearing(
+            gateway=gateway,
+            session=session,
+            pending=self._pending,
+            recovery=self._recovery,
+            numbering=numbering,
+            notices=self._notices,
+            substitute=self._substitute,
+        )
+        self._outage = Outage(settings, clock=clock, chance=chance)
         self._attached: set[str] = set()
         self._before: list[Request] = []
-        self._substitute = Substitute(self._pending, self._notices)
-        self._open_since: datetime | None = None
-        self._down_since: datetime | None = None
-        self._cause = ""
-        self._attempt = 0
-        self._failed = 0
-        self._process = ""
+        self._reason = ""
         self._heard = False
         self._doubted = False
         self._watching = False
         self._lingering = False
         self._alarmed: Request | None = None
         self.state = State.IDLE
-        self.deaths = 0
+
+    @property
+    def deaths(self) -> int:
+        """How often another process has taken the kernel's place, as far as was noticed."""
+        return self._hearing.deaths
 
     # Downstream: who listens, and what they say.
 
@@ -158,14 +153,14 @@ class Link:
         """A message from downstream. Raises `MalformedFrame` if its header cannot be read."""
         if self.state in _ENDED:
             request = Pending().add(message, subscriber)
-            return self._substitute.fail(request, self._cause) if request else []
+            return self._substitute.fail(request, self._reason) if request else []
         request = self._pending.add(message, subscriber)
         if not self._outbox.put(message, flowing=self.state is State.OPEN):
             return self._refuse(request)
         if request is not None:
             self._substitute.forget(request.msg_id)
         actions = [Flush()] if self.state is State.OPEN else self._need()
-        if self._outage() >= self._settings.alarm_after:
+        if self._outage.is_long:
             actions = [*actions, *self._alarm()]
         return [*actions, *self._rest()]
 
@@ -180,7 +175,7 @@ class Link:
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent subscriber has not been given."""
         text = (
-            f"{_messages(dropped.count)} dropped here, since the reader was away or did not keep "
+            f"{counted(dropped.count)} dropped here, since the reader was away or did not keep "
             "up with the output."
         )
         return self._notices.stderr(text, dropped.parent_header)
@@ -191,14 +186,13 @@ class Link:
         """The handshake is done."""
         self._move(Event.OPENED)
         actions: list[Action] = [StopTimer(Timer.ALARM)]
-        seconds = self._outage()
-        if self._down_since is not None:
+        seconds = self._outage.seconds
+        if self._outage.since is not None:
             text = f"Connected to {self._gateway} again, after {seconds:.1f} s."
             actions.append(Report(Happening.OPENED, text, seconds=seconds))
-        self._open_since = self._clock()
-        self._down_since = None
+        self._outage.end()
         self._alarmed = None
-        for barrier in self._recovery.reopen(self._sent(), seconds, self._notices.barrier):
+        for barrier in self._recovery.reopen(self._pending.sent, seconds, self._notices.barrier):
             self._outbox.put_first(barrier)
         return [*actions, *self._rest(), Flush()]
 
@@ -210,28 +204,21 @@ class Link:
         """
         was_open = self.state is State.OPEN
         self._move(Event.DROPPED)
-        self._cause = cause
         self._watching = False
         actions: list[Action] = [StopTimer(Timer.PROBE)]
         if was_open:
-            self._recovery.drop(self._sent())
-            if self._stood():
-                self._attempt = 0  # one that ends at once is as good as one that never opened
-        if self._down_since is None:
-            self._down_since = self._clock() - timedelta(seconds=silent)
+            self._recovery.drop(self._pending.sent)
+        if self._outage.drop(cause, silent=silent, was_open=was_open):
             what = "was lost" if was_open else "could not be opened"
             text = f"The connection to {self._gateway} {what}: {cause}"
             actions += [
                 Report(Happening.DROPPED, text, seconds=silent or None),
                 StartTimer(Timer.ALARM, self._settings.alarm_after),
             ]
-        self._failed = 0 if was_open else self._failed + 1
-        if self._settings.retry_max is not None and self._failed >= self._settings.retry_max:
-            reason = f"{self._gateway} was not reached in {self._failed} tries: {cause}"
+        if self._outage.is_hopeless:
+            reason = f"{self._gateway} was not reached in {self._outage.failed} tries: {cause}"
             return actions + self.gone(reason)
-        delay = self._settings.backoff.delay(self._attempt, self._chance())
-        self._attempt += 1
-        return [*actions, StartTimer(Timer.RETRY, delay), *self._rest()]
+        return [*actions, StartTimer(Timer.RETRY, self._outage.wait()), *self._rest()]
 
     def take(self) -> Message | None:
         """Return the message that goes up next, and hold it as sent from now on."""
@@ -253,21 +240,13 @@ class Link:
             return []  # it came behind the one that ended the link
         self._heard = True
         self._doubted = False
-        number = None
-        actions: list[Action] = []
-        if head.session != self._session:  # the gateway's own words carry our session id
-            leads = self._leads(message)
-            if leads:
-                actions = self._recognise(head.session, parent.msg_id)
-            number = self._numbering.see(head.msg_id, leads=leads)
-        if parent.session == self._session:
-            return actions + self._aside(message, number)
-        if message.channel is Channel.IOPUB:
-            return self._output(message, number)
-        if message.channel is Channel.STDIN:
-            request = self._pending.seen(parent.msg_id)
-            return [Deliver(message, request.subscriber if request else parent.session)]
-        return actions + self._reply(message)
+        if head.msg_type == "status" and not parent.msg_id:
+            match state_of(message):
+                case "restarting":
+                    return self._died(message)
+                case "dead":
+                    return self.gone(f"The kernel died, says {self._gateway}.")
+        return [*self._hearing.hear(message), *self._rest()]
 
     def idle(self) -> list[Action]:
         """The gateway says that the kernel has nothing to do; if it owes an answer, we are deaf."""
@@ -284,10 +263,10 @@ class Link:
         if self.state in _ENDED:
             return []
         stop = self._stop(Event.GONE)
-        self._cause = reason
+        self._reason = reason
         return [
             *stop,
-            Report(Happening.GONE, reason, seconds=self._outage() or None),
+            Report(Happening.GONE, reason, seconds=self._outage.seconds or None),
             *self._fail_all(reason),
             Deliver(self._notices.status("dead")),
         ]
@@ -298,7 +277,7 @@ class Link:
         """The kernel is about to be restarted: nothing passes until that is done, or has failed."""
         if self.state in _ENDED:
             return []
-        self._recovery.drop(self._sent())
+        self._recovery.drop(self._pending.sent)
         self._before = list(self._pending)
         return self._stop(Event.PAUSE)
 
@@ -310,20 +289,19 @@ class Link:
         if restarted:
             before = [request for request in self._before if request in self._pending]
             actions = self._substitute.end(before, "The kernel was restarted.")
-            self._renew()
+            self._hearing.renew()
         self._before.clear()
         return [*actions, *self._pass_again()]
 
     def _pass_again(self) -> list[Action]:
         self._move(Event.RESUME)
-        self._attempt = 0
-        self._down_since = None
+        self._outage.forget()
         return self._need() if self._attached or self._outbox or self._pending else []
 
     def close(self, reason: str) -> list[Action]:
         """End the link for good; ``reason`` answers whatever is under way."""
         stop = self._stop(Event.CLOSE)
-        self._cause = reason
+        self._reason = reason
         return [*stop, *self._fail_all(reason)]
 
     def fired(self, timer: Timer) -> list[Action]:
@@ -333,8 +311,7 @@ class Link:
                 self._move(Event.RETRY)
                 return [Connect()]
             case Timer.LINGER:
-                self._down_since = None
-                self._attempt = 0
+                self._outage.forget()
                 self._recovery.forget()
                 return self._stop(Event.UNUSED)
             case Timer.PROBE:
@@ -343,88 +320,14 @@ class Link:
             case Timer.ALARM:
                 return self._alarm()
 
-    # Replies, output and what they end.
-
-    def _leads(self, message: Message) -> bool:
-        """Whether this tells which process is the kernel.
-
-        Replies do, by the session in their header; but many kernels (IRkernel, IJulia) repeat that
-        of the request. And only replies to what is under way: a gateway's buffer gives us those of
-        a process that has ended, too. A status is good enough for a kernel that is not known yet:
-        it can overtake the last reply of the process before.
-        """
-        head, parent = message.head, message.parent
-        return (
-            (message.channel is Channel.SHELL or (head.msg_type == "status" and not self._process))
-            and head.session not in {"", parent.session}
-            and (self._pending.get(parent.msg_id) is not None or self._recovery.owns(parent.msg_id))
-        )
-
-    def _recognise(self, process: str, msg_id: str) -> list[Action]:
-        """What answers this request comes from this process."""
-        known, self._process = self._process, process
-        return self._replaced(msg_id) if known not in {"", process} else []
-
-    def _aside(self, message: Message, number: int | None) -> list[Action]:
-        """Take what answers a barrier, or a request of the gateway's own: it is for nobody else."""
-        msg_id = message.parent.msg_id
-        if message.channel is not Channel.IOPUB:
-            owned = self._recovery.owns(msg_id)
-            return self._settled(self._recovery.reply(msg_id, number) if owned else None)
-        if message.head.msg_type != "status" or _state_of(message) != "idle":
-            return []
-        if self._recovery.owns(msg_id):
-            return self._settled(self._recovery.idle(msg_id, number))
-        if number is not None:  # its reply was numbered just before, and the gateway has it
-            self._numbering.excuse(number - 1)
-        return []
-
-    def _output(self, message: Message, number: int | None) -> list[Action]:
-        parent = message.parent
-        if message.head.msg_type != "status":
-            self._pending.seen(parent.msg_id)
-            return [Deliver(message)]
-        state = _state_of(message)
-        if not parent.msg_id and state == "restarting":
-            return self._died(message)
-        if not parent.msg_id and state == "dead":
-            return self.gone(f"The kernel died, says {self._gateway}.")
-        request = self._pending.seen(parent.msg_id)
-        if request is None or state != "idle":
-            return [Deliver(message)]
-        loss = self._recovery.cell_idle(request, number)
-        self._pending.ended(request)
-        return [*(self._announce(loss, request) if loss else []), Deliver(message), *self._rest()]
-
-    def _reply(self, message: Message) -> list[Action]:
-        parent = message.parent
-        if self._substitute.has_answered(parent.msg_id):
-            return []  # it was answered in the kernel's place
-        request = self._pending.get(parent.msg_id)
-        if request is not None:
-            self._pending.replied(request)
-        to = request.subscriber if request else parent.session
-        return [Deliver(message, to), *self._rest()]
+    # A kernel that is silent, or dies.
 
     def _ask(self) -> list[Action]:
         """Ask about a kernel that is silent: its gateway whether it exists, itself whether it is
         still the one that was asked. A kernel that is at work answers when it has done that."""
-        for barrier in self._recovery.ask(self._sent(), self._notices.barrier):
+        for barrier in self._recovery.ask(self._pending.sent, self._notices.barrier):
             self._outbox.put_first(barrier)
         return [Probe(), Flush()]
-
-    def _settled(self, passed: Passed | None) -> list[Action]:
-        """End what is still under way behind a barrier that has passed."""
-        if passed is None:
-            return []
-        actions: list[Action] = []
-        unfinished = [request for request in passed.behind if request in self._pending]
-        if unfinished and passed.loss.count != 0:
-            cells = (r for r in unfinished if r.msg_type == "execute_request")
-            actions += self._announce(passed.loss, next(cells, unfinished[0]))
-        for request in unfinished:
-            actions += self._substitute.end([request], self._verdict(request, passed))
-        return [*actions, *self._rest()]
 
     def _died(self, message: Message) -> list[Action]:
         """The gateway says that the kernel died, and that it starts it again.
@@ -433,8 +336,8 @@ class Link:
         gateway finds out at the next handshake only: the socket that we have is deaf.
         """
         reason = f"The kernel died; {self._gateway} starts it again."
-        ended = self._substitute.end(self._sent(), reason)
-        self._renew()
+        ended = self._substitute.end(self._pending.sent, reason)
+        self._hearing.renew()
         return [
             Deliver(message),
             Report(Happening.RESTARTED, reason),
@@ -442,53 +345,10 @@ class Link:
             *self._reopen(),
         ]
 
-    def _replaced(self, msg_id: str) -> list[Action]:
-        """A reply shows that another process is now the kernel: what was asked before the request
-        that it answers was asked of the old one."""
-        self.deaths += 1
-        self._numbering.forget()
-        self._recovery.recount()
-        reason = "The kernel was restarted, and with it this was lost."
-        # A barrier went up before all that was held, and is itself not pending.
-        asked = self._recovery.before if self._recovery.owns(msg_id) else self._sent()
-        old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
-        return [
-            Report(Happening.RESTARTED, "The kernel was restarted from another place."),
-            *self._substitute.end([request for request in old if request in self._pending], reason),
-            *self._rest(),
-        ]
-
     def _reopen(self) -> list[Action]:
         """Open another socket in place of this one, which may be deaf."""
-        self._recovery.drop(self._sent())
+        self._recovery.drop(self._pending.sent)
         return [*self._stop(Event.PAUSE), *self._pass_again()]
-
-    def _renew(self) -> None:
-        """Nothing is known of the next process of the kernel, and nothing was asked of it."""
-        self.deaths += 1
-        self._process = ""
-        self._numbering.forget()
-        self._recovery.forget()
-
-    def _announce(self, loss: Loss, request: Request) -> list[Action]:
-        many = "messages may have been" if loss.count is None else f"up to {_messages(loss.count)}"
-        where = f"between the kernel and {self._gateway}"
-        if loss.seconds:
-            where = f"while the connection to {self._gateway} was down ({loss.seconds:.1f} s)"
-        text = f"{many} lost {where}."
-        return [
-            Report(Happening.LOST, text, seconds=loss.seconds, count=loss.count),
-            Deliver(self._notices.stderr(text, request.header)),
-        ]
-
-    def _verdict(self, request: Request, passed: Passed) -> str:
-        """Say what became of a request whose reply can no longer come."""
-        down = f"The connection to {self._gateway} was down for {passed.loss.seconds:.1f} s"
-        if request.seen:
-            return f"{down}: this ran, but its result was lost."
-        if passed.whole:
-            return f"{down}: this never reached the kernel."
-        return f"{down}: this may have run, and its result was lost."
 
     # Endings.
 
@@ -500,7 +360,8 @@ class Link:
 
     def _refuse(self, request: Request | None) -> list[Action]:
         """Answer at once what the outbox cannot hold."""
-        down = f", which has been down for {self._outage():.0f} s" if self._down_since else ""
+        outage = self._outage
+        down = f", which has been down for {outage.seconds:.0f} s" if outage.since else ""
         text = (
             f"{len(self._outbox)} messages ({self._outbox.size} bytes) already wait for the "
             f"connection to {self._gateway}{down}; this one was not sent."
@@ -512,11 +373,11 @@ class Link:
 
     def _alarm(self) -> list[Action]:
         """Tell the cell that waits that the gateway cannot be reached, and since when."""
-        since = self._down_since
+        since = self._outage.since
         if since is None:
             return []
         text = (
-            f"No connection to {self._gateway} since {since:%H:%M:%S} UTC: {self._cause} "
+            f"No connection to {self._gateway} since {since:%H:%M:%S} UTC: {self._outage.cause} "
             "Trying again until it answers."
         )
         cells = (r for r in self._pending if r.msg_type == "execute_request" and not r.replied)
@@ -562,34 +423,9 @@ class Link:
             actions.append(StartTimer(Timer.PROBE, self._settings.probe_after))
         return actions
 
-    def _sent(self) -> list[Request]:
-        return [request for request in self._pending if request.sent]
-
     def _is_stale(self, message: Message) -> bool:
         """Whether this is a barrier that an earlier socket did not take, or is answered already."""
         head = message.head
         if head.session == self._session:
             return not self._recovery.owns(head.msg_id)
         return self._substitute.has_answered(head.msg_id)
-
-    def _stood(self) -> bool:
-        """Whether the socket stood long enough to say that the gateway is well."""
-        if self._open_since is None:
-            return False
-        stood = (self._clock() - self._open_since).total_seconds()
-        return stood >= _STANDS
-
-    def _outage(self) -> float:
-        """The seconds that the link has been down, 0 if it is not."""
-        return (self._clock() - self._down_since).total_seconds() if self._down_since else 0.0
-
-
-def _messages(count: int) -> str:
-    return "1 message was" if count == 1 else f"{count} messages were"
-
-
-def _state_of(message: Message) -> str:
-    try:
-        return _read_status(message.content).execution_state
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return ""

@@ -72,3 +72,8 @@ class Notices:
             parent_header=parent_header,
             subshell_id=subshell_id,
         )
+
+
+def counted(messages: int) -> str:
+    """Return the beginning of a sentence about so many messages."""
+    return "1 message was" if messages == 1 else f"{messages} messages were"

@@ -62,6 +62,11 @@ class Pending:
         """Whether any request is still without its reply."""
         return any(not request.replied for request in self._requests.values())
 
+    @property
+    def sent(self) -> list[Request]:
+        """Those that a socket has taken."""
+        return [request for request in self._requests.values() if request.sent]
+
     def add(self, message: Message, subscriber: str) -> Request | None:
         """Note a message on its way up; None for one that no reply follows (a comm, an input), or
         that none could be told from (a request without an id).

@@ -1,0 +1,192 @@
+"""What the kernel says: whom it is for, and which requests end with it.
+
+The theory stands above `Link`, in ``link.py``.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+import msgspec
+
+from jupyter_relay.core.actions import Action, Deliver, Happening, Report
+from jupyter_relay.core.notices import Notices, counted
+from jupyter_relay.core.numbering import Numbering
+from jupyter_relay.core.pending import Pending, Request
+from jupyter_relay.core.recovery import Loss, Passed, Recovery
+from jupyter_relay.core.substitute import Substitute
+from jupyter_relay.wire.message import Channel, Message
+
+
+class _Status(msgspec.Struct):
+    """The content of a status message."""
+
+    execution_state: str = ""
+
+
+_read_status = msgspec.json.Decoder(_Status).decode
+
+
+class Hearing:
+    """Hears one kernel; ``deaths`` is how often another process was found to have replaced it.
+
+    ``gateway`` is the gateway's name for people, ``session`` the upstream session id; the rest is
+    the link's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        session: str,
+        pending: Pending,
+        recovery: Recovery,
+        numbering: Numbering,
+        notices: Notices,
+        substitute: Substitute,
+    ) -> None:
+        self._gateway = gateway
+        self._session = session
+        self._pending = pending
+        self._recovery = recovery
+        self._numbering = numbering
+        self._notices = notices
+        self._substitute = substitute
+        self._process = ""
+        self.deaths = 0
+
+    def hear(self, message: Message) -> list[Action]:
+        """Take a message from upstream. Raises `MalformedFrame` if its headers cannot be read."""
+        head, parent = message.head, message.parent
+        number = None
+        actions: list[Action] = []
+        if head.session != self._session:  # the gateway's own words carry our session id
+            leads = self._leads(message)
+            if leads:
+                actions = self._recognise(head.session, parent.msg_id)
+            number = self._numbering.see(head.msg_id, leads=leads)
+        if parent.session == self._session:
+            return actions + self._aside(message, number)
+        if message.channel is Channel.IOPUB:
+            return self._output(message, number)
+        if message.channel is Channel.STDIN:
+            request = self._pending.seen(parent.msg_id)
+            return [Deliver(message, request.subscriber if request else parent.session)]
+        return actions + self._reply(message)
+
+    def renew(self) -> None:
+        """Another process is the kernel: nothing is known of it, and nothing was asked of it."""
+        self.deaths += 1
+        self._process = ""
+        self._numbering.forget()
+        self._recovery.forget()
+
+    def _leads(self, message: Message) -> bool:
+        """Whether this tells which process is the kernel.
+
+        Replies do, by the session in their header; but many kernels (IRkernel, IJulia) repeat that
+        of the request. And only replies to what is under way: a gateway's buffer gives us those of
+        a process that has ended, too. A status is good enough for a kernel that is not known yet:
+        it can overtake the last reply of the process before.
+        """
+        head, parent = message.head, message.parent
+        return (
+            (message.channel is Channel.SHELL or (head.msg_type == "status" and not self._process))
+            and head.session not in {"", parent.session}
+            and (self._pending.get(parent.msg_id) is not None or self._recovery.owns(parent.msg_id))
+        )
+
+    def _recognise(self, process: str, msg_id: str) -> list[Action]:
+        """What answers this request comes from this process."""
+        known, self._process = self._process, process
+        return self._replaced(msg_id) if known not in {"", process} else []
+
+    def _replaced(self, msg_id: str) -> list[Action]:
+        """A reply shows that another process is now the kernel: what was asked before the request
+        that it answers was asked of the old one."""
+        self.deaths += 1
+        self._numbering.forget()
+        self._recovery.recount()
+        reason = "The kernel was restarted, and with it this was lost."
+        # A barrier went up before all that was held, and is itself not pending.
+        asked = self._recovery.before if self._recovery.owns(msg_id) else self._pending.sent
+        old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
+        return [
+            Report(Happening.RESTARTED, "The kernel was restarted from another place."),
+            *self._substitute.end([request for request in old if request in self._pending], reason),
+        ]
+
+    def _aside(self, message: Message, number: int | None) -> list[Action]:
+        """Take what answers a barrier, or a request of the gateway's own: it is for nobody else."""
+        msg_id = message.parent.msg_id
+        if message.channel is not Channel.IOPUB:
+            owned = self._recovery.owns(msg_id)
+            return self._settled(self._recovery.reply(msg_id, number) if owned else None)
+        if state_of(message) != "idle":
+            return []
+        if self._recovery.owns(msg_id):
+            return self._settled(self._recovery.idle(msg_id, number))
+        if number is not None:  # its reply was numbered just before, and the gateway has it
+            self._numbering.excuse(number - 1)
+        return []
+
+    def _output(self, message: Message, number: int | None) -> list[Action]:
+        request = self._pending.seen(message.parent.msg_id)
+        if request is None or state_of(message) != "idle":
+            return [Deliver(message)]
+        loss = self._recovery.cell_idle(request, number)
+        self._pending.ended(request)
+        return [*(self._announce(loss, request) if loss else []), Deliver(message)]
+
+    def _reply(self, message: Message) -> list[Action]:
+        parent = message.parent
+        if self._substitute.has_answered(parent.msg_id):
+            return []  # it was answered in the kernel's place
+        request = self._pending.get(parent.msg_id)
+        if request is not None:
+            self._pending.replied(request)
+        return [Deliver(message, request.subscriber if request else parent.session)]
+
+    def _settled(self, passed: Passed | None) -> list[Action]:
+        """End what is still under way behind a barrier that has passed."""
+        if passed is None:
+            return []
+        actions: list[Action] = []
+        unfinished = [request for request in passed.behind if request in self._pending]
+        if unfinished and passed.loss.count != 0:
+            cells = (r for r in unfinished if r.msg_type == "execute_request")
+            actions += self._announce(passed.loss, next(cells, unfinished[0]))
+        for request in unfinished:
+            actions += self._substitute.end([request], self._verdict(request, passed))
+        return actions
+
+    def _announce(self, loss: Loss, request: Request) -> list[Action]:
+        many = "messages may have been" if loss.count is None else f"up to {counted(loss.count)}"
+        where = f"between the kernel and {self._gateway}"
+        if loss.seconds:
+            where = f"while the connection to {self._gateway} was down ({loss.seconds:.1f} s)"
+        text = f"{many} lost {where}."
+        return [
+            Report(Happening.LOST, text, seconds=loss.seconds, count=loss.count),
+            Deliver(self._notices.stderr(text, request.header)),
+        ]
+
+    def _verdict(self, request: Request, passed: Passed) -> str:
+        """Say what became of a request whose reply can no longer come."""
+        down = f"The connection to {self._gateway} was down for {passed.loss.seconds:.1f} s"
+        if request.seen:
+            return f"{down}: this ran, but its result was lost."
+        if passed.whole:
+            return f"{down}: this never reached the kernel."
+        return f"{down}: this may have run, and its result was lost."
+
+
+def state_of(message: Message) -> str:
+    """Return the state that a status tells; an empty text for one that tells none, or another
+    message."""
+    if message.head.msg_type != "status":
+        return ""
+    try:
+        return _read_status(message.content).execution_state
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
