@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import InitVar, dataclass, field, replace
@@ -13,8 +14,10 @@ from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.settings import GatewaySettings, LinkSettings
 from jupyter_relay.core.table import State
 from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
+from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.transport import Transport
 from jupyter_relay.testing import FaultyProxy
 from jupyter_relay.testing.changes import Changes
 from jupyter_relay.testing.servers import RunningServer
@@ -57,6 +60,15 @@ class Site:
         if self.remote.state is not State.OPEN:
             await self.wait_told(Happening.OPENED, len(self.told(Happening.OPENED)) + 1)
 
+    async def until_listed(self, condition: Callable[[KernelModel | None], bool]) -> None:
+        """Return when this is so of what the gateway says of the kernel; None if it is no more."""
+        kernel_id = self.remote.id
+        async with asyncio.timeout(60.0):
+            while True:
+                if condition((await self.direct.find_kernels([kernel_id]))[kernel_id]):
+                    return
+                await asyncio.sleep(0.05)  # a gateway tells only who asks
+
     def note(self, report: Report) -> None:
         """Take a report."""
         self.reports.append(report)
@@ -68,11 +80,13 @@ async def open_site(
     server: RunningServer,
     *,
     edit: Callable[[GatewaySettings], GatewaySettings] = lambda settings: settings,
+    transport: Callable[[GatewaySettings], Transport] = AiohttpTransport,
 ) -> AsyncIterator[Site]:
     """Start a kernel, and reach it through a proxy; end all of it afterwards."""
     async with FaultyProxy("127.0.0.1", server.port) as proxy:
         direct = Gateway(settings_for(server.url, server.token))
-        through = Gateway(edit(settings_for(proxy.url, server.token)))
+        settings = edit(settings_for(proxy.url, server.token))
+        through = Gateway(settings, transport(settings))
         model = await direct.start_kernel("python3")
         site = Site(proxy, direct, through, model)
         try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jupyter_relay.core.actions import Happening
+from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults.listener import Listener, assert_accounted, counter
 from tests.faults.site import open_site
@@ -39,3 +40,31 @@ async def test_a_stalled_link_is_found_opened_again_and_its_gap_told(
             assert opened.seconds is not None
             assert opened.seconds > 1.5
         assert (await listener.done("print(1)")).numbers == [1]
+
+
+@pytest.mark.timeout(240)
+async def test_a_black_hole_that_swallows_handshakes_too_is_survived(server: RunningServer) -> None:
+    """The gateway takes all those handshakes for its own at once in the end, and may be deaf on the
+    socket that is left; each that turns out to be so is replaced."""
+
+    def edit(settings: GatewaySettings) -> GatewaySettings:
+        return replace(settings, ping_interval=1.0, handshake_timeout=0.5)
+
+    async with open_site(server, edit=edit) as site:
+        listener = Listener(site.remote)
+        await listener.done("0")
+        cell = listener.run(counter(20, 0.1))
+        await listener.wait_for(lambda: len(cell.numbers) >= 5)
+        site.proxy.stall()
+        await site.wait_told(Happening.DROPPED)
+        held = listener.run("print(1)")
+        tries = site.proxy.accepted
+        await site.proxy.wait_for(lambda: site.proxy.accepted >= tries + 3)
+        site.proxy.resume()
+        await listener.wait_over(cell, held, timeout=200)
+        assert_accounted(cell, 20)
+        for ended in (cell, held):
+            assert (len(ended.replies), ended.idles) == (1, 1)
+        opened = site.told(Happening.OPENED)[0]
+        assert opened.seconds is not None
+        assert opened.seconds > 2.5

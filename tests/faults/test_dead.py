@@ -16,6 +16,7 @@ from tests.faults.listener import Cell, Listener, only
 from tests.faults.site import Site, open_site
 
 DIE = "import os; os._exit(1)"
+BE_KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 STAY = "import time\nprint(0)\nwhile True: time.sleep(0.05)"
 
 
@@ -56,11 +57,12 @@ async def comes_back(listener: Listener) -> None:
             pass
 
 
-async def test_a_kernel_that_dies_is_told_to_all_and_comes_back(any_site: Site) -> None:
+@pytest.mark.parametrize("code", [DIE, BE_KILLED])
+async def test_a_kernel_that_dies_is_told_to_all_and_comes_back(any_site: Site, code: str) -> None:
     site = any_site
     listener, other = Listener(site.remote), Listener(site.remote)
     await listener.done("x = 1")
-    cells = [listener.run(DIE), other.run("pass")]
+    cells = [listener.run(code), other.run("pass")]
     await listener.wait_over(cells[0])
     await other.wait_over(cells[1])
     for cell in cells:

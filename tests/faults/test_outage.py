@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from jupyter_relay.core.actions import Happening
@@ -32,6 +35,27 @@ async def test_a_cell_of_the_outage_runs_after_it(any_site: Site) -> None:
     assert {cell.status for cell in cells} == {"ok"}
     assert last.numbers == [0, 1, 2, 3, 4]
     assert not any(cell.notices for cell in cells), "nothing was lost"
+
+
+async def test_all_that_is_said_in_the_outage_arrives_after_it(
+    any_site: Site, tmp_path: Path
+) -> None:
+    site, listener = any_site, Listener(any_site.remote)
+    go = tmp_path / "go"
+    cell = listener.run(
+        f"{counter(5, 0.0)}import pathlib\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+        f"{counter(20, 0.2, first=5)}"
+    )
+    await listener.wait_for(lambda: len(cell.numbers) == 5)
+    await go_down(site)
+    await site.until_listed(lambda model: model is not None and model.connections == 0)
+    await asyncio.to_thread(go.touch)
+    site.proxy.accept()
+    await listener.wait_over(cell)
+    assert cell.numbers == list(range(25))
+    assert not cell.notices
+    assert (len(cell.replies), cell.idles) == (1, 1)
 
 
 async def test_at_the_bound_of_the_outbox_a_cell_is_answered_at_once(server: RunningServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jupyter_relay.core.table import State
-from jupyter_relay.testing.servers import RunningServer
+from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.faults.listener import Cell, Listener
 from tests.faults.site import Site, open_site, with_link
 
@@ -56,3 +56,22 @@ async def test_a_kernel_that_nobody_needs_is_let_sleep(server: RunningServer) ->
         assert cell.over
         assert (await listener.done("print(2)")).numbers == [2]
         assert not site.reports
+
+
+async def test_gateways_cull_a_kernel_that_nobody_listens_to_and_no_other() -> None:
+    culling = (
+        "--MappingKernelManager.cull_idle_timeout=1",
+        "--MappingKernelManager.cull_interval=1",
+    )
+    async with kernel_gateway(extra_args=culling) as gateway:
+        edit = with_link(linger=0.05)
+        async with open_site(gateway, edit=edit) as left, open_site(gateway, edit=edit) as kept:
+            leaving, staying = Listener(left.remote), Listener(kept.remote)
+            await staying.done("print(0)")
+            await leaving.done("print(0)")
+            leaving.leave()
+            await left.until_listed(lambda model: model is None)
+            leaving.come_back(left.remote)
+            await leaving.wait_for(lambda: leaving.statuses == ["dead"])
+            assert (await staying.done("print(1)")).numbers == [1]
+            assert staying.statuses == []

@@ -1,0 +1,58 @@
+"""What came from a gateway, before anything of ours has looked at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
+from jupyter_relay.gateway.transport import Response, Socket
+from jupyter_relay.wire.message import Frame
+from jupyter_relay.wire.subprotocol import Subprotocol
+
+
+class Recorder:
+    """A transport that adds to ``msg_ids`` that of each message that its websockets bring."""
+
+    def __init__(self, settings: GatewaySettings, msg_ids: set[str]) -> None:
+        self._transport = AiohttpTransport(settings)
+        self._msg_ids = msg_ids
+
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Response:
+        """See `Transport.request`."""
+        return await self._transport.request(method, url, headers=headers, body=body)
+
+    async def connect(
+        self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> Socket:
+        """See `Transport.connect`."""
+        socket = await self._transport.connect(url, headers=headers, subprotocols=subprotocols)
+        return _RecordedSocket(socket, self._msg_ids)
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        await self._transport.close()
+
+
+class _RecordedSocket:
+    def __init__(self, socket: Socket, msg_ids: set[str]) -> None:
+        self._socket = socket
+        self._msg_ids = msg_ids
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self._socket.subprotocol
+
+    async def receive(self) -> Frame:
+        frame = await self._socket.receive()
+        message = Subprotocol.answered(self.subprotocol).decode(frame)
+        self._msg_ids.add(message.head.msg_id)
+        return frame
+
+    async def send(self, frame: Frame) -> None:
+        await self._socket.send(frame)
+
+    async def close(self) -> None:
+        await self._socket.close()
