@@ -176,6 +176,13 @@ def test_what_answers_no_request_of_ours_goes_by_the_session_in_its_parent() -> 
     assert rig.delivered[-1][0] == "from-before-our-restart"
 
 
+def test_answers_to_a_barrier_of_the_process_before_are_for_nobody() -> None:
+    rig, kernel = connected(), Voice()
+    barrier = request("kernel_info_request", {}, session=UPSTREAM)
+    rig.hear(kernel.status("busy", barrier), kernel.reply(barrier), kernel.status("idle", barrier))
+    assert rig.delivered == []
+
+
 def test_a_question_goes_to_who_runs_the_cell() -> None:
     rig, kernel = connected(), Voice()
     rig.attach("console")

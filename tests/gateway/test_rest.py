@@ -320,3 +320,8 @@ async def test_a_handshake_is_not_redirected(
         with pytest.raises(UnexpectedAnswer):
             await gateway.connect(fake_kernel.id, "session")
         assert other.requests == []
+
+
+def test_its_address_holds_no_secret() -> None:
+    url = "https://alice:pass@gateway.example:8443/base?token=secret&key=secret"
+    assert Gateway(settings_for(url)).address == "https://gateway.example:8443/base"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -266,6 +268,36 @@ async def test_one_kernel_that_cannot_be_shut_down_does_not_keep_the_others(
         await server.kernels.shutdown_all()
     assert list(fake_gateway.kernels) == kernel_ids[:1]
     await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+
+
+def kept_in(folder: Path) -> list[str]:
+    """Return the kernels whose session ids are kept."""
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links:
+        return [kernel_id for (kernel_id,) in links.execute("SELECT kernel_id FROM links")]
+
+
+async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
+    server: TestServer, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "jupyter_relay"
+    deleted, gone, refused, last = [await server.start_kernel() for _ in range(4)]
+    assert kept_in(folder) == [deleted, gone, refused, last]
+    await server.call("DELETE", f"/api/kernels/{deleted}")
+    fake_gateway.forget(gone)
+    await server.call("GET", "/api/kernels")
+    assert kept_in(folder) == [refused, last]
+    fake_gateway.fault("DELETE", f"/api/kernels/{refused}", Answer.html("no", 500))
+    await server.kernels.shutdown_all()
+    assert kept_in(folder) == [refused], "it lives, and is the next server's"
+
+
+async def test_a_data_folder_that_cannot_be_written_fails_no_start(
+    server: TestServer, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "jupyter_relay").write_text("a file")
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        assert await tab.run("1") == "1\n"
 
 
 async def test_is_alive_is_the_gateways_word(server: TestServer, fake_gateway: FakeGateway) -> None:
