@@ -59,9 +59,25 @@ def test_ids_that_do_not_count(msg_id: str) -> None:
     assert numbering.high is None
 
 
-def test_ids_that_leap_do_not_fill_the_memory() -> None:
-    numbering = seen(1, 10**15, 2 * 10**15)
-    assert numbering.missing(0, 10**16) == 4096
+def test_a_night_of_lost_output_is_counted_in_full() -> None:
+    numbering = seen(1, 5_000_002)
+    assert numbering.missing(0, 5_000_002) == 5_000_000
+    numbering.see("k_7_70000", leads=False)
+    assert numbering.missing(1, 5_000_002) == 4_999_999
+    assert numbering.missing(69_998, 70_002) == 2
+
+
+def test_holes_do_not_fill_the_memory() -> None:
+    numbering = seen(*range(0, 20_000, 2))
+    assert numbering.missing(0, 20_000) == 4096
+    assert numbering.missing(0, 20_000 - 2 * 4096 - 2) == 0
+
+
+def test_ids_that_leap_do_not_count_messages() -> None:
+    numbering = seen(1, 10**15)
+    assert numbering.high is None
+    assert numbering.see(f"k_7_{2 * 10**15}", leads=True) is None
+    assert numbering.see("k_8_1", leads=True) == 1
 
 
 def test_what_is_excused_settled_or_forgotten_is_no_hole() -> None:

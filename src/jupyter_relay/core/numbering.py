@@ -8,7 +8,14 @@ later, on the same channel or behind a barrier, is in.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 _MOST_HOLES = 4096
+"""How many holes are kept, each of any width; the oldest go first."""
+
+_MOST_WIDTH = 10_000_000
+"""A leap that is no loss of output: such ids, time stamps for one, do not count messages."""
+
 _MOST_DIGITS = 18
 
 
@@ -20,7 +27,10 @@ class Numbering:
 
     def __init__(self) -> None:
         self._series: str | None = None
-        self._holes: dict[int, None] = {}
+        self._leaps: str | None = None
+        self._holes: list[tuple[int, int]] = []
+        """The first number of each hole and that behind its last, in order."""
+
         self.high: int | None = None
 
     def see(self, msg_id: str, *, leads: bool) -> int | None:
@@ -32,7 +42,7 @@ class Numbering:
         series, _, digits = msg_id.rpartition("_")
         if not series or not (digits.isascii() and digits.isdigit()):
             return None
-        if len(digits) > _MOST_DIGITS:
+        if len(digits) > _MOST_DIGITS or series == self._leaps:
             return None
         number = int(digits)
         if series != self._series:
@@ -42,24 +52,31 @@ class Numbering:
             self._series = series
         if self.high is None:
             self.high = number
+        elif number > self.high + _MOST_WIDTH:
+            self.forget()
+            self._leaps = series
+            return None
         elif number > self.high:
-            # Ids that do not count, a time stamp for one, must not fill our memory with holes.
-            for missing in range(max(self.high + 1, number - _MOST_HOLES), number):
-                self._holes[missing] = None
+            if number > self.high + 1:
+                self._holes.append((self.high + 1, number))
+                del self._holes[:-_MOST_HOLES]
             self.high = number
-            while len(self._holes) > _MOST_HOLES:
-                del self._holes[next(iter(self._holes))]
         else:
-            self._holes.pop(number, None)
+            self.excuse(number)
         return number
 
     def missing(self, after: int, before: int) -> int:
         """How many numbers between these two have not come."""
-        return sum(after < hole < before for hole in self._holes)
+        return sum(max(0, min(stop, before) - max(first, after + 1)) for first, stop in self._holes)
 
     def excuse(self, number: int) -> None:
-        """Forgive one hole: it is known to be for somebody else."""
-        self._holes.pop(number, None)
+        """A number is not missing: it came after all, or is known to be for somebody else."""
+        at = bisect_right(self._holes, number, key=lambda hole: hole[0]) - 1
+        if at < 0 or number >= self._holes[at][1]:
+            return
+        first, stop = self._holes[at]
+        rest = [(first, number), (number + 1, stop)]
+        self._holes[at : at + 1] = [hole for hole in rest if hole[0] < hole[1]]
 
     def settle(self) -> None:
         """Forgive the holes there are: they were replies to other clients, or are announced."""
