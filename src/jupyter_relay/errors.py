@@ -2,23 +2,29 @@
 
 ::
 
-    RelayError                      .gateway .kernel_id
+    RelayError                      .gateway .kernel_id .hint
     ├ ConfigurationError            (ValueError) .option: a setting that makes no sense
-    ├ GatewayUnavailable            .hint .retryable: unreachable, DNS, TLS, 502, 503, 504
+    ├ GatewayUnavailable            .retryable: no answer, or a proxy's 502, 503, 504
+    │ ├ HostNotFound                nobody knows the host's name
+    │ ├ ConnectionFailed            refused, reset, no route
+    │ ├ TLSFailed                   the certificate, or no TLS at all
     │ └ GatewayTimeout              (TimeoutError) no answer in time
-    ├ GatewayRefused                .status .reason .hint: it answered, and said no
+    ├ GatewayRefused                .status .reason: it answered, and said no
     │ ├ AuthenticationFailed        401, 403
+    │ ├ TooManyRequests             429 .retry_after
     │ ├ KernelNotFound              (KeyError)
     │ ├ KernelSpecNotFound          (KeyError)
     │ ├ KernelStartFailed
     │ └ UnexpectedAnswer            it answered something that is not the API
+    │   └ Redirected                it sends us elsewhere, as a login page does
     ├ KernelNotRunning              (RuntimeError) nothing was started, or it has ended
     └ WireError
       ├ MalformedFrame              the remote's fault; the frame is skipped, the link lives
       └ UnsendableMessage           ours
 
-The text of an error is one sentence that a person can act on; the facts in it stand in attributes
-too. No error ever carries a token, a password or a cookie.
+The text of an error says what happened, with the gateway's name and words, and then what to do
+about it, which is its hint; the facts in it stand in attributes too. No error ever carries a token,
+a password or a cookie.
 """
 
 from __future__ import annotations
@@ -27,20 +33,27 @@ from __future__ import annotations
 class RelayError(Exception):
     """The base of all errors of Jupyter Relay.
 
-    ``gateway`` is the name or URL of the gateway concerned, ``kernel_id`` the kernel; None where
-    the error is about neither.
+    ``message`` is one sentence; ``hint`` says what to look at, or is empty. ``gateway`` is the
+    name or URL of the gateway concerned, ``kernel_id`` the kernel; None where the error is about
+    neither.
     """
 
     def __init__(
-        self, message: str, *, gateway: str | None = None, kernel_id: str | None = None
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        gateway: str | None = None,
+        kernel_id: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.message = message
+        self.hint = hint
         self.gateway = gateway
         self.kernel_id = kernel_id
 
     def __str__(self) -> str:
-        # KeyError, a second base of some, would show the repr.
-        return str(self.args[0])
+        return f"{self.message} {self.hint}".rstrip()
 
 
 class ConfigurationError(RelayError, ValueError):
@@ -54,8 +67,8 @@ class ConfigurationError(RelayError, ValueError):
 class GatewayUnavailable(RelayError):
     """The gateway cannot be reached, or a proxy says so for it (502, 503, 504).
 
-    ``hint`` says what to look at. ``retryable`` is False where trying again cannot help, as with a
-    certificate that does not verify.
+    ``retryable`` is False where trying again cannot help, as with a certificate that does not
+    verify.
     """
 
     def __init__(
@@ -67,9 +80,20 @@ class GatewayUnavailable(RelayError):
         gateway: str | None = None,
         kernel_id: str | None = None,
     ) -> None:
-        super().__init__(message, gateway=gateway, kernel_id=kernel_id)
-        self.hint = hint
+        super().__init__(message, hint=hint, gateway=gateway, kernel_id=kernel_id)
         self.retryable = retryable
+
+
+class HostNotFound(GatewayUnavailable):
+    """Nobody knows the name of the gateway's host (DNS)."""
+
+
+class ConnectionFailed(GatewayUnavailable):
+    """The connection was refused, reset, or had no way to the gateway."""
+
+
+class TLSFailed(GatewayUnavailable):
+    """The gateway's certificate does not verify, or it does not speak TLS."""
 
 
 class GatewayTimeout(GatewayUnavailable, TimeoutError):
@@ -92,14 +116,35 @@ class GatewayRefused(RelayError):
         gateway: str | None = None,
         kernel_id: str | None = None,
     ) -> None:
-        super().__init__(message, gateway=gateway, kernel_id=kernel_id)
+        super().__init__(message, hint=hint, gateway=gateway, kernel_id=kernel_id)
         self.status = status
         self.reason = reason
-        self.hint = hint
 
 
 class AuthenticationFailed(GatewayRefused):
-    """The gateway does not accept our token or user (401, 403)."""
+    """The gateway does not accept our token (401), or forbids its user what was asked (403)."""
+
+
+class TooManyRequests(GatewayRefused):
+    """The gateway limits how often, or how much, it may be asked (429).
+
+    ``retry_after`` is what it says of when to come again: seconds or a date; empty if it does not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        retry_after: str = "",
+        hint: str = "",
+        gateway: str | None = None,
+        kernel_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message, status=429, reason=reason, hint=hint, gateway=gateway, kernel_id=kernel_id
+        )
+        self.retry_after = retry_after
 
 
 class KernelNotFound(GatewayRefused, KeyError):
@@ -116,6 +161,10 @@ class KernelStartFailed(GatewayRefused):
 
 class UnexpectedAnswer(GatewayRefused):
     """What answered does not speak the Jupyter kernel API: HTML, broken JSON, another model."""
+
+
+class Redirected(UnexpectedAnswer):
+    """What answered sends us elsewhere, as a login page does; it is never followed."""
 
 
 class KernelNotRunning(RelayError, RuntimeError):

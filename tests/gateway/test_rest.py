@@ -53,7 +53,7 @@ async def test_what_is_no_list_of_kernelspecs(
 
 async def test_a_page_is_called_a_page(gateway: Gateway, fake_gateway: FakeGateway) -> None:
     fake_gateway.fault("GET", "/api/kernelspecs", Answer.html("<html>"))
-    with pytest.raises(UnexpectedAnswer, match="It is a web page"):
+    with pytest.raises(UnexpectedAnswer, match="a web page came"):
         await gateway.kernelspecs()
 
 

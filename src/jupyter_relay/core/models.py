@@ -23,7 +23,7 @@ class ModelError(ValueError):
 class KernelModel:
     """A running kernel, as its gateway describes it.
 
-    ``last_activity`` carries an offset; None where the gateway gives no date that can be read.
+    ``last_activity`` is in UTC; None where the gateway gives no date that can be read.
     """
 
     id: str
@@ -46,7 +46,7 @@ class KernelModel:
             name=_string(model.get("name")),
             last_activity=read_date(model.get("last_activity")),
             execution_state=_string(model.get("execution_state")) or "unknown",
-            connections=connections if isinstance(connections, int) else 0,
+            connections=max(0, connections) if isinstance(connections, int) else 0,
             reason=_string(model.get("reason")),
         )
 
@@ -125,15 +125,15 @@ def read_json(body: bytes) -> Json:
 
 
 def read_date(value: Json | datetime) -> datetime | None:
-    """Read an ISO 8601 date, with or without microseconds or an offset; UTC where it has none."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
+    """Read an ISO 8601 date, with or without microseconds or an offset, as one in UTC; None for
+    what is no date."""
+    try:
+        date = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(date, datetime):
             return None
-    if not isinstance(value, datetime):
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _object(value: Json, what: str) -> dict[str, Json]:

@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.errors import ConfigurationError, GatewayTimeout, GatewayUnavailable
+from jupyter_relay.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    GatewayTimeout,
+    GatewayUnavailable,
+    HostNotFound,
+    TLSFailed,
+)
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
 
@@ -58,6 +65,8 @@ class AiohttpTransport:
                     reason=answer.reason or "",
                     content_type=answer.content_type,
                     body=await answer.read(),
+                    headers=answer.headers,
+                    sent=answer.request_info.headers,
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _translated(error, settings)
@@ -80,7 +89,14 @@ class AiohttpTransport:
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
                 )
         except aiohttp.WSServerHandshakeError as error:
-            failure: Exception = HandshakeRefused(Response(error.status, error.message))
+            failure: Exception = HandshakeRefused(
+                Response(
+                    error.status,
+                    error.message,
+                    headers=error.headers or {},
+                    sent=error.request_info.headers,
+                )
+            )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _translated(error, settings)
         else:
@@ -198,28 +214,34 @@ def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailab
 
 def _meaning(error: Exception, name: str) -> GatewayUnavailable:
     if isinstance(error, TimeoutError):
-        return GatewayTimeout(f"{name} did not answer in time.", gateway=name)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
-        return GatewayUnavailable(
+        return GatewayTimeout(
+            f"{name} did not answer in time.",
+            hint="Look whether the gateway, and each proxy before it, answers at all.",
+            gateway=name,
+        )
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
+        return TLSFailed(
             f"The certificate of {name} cannot be verified: {_told(error)}",
-            hint="Set ca_certs to the file of the authority that signed it.",
+            hint="Set ca_certs to the file of the authority that signed it; one that has expired, "
+            "or is for another host, can only be replaced at the gateway.",
             retryable=False,
             gateway=name,
         )
-    if isinstance(error, aiohttp.ClientSSLError):
-        return GatewayUnavailable(
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return TLSFailed(
             f"TLS with {name} failed: {_told(error)}",
-            hint="Look whether the URL should begin with http:// instead.",
+            hint="Look whether the URL should begin with http:// instead, and whether the gateway "
+            "wants a certificate of ours (client_cert).",
             retryable=False,
             gateway=name,
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return GatewayUnavailable(
+        return HostNotFound(
             f"The host of {name} is not known: {_told(error)}",
             hint="Look at the host name in the gateway's URL.",
             gateway=name,
         )
-    return GatewayUnavailable(
+    return ConnectionFailed(
         f"{name} cannot be reached: {_told(error)}",
         hint="Look whether the gateway is running, and at its URL.",
         gateway=name,
@@ -228,7 +250,15 @@ def _meaning(error: Exception, name: str) -> GatewayUnavailable:
 
 def _told(error: BaseException) -> str:
     """What an error says, as the end of a sentence."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    cause = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message.rstrip(".") + "."
+    if isinstance(cause, aiohttp.ClientResponseError):  # its text has the URL, and a secret in it
+        return f"{cause.status} {cause.message}".rstrip(" .") + "."
     text = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
     return (text or type(cause).__name__).rstrip(".") + "."
 
@@ -278,5 +308,6 @@ async def _refuse_redirected_handshake(
             response.history,
             status=response.status,
             message=response.reason or "",
+            headers=response.headers,
         )
     return response

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import binascii
+import html
+import logging
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote, urlsplit
 
 from jupyter_relay.core.models import Json, ModelError, read_json
 from jupyter_relay.errors import (
@@ -12,21 +19,91 @@ from jupyter_relay.errors import (
     GatewayTimeout,
     GatewayUnavailable,
     KernelNotFound,
+    Redirected,
     RelayError,
+    TooManyRequests,
     UnexpectedAnswer,
 )
 from jupyter_relay.gateway.transport import Response
 
+_log = logging.getLogger(__name__)
+
 UNAVAILABLE = frozenset({502, 503, 504})
 """The statuses with which a proxy, or a gateway, says that it cannot answer just now."""
 
+_MOST_SAID: Final = 300
+"""How many characters of a gateway's own words are quoted in a sentence."""
 
-def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -> RelayError:
-    """Return the error that an answer of status 400 or more, or a refused handshake, stands for."""
+_SHORTEST_SECRET: Final = 6
+"""Shorter words of a header are no secrets, and stand in many a text."""
+
+_TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+_SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
+
+_ORDINARY = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "origin",
+     "sec-websocket-protocol", "sec-websocket-version", "upgrade", "user-agent"}
+)  # fmt: skip
+"""Headers of requests that tell no secrets."""
+
+
+class Refusals:
+    """Reads the refusals of one gateway.
+
+    A traceback in one is for the log, not for people; it is not logged again until another comes.
+    """
+
+    def __init__(self, gateway: str) -> None:
+        self._gateway = gateway
+        self._logged = ""
+
+    def read(self, response: Response, kernel_id: str | None = None) -> RelayError:
+        """Return the error for an answer of status 300 or more, or for a refused handshake."""
+        self._log_traceback(response)
+        return _refusal(response, self._gateway, kernel_id)
+
+    def _log_traceback(self, response: Response) -> None:
+        found = "\n".join(_tracebacks(response))
+        if found and found != self._logged:
+            self._logged = found
+            told = _without_secrets(found, response)
+            _log.warning("%s answered %d with:\n%s", self._gateway, response.status, told)
+
+
+def no_kernel(gateway: str, kernel_id: str, reason: str = "") -> KernelNotFound:
+    """Return the error for a kernel that its gateway does not have."""
+    return KernelNotFound(
+        f"{gateway} has no kernel {kernel_id}.",
+        status=HTTPStatus.NOT_FOUND,
+        reason=reason,
+        hint="It was culled or deleted there; start another.",
+        gateway=gateway,
+        kernel_id=kernel_id,
+    )
+
+
+def unexpected(
+    error: ModelError, response: Response, *, gateway: str, kernel_id: str | None = None
+) -> UnexpectedAnswer:
+    """Return the error for an answer that is not what the Jupyter API would say."""
+    what = f"a web page came{_quoted(_said(response))}" if _is_page(response) else str(error)
+    return UnexpectedAnswer(
+        f"{gateway} does not answer like a Jupyter gateway: {what}.",
+        status=response.status,
+        hint="Look at the gateway's URL, and whether a proxy or a login page stands before it.",
+        gateway=gateway,
+        kernel_id=kernel_id,
+    )
+
+
+def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayError:
     status = response.status
     said = _said(response)
-    quoted = f": {said}" if said else ""
-    if status in {401, 403}:
+    quoted = _quoted(said)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AuthenticationFailed(
             f"{gateway} does not let us in ({status}){quoted}.",
             status=status,
@@ -35,20 +112,38 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
             gateway=gateway,
             kernel_id=kernel_id,
         )
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        after = _without_secrets(_plain(response.headers.get("Retry-After", "")), response)
+        when = f"after {after} s" if after.isdecimal() else after or "later"
+        return TooManyRequests(
+            f"{gateway} takes no more for now (429){quoted}.",
+            reason=said,
+            retry_after=after,
+            hint=f"Try again {when}, or shut down kernels that are not needed.",
+            gateway=gateway,
+            kernel_id=kernel_id,
+        )
     if status == HTTPStatus.NOT_FOUND and kernel_id is not None:
         if _is_api(response):
             return no_kernel(gateway, kernel_id, said)
         return GatewayUnavailable(
-            f"A proxy in front of {gateway} does not find it (404).",
+            f"A proxy in front of {gateway} does not find it (404){quoted}.",
             hint="Try again later; if it stays so, look at the gateway's URL.",
             gateway=gateway,
             kernel_id=kernel_id,
         )
-    if status < HTTPStatus.BAD_REQUEST or (
-        status == HTTPStatus.NOT_FOUND and not _is_api(response)
-    ):
+    if status < HTTPStatus.BAD_REQUEST:
+        return Redirected(
+            f"{gateway} sends us on{_destination(response)} ({status}), as no Jupyter gateway "
+            "does.",
+            status=status,
+            hint="If that is a login page, set auth_token; else set the URL of the gateway itself.",
+            gateway=gateway,
+            kernel_id=kernel_id,
+        )
+    if status == HTTPStatus.NOT_FOUND and not _is_api(response):
         return UnexpectedAnswer(
-            f"{gateway} answered {status} {response.reason}, as no Jupyter gateway does.",
+            f"{gateway} answered {status} {_phrase(response)}{quoted}, as no Jupyter gateway does.",
             status=status,
             hint="Look whether the URL is that of a gateway, and not of a page or a login.",
             gateway=gateway,
@@ -69,38 +164,40 @@ def refusal(response: Response, *, gateway: str, kernel_id: str | None = None) -
             kernel_id=kernel_id,
         )
     return GatewayRefused(
-        f"{gateway} answered {status} {response.reason}{quoted}.",
+        f"{gateway} answered {status} {_phrase(response)}{quoted}.",
         status=status,
         reason=said,
+        hint="The gateway's log may say more.",
         gateway=gateway,
         kernel_id=kernel_id,
     )
 
 
-def no_kernel(gateway: str, kernel_id: str, reason: str = "") -> KernelNotFound:
-    """Return the error for a kernel that its gateway does not have."""
-    return KernelNotFound(
-        f"{gateway} has no kernel {kernel_id}.",
-        status=HTTPStatus.NOT_FOUND,
-        reason=reason,
-        hint="It was culled or deleted there; start another.",
-        gateway=gateway,
-        kernel_id=kernel_id,
-    )
+# What an answer says.
 
 
-def unexpected(
-    error: ModelError, response: Response, *, gateway: str, kernel_id: str | None = None
-) -> UnexpectedAnswer:
-    """Return the error for an answer that is not what the Jupyter API would say."""
-    shown = " It is a web page." if response.content_type == "text/html" else ""
-    return UnexpectedAnswer(
-        f"{gateway} does not answer like a Jupyter gateway: {error}.{shown}",
-        status=response.status,
-        hint="Look at the gateway's URL, and whether a proxy or a login page stands before it.",
-        gateway=gateway,
-        kernel_id=kernel_id,
-    )
+def _said(response: Response) -> str:
+    """What an answer gives as its reason, on one line: of a gateway its own words, of a web page
+    its title, of another's plain text the beginning. Tracebacks are not for people."""
+    words = _words(response)
+    if words:
+        usual = {"", "unhandled error", response.reason.lower(), _phrase(response).lower()}
+        given = (words.get(key) for key in ("reason", "message"))
+        texts = [_plain(text) for text in given if isinstance(text, str) and not _is_trace(text)]
+        said = "; ".join(dict.fromkeys(text for text in texts if text.lower() not in usual))
+    elif _is_page(response):
+        title = _TITLE.search(response.body)
+        said = _plain(html.unescape(_text(title[1]))) if title else ""
+    elif response.content_type == "text/plain" and not _is_trace(_text(response.body)):
+        said = _plain(_text(response.body[: 4 * _MOST_SAID]))
+    else:
+        said = ""
+    said = _without_secrets(said, response)
+    return said if len(said) <= _MOST_SAID else said[:_MOST_SAID] + " …"
+
+
+def _quoted(said: str) -> str:
+    return f": {said}" if said else ""
 
 
 def _is_api(response: Response) -> bool:
@@ -108,17 +205,8 @@ def _is_api(response: Response) -> bool:
     return not _words(response).keys().isdisjoint({"message", "reason"})
 
 
-def _said(response: Response) -> str:
-    """What an error body gives as its reason: ``reason``, else ``message``, on one line.
-
-    Tracebacks, and pages of proxies, are not for people.
-    """
-    words = _words(response)
-    for key in ("reason", "message"):
-        said = words.get(key)
-        if isinstance(said, str) and said.strip() and "Traceback" not in said:
-            return " ".join(said.split()).rstrip(".")
-    return ""
+def _is_page(response: Response) -> bool:
+    return response.content_type in {"text/html", "application/xhtml+xml"}
 
 
 def _words(response: Response) -> Mapping[str, Json]:
@@ -128,3 +216,83 @@ def _words(response: Response) -> Mapping[str, Json]:
     except ModelError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _phrase(response: Response) -> str:
+    """The words of the status line; in Latin-1, it may be anything."""
+    try:
+        return _plain(response.reason) or HTTPStatus(response.status).phrase
+    except ValueError:  # a status that nobody knows
+        return ""
+
+
+def _destination(response: Response) -> str:
+    """Where a redirect leads, without what may be secret in it."""
+    try:
+        parts = urlsplit(response.headers.get("Location", ""))
+    except ValueError:
+        return ""
+    where = _plain(parts.netloc.rpartition("@")[2] + parts.path)
+    return f" to {_without_secrets(where, response)[:_MOST_SAID]}" if where else ""
+
+
+def _tracebacks(response: Response) -> Iterator[str]:
+    words = _words(response)
+    for value in words.values():
+        text = "".join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(text, str) and _is_trace(text):
+            yield text.strip()
+    if not words and _is_trace(_text(response.body)):
+        yield _text(response.body).strip()
+
+
+def _is_trace(text: str) -> bool:
+    return "Traceback (most recent" in text
+
+
+def _text(data: bytes) -> str:
+    """Bytes of somebody who need not have heard of UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _plain(text: str) -> str:
+    """A text on one line, as part of a sentence, with nothing in it that a terminal obeys."""
+    shown = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(shown.split()).rstrip(".")
+
+
+# What it must not say.
+
+
+def _without_secrets(text: str, response: Response) -> str:
+    """A text without what we sent to be let in, which some answers quote."""
+    for secret in sorted(_secrets(response.sent), key=len, reverse=True):
+        for form in (secret, quote(secret, safe="")):
+            text = text.replace(form, "[secret]")
+    return text
+
+
+def _secrets(sent: Mapping[str, str]) -> set[str]:
+    """The words of the headers of a request that may be secrets: in those that carry credentials,
+    and in each that is not one of the ordinary."""
+    words: set[str] = set()
+    for name, value in sent.items():
+        if name.lower() in _ORDINARY:
+            continue
+        words |= set(re.split(r"[\s;,]+", value)) | {value}
+        if name.lower() in _CREDENTIALS:
+            words |= {part for word in value.split() for part in _basic(word)}
+            words |= {word.partition("=")[2] for word in re.split(r"[\s;]+", value)}
+    return {w for w in words if len(w) >= _SHORTEST_SECRET and w.lower() not in _SCHEMES}
+
+
+def _basic(word: str) -> list[str]:
+    """The user's password in the word of a basic authentication; nothing in any other."""
+    try:
+        user, found, password = b64decode(word, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return []
+    return [f"{user}:{password}", password] if found else []

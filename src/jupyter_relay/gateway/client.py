@@ -28,6 +28,7 @@ from jupyter_relay.errors import (
     KernelSpecNotFound,
     KernelStartFailed,
     RelayError,
+    TooManyRequests,
     UnexpectedAnswer,
 )
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
@@ -85,7 +86,7 @@ class Gateway:
         try:
             response = await self._post(self._endpoints.kernels, request)
             return self._read(response, KernelModel.read)
-        except (AuthenticationFailed, UnexpectedAnswer):
+        except (AuthenticationFailed, TooManyRequests, UnexpectedAnswer):
             raise
         except GatewayRefused as error:
             if name is not None and not await self._has_spec(name):
@@ -98,7 +99,7 @@ class Gateway:
                 ) from error
             raise KernelStartFailed(
                 f"{self.name} could not start a {name or 'default'} kernel: "
-                f"{error.reason or error}",
+                f"{error.reason or f'it answered {error.status}'}.",
                 status=error.status,
                 reason=error.reason,
                 hint="The gateway's log has the details.",
@@ -195,6 +196,7 @@ class Gateway:
                 f"{self.name} has no kernelspec {name!r}.",
                 status=error.status,
                 reason=error.reason,
+                hint="Choose one of those it lists.",
                 gateway=self.name,
             ) from error
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable
-from jupyter_relay.gateway.answers import UNAVAILABLE, no_kernel, refusal
+from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_kernel
 from jupyter_relay.gateway.credentials import request_headers
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
@@ -29,6 +29,7 @@ class Requester:
     def __init__(self, settings: GatewaySettings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
+        self._refusals = Refusals(settings.name)
 
     async def request(
         self, method: str, url: str, *, body: bytes | None = None, kernel_id: str | None = None
@@ -48,7 +49,7 @@ class Requester:
                 if response.status < HTTPStatus.MULTIPLE_CHOICES:
                     return response
                 if attempt == tries or response.status not in UNAVAILABLE:
-                    raise refusal(response, gateway=self._settings.name, kernel_id=kernel_id)
+                    raise self._refusals.read(response, kernel_id)
             await asyncio.sleep(_BACKOFF.delay(attempt, random.random()))  # noqa: S311  # jitter
         raise AssertionError("the last try returns or raises")
 
@@ -62,10 +63,9 @@ class Requester:
                 url, headers=request_headers(self._settings), subprotocols=OFFERED
             )
         except HandshakeRefused as error:
-            name = self._settings.name
             if error.response.status == HTTPStatus.NOT_FOUND:
-                raise no_kernel(name, kernel_id) from error
-            raise refusal(error.response, gateway=name, kernel_id=kernel_id) from error
+                raise no_kernel(self._settings.name, kernel_id) from error
+            raise self._refusals.read(error.response, kernel_id) from error
 
     async def close(self) -> None:
         """Close all connections."""

@@ -15,12 +15,17 @@ from jupyter_relay.wire.message import Frame
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer to an HTTP request; ``content_type`` has no parameters."""
+    """An answer to an HTTP request; ``content_type`` has no parameters.
+
+    ``headers`` are its own, ``sent`` those of the request, which an answer may quote.
+    """
 
     status: int
     reason: str = ""
     content_type: str = ""
     body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sent: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class HandshakeRefused(Exception):  # it is an answer first

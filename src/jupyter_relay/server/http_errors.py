@@ -33,13 +33,13 @@ _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
 )
 
 
-def http_error(error: RelayError) -> web.HTTPError:
-    """Return the HTTP error for one of ours: a fitting status, its sentence, and the hint.
+def http_error(error: RelayError, failed: str = "") -> web.HTTPError:
+    """Return the HTTP error for one of ours: a fitting status, and its text.
 
-    A refusal of the gateway keeps the gateway's status.
+    A refusal of the gateway keeps the gateway's status. ``failed`` says what has failed, where
+    the person needs to know more than that.
     """
-    hint = getattr(error, "hint", "")
-    return _Told(_status(error), f"{error} {hint}".rstrip())
+    return _Told(_status(error), f"{failed}: {error}" if failed else str(error))
 
 
 class _Told(web.HTTPError):
@@ -61,9 +61,9 @@ def _status(error: RelayError) -> int:
 
 
 @contextmanager
-def http_errors() -> Iterator[None]:
-    """Let our errors leave the block as HTTP errors."""
+def http_errors(failed: str = "") -> Iterator[None]:
+    """Let our errors leave the block as HTTP errors; ``failed`` is as in `http_error`."""
     try:
         yield
     except RelayError as error:
-        raise http_error(error) from error
+        raise http_error(error, failed) from error

@@ -1,0 +1,327 @@
+"""Every kind of failure: its error, its HTTP status, and a sentence that can be acted on.
+
+Each is met twice: by a program that uses `Gateway`, and by a page that uses the server's REST API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import trustme
+
+from jupyter_relay.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    GatewayRefused,
+    GatewayTimeout,
+    GatewayUnavailable,
+    HostNotFound,
+    KernelNotFound,
+    KernelSpecNotFound,
+    KernelStartFailed,
+    Redirected,
+    RelayError,
+    TLSFailed,
+    TooManyRequests,
+    UnexpectedAnswer,
+)
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset
+from jupyter_relay.testing.faults import Fault
+from jupyter_relay.wire.message import JSON
+from tests.gateway.support import settings_for
+from tests.support.server import server_on
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+TRACE = 'Traceback (most recent call last):\n  File "launch.py", line 7\nOSError: a deep place\n'
+
+
+@dataclass(frozen=True)
+class At:
+    """A gateway, or what stands in its place."""
+
+    url: str
+    token: str = "secret"
+
+
+Place: TypeAlias = Callable[[], AbstractAsyncContextManager[At]]
+
+
+def answering(fault: Fault | None) -> Place:
+    """A gateway whose REST API has this fault."""
+
+    @asynccontextmanager
+    async def place() -> AsyncIterator[At]:
+        async with FakeGateway() as gateway:
+            if fault is not None:
+                for path in ("/api/kernels", "/api/kernels/*", "/api/kernels/*/interrupt"):
+                    gateway.fault("*", path, fault)
+            yield At(gateway.url)
+
+    return place
+
+
+def saying(reply: bytes, context: ssl.SSLContext | None = None) -> Place:
+    """A server that answers all with these bytes, over TLS with a context."""
+
+    @asynccontextmanager
+    async def place() -> AsyncIterator[At]:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(reply)
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            yield At(f"http{'s' if context else ''}://127.0.0.1:{port}")
+
+    return place
+
+
+def untrusted() -> ssl.SSLContext:
+    """TLS with a certificate that nobody trusts."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def nowhere() -> AsyncIterator[At]:
+    yield At("http://gateway.invalid")
+
+
+@asynccontextmanager
+async def closed() -> AsyncIterator[At]:
+    async with FakeGateway() as gateway:
+        url = gateway.url
+    yield At(url)
+
+
+@asynccontextmanager
+async def black_hole() -> AsyncIterator[At]:
+    async with FakeGateway() as gateway, FaultyProxy("127.0.0.1", gateway.port) as proxy:
+        proxy.stall()
+        yield At(proxy.url)
+
+
+@asynccontextmanager
+async def no_tls() -> AsyncIterator[At]:
+    async with FakeGateway() as gateway:
+        yield At(gateway.url.replace("http:", "https:"))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of failure: where it is met, asking for what, and what is then said."""
+
+    name: str
+    place: Place
+    error: type[RelayError]
+    status: int
+    said: str
+    todo: str
+    model: dict[str, str] = field(default_factory=lambda: {"name": "python3"})
+    impatient: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def told(status: int, **headers: str) -> Callable[..., Place]:
+    def with_body(**body: JSON) -> Place:
+        answer = Answer.json(body, status)
+        return answering(
+            Answer(status, answer.body, answer.content_type, {**answer.headers, **headers})
+        )
+
+    return with_body
+
+
+KINDS = [
+    Kind("DNS", nowhere, HostNotFound, 503, "gateway.invalid is not known", "host name"),
+    Kind("refused", closed, ConnectionFailed, 503, "cannot be reached", "is running"),
+    Kind("reset", answering(Reset()), ConnectionFailed, 503, "cannot be reached", "is running"),
+    Kind("certificate", saying(b"", untrusted()), TLSFailed, 503, "cannot be verified", "ca_certs"),
+    Kind("no TLS", no_tls, TLSFailed, 503, "TLS with", "http://"),
+    Kind(
+        "timeout", black_hole, GatewayTimeout, 504, "in time", "answers at all", impatient=True
+    ),
+    Kind("401", told(401)(reason="Expired"), AuthenticationFailed, 401, "Expired", "auth_token"),
+    Kind("403", told(403)(message="Not you"), AuthenticationFailed, 403, "Not you", "auth_token"),
+    Kind(
+        "404 kernel", answering(None), KernelNotFound, 404, f"has no kernel {UNKNOWN}",
+        "start another", {"kernel_id": UNKNOWN},
+    ),
+    Kind(
+        "unknown kernelspec", answering(None), KernelSpecNotFound, 404,
+        "has no kernelspec 'cobol'", "one of those it lists", {"name": "cobol"},
+    ),
+    Kind(
+        "429", told(429)(message="3 kernels are the most"), TooManyRequests, 429,
+        "3 kernels are the most", "Try again later",
+    ),
+    Kind(
+        "429 with a time", told(429, **{"Retry-After": "120"})(), TooManyRequests, 429,
+        "takes no more for now", "Try again after 120 s",
+    ),
+    Kind(
+        "quota", told(500)(reason="Quota of 4 GPUs exceeded", message=""), KernelStartFailed, 500,
+        "Quota of 4 GPUs exceeded", "gateway's log",
+    ),
+    Kind(
+        "no reason", told(500)(reason=None, message="Unhandled error"), KernelStartFailed, 500,
+        "it answered 500", "gateway's log",
+    ),
+    Kind(
+        "traceback", told(500)(reason="Internal Server Error", message=TRACE, traceback=TRACE),
+        KernelStartFailed, 500, "it answered 500", "gateway's log",
+    ),
+    Kind(
+        "503 with a reason", told(503)(reason="The cluster is full"), GatewayUnavailable, 503,
+        "The cluster is full", "Try again later",
+    ),
+    Kind(
+        "502 of a proxy", answering(Answer.html("<title>Bad&nbsp;\ngateway</title>", 502)),
+        GatewayUnavailable, 503, "not available just now (502): Bad gateway", "Try again later",
+    ),
+    Kind(
+        "504 of a proxy", answering(Answer.html("", 504)), GatewayTimeout, 504,
+        "did not wait for its answer (504)", "time-out is shorter",
+    ),
+    Kind(
+        "404 of a proxy", answering(Answer(404, b"no such backend", "text/plain")),
+        UnexpectedAnswer, 502, "404 Not Found: no such backend", "URL is that of a gateway",
+    ),
+    Kind(
+        "Latin-1 of a proxy",
+        saying(
+            "HTTP/1.1 403 Zugriff gesperrt für Sie\r\nContent-Type: text/html\r\n\r\n"
+            "<title>Gesperrt für Sie</title>".encode("latin-1")
+        ),
+        AuthenticationFailed, 403, "(403): Gesperrt für Sie", "auth_token",
+    ),
+    Kind(
+        "redirect to a login page",
+        answering(
+            Answer(302, b"", "text/html", {"Location": "https://u:p@login.example/sso?state=s3cr3t"})
+        ),
+        Redirected, 502, "sends us on to login.example/sso (302)", "auth_token",
+    ),
+    Kind(
+        "200 with HTML", answering(Answer.html("<title>Sign in</title>")), UnexpectedAnswer, 502,
+        "a web page came: Sign in", "login page",
+    ),
+    *(
+        Kind(
+            f"200 with {body.decode() or 'nothing'}", answering(Answer(200, body)),
+            UnexpectedAnswer, 502, said, "login page",
+        )
+        for body, said in (
+            (b"", "the answer is empty"),
+            (b"null", "it is null"),
+            (b"[]", "it is a list"),
+            (b"{}", "it has no id"),
+            (b"{nonsense", "is not JSON"),
+        )
+    ),
+]  # fmt: skip
+
+
+def options(kind: Kind) -> dict[str, Any]:
+    seconds = 0.3 if kind.impatient else 30.0
+    return {
+        "launch_timeout": 0,
+        "launch_timeout_pad": 0,
+        "request_timeout": seconds,
+        "max_request_retries": 0,
+    }
+
+
+def assert_told(text: str, kind: Kind, gateway: At) -> None:
+    """The text has the gateway's name, what was said, and what to do; and no more than is fit."""
+    assert gateway.url in text
+    assert kind.said in text
+    assert kind.todo in text
+    assert text.endswith(".")
+    for unfit in ("Traceback", "deep place", "%s", "NoneType", "Unhandled", "\n", "s3cr3t", "None"):
+        assert unfit not in text
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_a_program_is_told(kind: Kind) -> None:
+    async with kind.place() as at:
+        gateway = Gateway(settings_for(at.url, **options(kind)))
+        kernel_id = kind.model.get("kernel_id")
+        with pytest.raises(RelayError) as caught:
+            await (
+                gateway.kernel(kernel_id) if kernel_id else gateway.start_kernel(kind.model["name"])
+            )
+        await gateway.close()
+        assert type(caught.value) is kind.error
+        assert caught.value.gateway == at.url
+        assert kind.todo in caught.value.hint
+        assert_told(str(caught.value), kind, at)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_a_page_is_told(kind: Kind, tmp_path: Path) -> None:
+    argv = tuple(f"--GatewayClient.{name}={value}" for name, value in options(kind).items())
+    async with kind.place() as at, server_on(at, tmp_path, argv=argv) as server:
+        started = await server.call("POST", "/api/kernels", kind.model)
+        assert started.status == kind.status, started
+        assert_told(started.json["message"], kind, at)
+        wanted = {"id": kind.model.get("kernel_id"), "name": kind.model.get("name")}
+        session = await server.call(
+            "POST", "/api/sessions", {"path": "a", "type": "notebook", "kernel": wanted}
+        )
+        assert (session.status, session.json["message"]) == (kind.status, started.json["message"])
+
+
+async def test_a_traceback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with told(500)(message="Failed", traceback=TRACE.splitlines(keepends=True))() as at:
+        gateway = Gateway(settings_for(at.url, max_request_retries=0))
+        for _ in range(3):
+            with pytest.raises(RelayError, match="Failed"):
+                await gateway.interrupt_kernel("k1")
+        await gateway.close()
+    logged = [record for record in caplog.records if "a deep place" in record.getMessage()]
+    assert len(logged) == 1
+    assert logged[0].levelname == "WARNING"
+    assert at.url in logged[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    "quote",
+    ["You sent {token}.", "Authorization: token {token}", "?token={token}&x", "{token}{token}"],
+)
+async def test_what_a_gateway_quotes_of_our_secrets_is_not_told(
+    quote: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = "s3cr3t/+tok=en"
+    said = quote.format(token=token)
+    async with told(500)(reason=said, traceback=TRACE + said)() as at:
+        gateway = Gateway(settings_for(at.url, auth_token=token, max_request_retries=0))
+        with pytest.raises(GatewayRefused) as caught:
+            await gateway.interrupt_kernel("k1")
+        await gateway.close()
+    assert token not in str(caught.value) + caught.value.reason + caplog.text
+    assert "[secret]" in str(caught.value)
+
+
+async def test_long_words_are_cut_and_control_characters_go() -> None:
+    async with told(500)(reason="\x1b[31mred\x00 " + "x" * 10_000)() as at:
+        gateway = Gateway(settings_for(at.url, max_request_retries=0))
+        with pytest.raises(RelayError) as caught:
+            await gateway.interrupt_kernel("k1")
+        await gateway.close()
+    assert "[31mred x" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
