@@ -73,20 +73,25 @@ async def test_a_start_of_an_unknown_kernelspec_is_not_found(server: TestServer,
 
 
 STARTS = ("POST", "/api/kernels")
-LISTS = ("GET", "/api/kernelspecs")
+READS = ("GET", "/api/kernelspecs/python3")
 
 
 @pytest.mark.parametrize(
     ("request_", "fault", "status", "words"),
     [
-        (LISTS, Answer.html("<h1>Log in</h1>"), 502, ["does not answer like", "web page"]),
-        (STARTS, Answer.html("<h1>Log in</h1>", 200), 502, ["does not answer like", "web page"]),
-        (LISTS, Answer(200, b"{nonsense"), 502, ["not JSON"]),
+        (READS, Answer.html("<h1>Log in</h1>"), 502, ["does not answer like", "a web page came"]),
+        (
+            STARTS,
+            Answer.html("<h1>Log in</h1>", 200),
+            502,
+            ["does not answer like", "a web page came"],
+        ),
+        (READS, Answer(200, b"{nonsense"), 502, ["not JSON"]),
         (STARTS, Answer(201, b"{nonsense"), 502, ["not JSON"]),
-        (LISTS, Answer.json([]), 502, ["list of kernelspecs"]),
+        (READS, Answer.json([]), 502, ["kernelspec was expected"]),
         (STARTS, Answer.json({"name": "x"}, 201), 502, ["no id"]),
         (STARTS, Answer(302, headers={"Location": "/login"}), 502, ["302"]),
-        (LISTS, Answer.json({"reason": "Forbidden", "message": ""}, 403), 403, ["token"]),
+        (READS, Answer.json({"reason": "Forbidden", "message": ""}, 403), 403, ["token"]),
         (STARTS, Answer.json({"message": "", "reason": None}, 401), 401, ["token"]),
         (STARTS, Answer.json({"message": "quota of 3"}, 429), 429, ["quota of 3"]),
         (STARTS, Answer.html("Bad gateway", 502), 503, ["not available", "502"]),
@@ -125,7 +130,7 @@ async def test_a_gateway_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> N
         gateway._port = taken.getsockname()[1]
         argv = ("--GatewayClient.max_request_retries=0",)
         async with server_on(gateway, tmp_path, argv=argv) as server:
-            for method, path, body in ((*LISTS, None), (*STARTS, {"name": "python3"})):
+            for method, path, body in ((*READS, None), (*STARTS, {"name": "python3"})):
                 reply = await server.call(method, path, body)
                 assert_says(reply, 503, gateway.url, "cannot be reached", "running")
             assert (await server.call("GET", "/api/kernels")).json == []

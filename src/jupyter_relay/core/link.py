@@ -320,6 +320,12 @@ class Link:
             case Timer.ALARM:
                 return self._alarm()
 
+    def hurry(self) -> list[Action]:
+        """The gateway has answered another question: if a try waits for its time, this is it."""
+        if self.state is not State.WAITING:
+            return []
+        return [StopTimer(Timer.RETRY), *self.fired(Timer.RETRY)]
+
     # A kernel that is silent, or dies.
 
     def _ask(self) -> list[Action]:

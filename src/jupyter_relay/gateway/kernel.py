@@ -167,8 +167,9 @@ class RemoteKernel:
         return self.model
 
     def update(self, model: KernelModel) -> None:
-        """Take a model that came with a listing."""
+        """Take a model that came just now: its gateway answers, so a link that waits need not."""
         self.model = model
+        self._connection.perform(self._link.hurry())
 
     def vanished(self, reason: str) -> None:
         """Take the gateway's word that the kernel no longer exists."""

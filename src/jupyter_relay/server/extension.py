@@ -59,3 +59,11 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     base_url = serverapp.web_app.settings["base_url"]
     handlers = [(url_path_join(base_url, pattern), kind) for pattern, kind in ours]
     serverapp.web_app.add_handlers(".*$", handlers)
+
+
+async def _start_jupyter_server_extension(serverapp: ServerApp) -> None:
+    """Ask for the kernelspecs before the first page does: a gateway that is silent delays none."""
+    from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+
+    if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
+        await serverapp.kernel_spec_manager.refresh()

@@ -1,64 +1,119 @@
-"""Handlers of Jupyter Server that would hide what went wrong, or tell what was, without that."""
+"""Handlers of Jupyter Server that would hide what went wrong, or tell it where it must not be."""
 
 from __future__ import annotations
 
 import json
 import mimetypes
+import sys
+from http import HTTPStatus
+from types import TracebackType
 from typing import Any, cast
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.handlers import (
     KernelActionHandler,
+    KernelHandler,
+    MainKernelHandler,
     _kernel_action_regex,
     _kernel_id_regex,
 )
 from jupyter_server.services.kernelspecs.handlers import (
+    KernelSpecHandler,
     KernelSpecsAPIHandler,
     kernel_name_regex,
 )
-from jupyter_server.services.sessions.handlers import SessionRootHandler
+from jupyter_server.services.sessions.handlers import (
+    SessionHandler,
+    SessionRootHandler,
+    _session_id_regex,
+)
 from tornado import web
+from tornado.log import app_log
 
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 
 _MONTH = 30 * 24 * 60 * 60
 
 
-class _KeepsStatus(web.RequestHandler):
-    """Answers with the HTTP error that another one covers."""
+class _Tells(web.RequestHandler):
+    """Tells the HTTP error of a gateway, also where another covers it, and logs that one."""
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Send an error; one that a gateway caused keeps its status and sentence."""
-        _, error, _ = kwargs.get("exc_info", (None, None, None))
-        cause = error.__cause__ if error is not None else None
-        if isinstance(cause, web.HTTPError):
-            status_code = cause.status_code
-            kwargs["exc_info"] = (type(cause), cause, cause.__traceback__)
+        error = _told(kwargs.get("exc_info", (None, None, None))[1])
+        if error is not None:
+            status_code = error.status_code
+            kwargs["exc_info"] = (type(error), error, error.__traceback__)
         super().send_error(status_code, **kwargs)
 
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log an error as it is told; without the query of the URL, which may hold a token."""
+        error = _told(value)
+        if error is None:
+            super().log_exception(typ, value, tb)
+        elif text := error.get_message():
+            request = self.request
+            app_log.warning("%d %s %s: %s", error.status_code, request.method, request.path, text)
 
-class GatewaySessionRootHandler(_KeepsStatus, SessionRootHandler):
-    """Starts sessions; a gateway's error keeps its status and sentence."""
+
+def _told(error: BaseException | None) -> web.HTTPError | None:
+    """The HTTP error to tell for what was raised: itself, or rather the one that it covers."""
+    cause = error.__cause__ if error is not None else None
+    for candidate in (cause, error):
+        if isinstance(candidate, web.HTTPError):
+            return candidate
+    return None
 
 
-class GatewayKernelActionHandler(_KeepsStatus, KernelActionHandler):
-    """Interrupts and restarts kernels; a gateway's error keeps its status and sentence."""
+class GatewayKernelsHandler(_Tells, MainKernelHandler):
+    """Lists and starts kernels."""
 
 
-class GatewayKernelSpecsHandler(KernelSpecsAPIHandler):
+class GatewayKernelHandler(_Tells, KernelHandler):
+    """Gives and deletes kernels."""
+
+
+class GatewayKernelActionHandler(_Tells, KernelActionHandler):
+    """Interrupts and restarts kernels."""
+
+
+class GatewaySessionRootHandler(_Tells, SessionRootHandler):
+    """Lists and starts sessions."""
+
+
+class GatewaySessionHandler(_Tells, SessionHandler):
+    """Gives, changes and deletes sessions."""
+
+    def set_status(self, status_code: int, reason: str | None = None) -> None:
+        """Set the status; not the one by which a change covers why its kernel was not started."""
+        error = sys.exception()  # the change is answered while that is being handled
+        if status_code == HTTPStatus.NOT_IMPLEMENTED and isinstance(error, web.HTTPError):
+            raise error
+        super().set_status(status_code, reason)
+
+
+class GatewayKernelSpecsHandler(_Tells, KernelSpecsAPIHandler):
     """Lists kernelspecs; the default one is the gateway's of now, not of the time before."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
         """Get the list of kernelspecs."""
-        specs = await cast(GatewayKernelSpecManager, self.kernel_spec_manager).get_all_specs()
-        default = self.kernel_manager.default_kernel_name
-        self.finish(json.dumps({"default": default, "kernelspecs": specs}))
+        specs = cast(GatewayKernelSpecManager, self.kernel_spec_manager)
+        self.finish(json.dumps(await specs.list_kernel_specs()))
 
 
-class GatewayKernelSpecResourceHandler(JupyterHandler):
+class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
+    """Gives one kernelspec."""
+
+
+class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
     """Gives files of kernelspecs; one that the gateway lacks is not looked for here."""
 
     auth_resource = "kernelspecs"
@@ -81,12 +136,16 @@ class GatewayKernelSpecResourceHandler(JupyterHandler):
 
 KERNEL_HANDLERS = (
     (r"/api/sessions", GatewaySessionRootHandler),
+    (rf"/api/sessions/{_session_id_regex}", GatewaySessionHandler),
+    (r"/api/kernels", GatewayKernelsHandler),
+    (rf"/api/kernels/{_kernel_id_regex}", GatewayKernelHandler),
     (rf"/api/kernels/{_kernel_id_regex}/{_kernel_action_regex}", GatewayKernelActionHandler),
 )
 """Handlers for kernels of ours, and their URL patterns below the server's base URL."""
 
 KERNELSPEC_HANDLERS = (
     (r"/api/kernelspecs", GatewayKernelSpecsHandler),
+    (rf"/api/kernelspecs/{kernel_name_regex}", GatewayKernelSpecHandler),
     (rf"/kernelspecs/{kernel_name_regex}/(?P<path>.*)", GatewayKernelSpecResourceHandler),
 )
 """Handlers for kernelspecs of ours, and their URL patterns below the server's base URL."""

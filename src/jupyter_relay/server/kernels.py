@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_core.paths import jupyter_data_dir
@@ -15,6 +15,7 @@ from jupyter_server.services.kernels.kernelmanager import (
     ServerKernelManager,
     emit_kernel_action_event,
 )
+from tornado import web
 from traitlets import default
 
 from jupyter_relay.config import GatewayClient
@@ -22,6 +23,7 @@ from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.latest import Latest
 from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.server.http_errors import http_errors
@@ -30,6 +32,12 @@ from jupyter_relay.server.link_events import emit
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
+
+_DELETE_SECONDS: Final = 4.0
+"""How long a server that stops waits for its kernels to be deleted, all at once."""
+
+_CLOSE_SECONDS: Final = 2.0
+"""How long it waits after that for the websockets of the others to be closed in order."""
 
 
 class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
@@ -62,7 +70,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """See `HeadlessKernelManager.shutdown_kernel`. Raises HTTP errors."""
-        with http_errors():
+        with http_errors(f"Kernel {self.kernel_id} was not shut down, and stays listed"):
             await super().shutdown_kernel(now=now, restart=restart)
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was restarted.")
@@ -128,6 +136,12 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         data_folder = getattr(self.parent, "data_dir", "") or jupyter_data_dir()
         folder = self.gateway.settings.state_folder or Path(data_folder) / "jupyter_relay"
         self.store = Store(Path(folder).expanduser(), log=self.log)
+        self._listing = Latest(
+            self._ask,
+            what=f"The kernels of {self.gateway.name}",
+            gateway=self.gateway.name,
+            log=self.log,
+        )
 
     def __bool__(self) -> bool:
         """True: the server shuts down no manager that is false, and an empty one would be."""
@@ -183,9 +197,17 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
     async def list_kernels(self, **_: Any) -> list[Model]:
-        """Return the models of our kernels, asked for now; those that are gone are forgotten."""
-        with http_errors():
-            found = await self.gateway.find_kernels(list(self._kernels))
+        """Return the models of our kernels, those that are gone left out.
+
+        They are asked for now. Of a gateway that does not answer at once they are as they were last
+        heard of: a page must not wait for it, nor think that they have ended.
+        """
+        await self._listing.refresh()
+        return [kernel.model() for kernel in self._kernels.values() if kernel.has_kernel]
+
+    async def _ask(self) -> None:
+        """Ask for our kernels, take what is said of each, and forget those that are gone."""
+        found = await self.gateway.find_kernels(list(self._kernels))
         for kernel_id, model in found.items():
             kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
             if kernel is None or kernel.remote is None:
@@ -198,7 +220,6 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             else:
                 kernel.take_model(model)
                 self._note(kernel)
-        return [kernel.model() for kernel in self._kernels.values() if kernel.has_kernel]
 
     async def shutdown_kernel(
         self, kernel_id: str, now: bool = False, restart: bool = False
@@ -220,25 +241,55 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await self._kernels[kernel_id].interrupt_kernel()
 
     async def shutdown_all(self, now: bool = False) -> None:
-        """Delete all kernels, at once and each for itself, then let go of gateway and store."""
-        kernel_ids = list(self._kernels)
+        """Delete all kernels, at once and each for itself, then let go of gateway and store.
+
+        One that cannot be deleted in time is named in the log, and goes on running. A server that
+        stops does not wait for its gateway longer than some seconds.
+        """
+        await self._listing.close()
+        kernels = dict(self._kernels)
         results = await asyncio.gather(
-            *(self.shutdown_kernel(kernel_id, now=now) for kernel_id in kernel_ids),
+            *(self._shut_down_in_time(kernel_id, now=now) for kernel_id in kernels),
             return_exceptions=True,
         )
-        for kernel_id, result in zip(kernel_ids, results, strict=True):
+        left = []
+        for (kernel_id, kernel), result in zip(kernels.items(), results, strict=True):
             if isinstance(result, Exception):
-                self.log.error("Kernel %s: could not be shut down: %s", kernel_id, result)
-                kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
-                if kernel is not None and kernel.remote is not None:
-                    await kernel.remote.close()
+                why = result.get_message() if isinstance(result, web.HTTPError) else result
+                self.log.error("Kernel %s: could not be shut down: %s", kernel_id, why)
+                left.append(kernel)
+        await self._let_go(left)
         await self.store.close()
-        await self.gateway.close()
+
+    async def _shut_down_in_time(self, kernel_id: str, *, now: bool) -> None:
+        try:
+            async with asyncio.timeout(_DELETE_SECONDS):
+                await self.shutdown_kernel(kernel_id, now=now)
+        except TimeoutError:
+            if kernel_id in self:
+                raise TimeoutError(
+                    f"{self.gateway.name} did not answer within {_DELETE_SECONDS:g} s. "
+                    "It may still run there."
+                ) from None
+
+    async def _let_go(self, kernels: list[GatewayKernelManager]) -> None:
+        """Close the links to kernels that run on, then all connections to the gateway."""
+        closing = [asyncio.ensure_future(k.remote.close()) for k in kernels if k.remote is not None]
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_SECONDS)
+        specs = self.kernel_spec_manager
+        if isinstance(specs, GatewayKernelSpecManager) and specs.gateway is self.gateway:
+            await specs.close()
+        else:
+            await self.gateway.close()
+        # Without their sockets, those that waited for a silent gateway have nothing to wait for.
+        await asyncio.gather(*closing)
 
     async def cull_kernels(self) -> None:
         """Cull what is idle for too long, by what the gateway says now."""
-        await self.list_kernels()
-        await super().cull_kernels()
+        await self._listing.refresh()
+        if self._listing.error is None:
+            await super().cull_kernels()
 
     def _note(self, kernel: GatewayKernelManager) -> None:
         remote = kernel.running

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.models import KernelSpecModel
-from jupyter_relay.errors import KernelSpecNotFound
+from jupyter_relay.core.models import KernelSpecModel, KernelSpecs
+from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.latest import Latest
 from jupyter_relay.server.http_errors import http_errors
 
 Model: TypeAlias = dict[str, Any]
@@ -21,12 +21,33 @@ _RESOURCES = "/kernelspecs/"
 
 
 class GatewayKernelSpecManager(KernelSpecManager):
-    """The kernelspecs of the configured gateway."""
+    """The kernelspecs of the configured gateway.
+
+    A page that loads asks for them, and must not wait for a gateway that is down: after 1.5 s it
+    is given those of the last listing. Where there never was one, it is given a stand-in under the
+    name of the server's default kernel, whose display name says why there is no other: of an empty
+    list JupyterLab shows nothing at all, and asks less and less often. Choosing the stand-in asks
+    the gateway for that kernel, and shows its error, or starts the kernel if all is well again.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway = Gateway(GatewayClient(parent=self.parent or self).settings())
-        self._known: Mapping[str, KernelSpecModel] = {}
+        self._latest = Latest(
+            self._ask,
+            what=f"The kernelspecs of {self.gateway.name}",
+            gateway=self.gateway.name,
+            log=self.log,
+        )
+
+    async def refresh(self) -> None:
+        """Ask the gateway for its list, and wait for the answer as long as a page may."""
+        await self._latest.refresh()
+
+    async def close(self) -> None:
+        """Let go of the gateway."""
+        await self._latest.close()
+        await self.gateway.close()
 
     async def get_all_specs(self) -> dict[str, Model]:
         """Return the kernelspecs by name, and take over the gateway's default kernel."""
@@ -34,19 +55,25 @@ class GatewayKernelSpecManager(KernelSpecManager):
         return listed["kernelspecs"]  # type: ignore[no-any-return]  # a model is untyped
 
     async def list_kernel_specs(self) -> Model:
-        """Return the model of all kernelspecs."""
-        with http_errors():
-            listed = await self.gateway.kernelspecs()
-        self._known = listed.specs
-        self._take_default(listed.default)
-        return {
-            "default": listed.default,
-            "kernelspecs": {name: self._model(spec) for name, spec in listed.specs.items()},
-        }
+        """Return the model of all kernelspecs, as they were last listed.
+
+        Where that is not of now, its ``unavailable`` says why.
+        """
+        await self.refresh()
+        known, error = self._latest.value, self._latest.error
+        model: Model = {"default": self._default, "kernelspecs": {}}
+        if known is not None:
+            model["kernelspecs"] = {name: self._model(spec) for name, spec in known.specs.items()}
+        elif error is not None:
+            model["kernelspecs"] = {self._default: _stand_in(self._default, error)}
+        if error is not None:
+            model["unavailable"] = str(error)
+        return model
 
     async def get_kernel_spec(self, kernel_name: str, **_: Any) -> Model:
         """Return the model of one kernelspec. Raises `KeyError` if there is none of that name."""
         with http_errors():
+            await self._must_answer()
             try:
                 return self._model(await self.gateway.kernelspec(kernel_name))
             except KernelSpecNotFound as error:
@@ -55,18 +82,35 @@ class GatewayKernelSpecManager(KernelSpecManager):
     async def get_kernel_spec_resource(self, kernel_name: str, path: str) -> bytes | None:
         """Return a file of a kernelspec, None if there is no such file."""
         with http_errors():
+            await self._must_answer()
             return await self.gateway.kernelspec_resource(kernel_name, path)
 
     def known_spec(self, kernel_name: str) -> KernelSpec:
         """Return a kernelspec as it was last listed, without asking; empty if it never was."""
-        known = self._known.get(kernel_name)
+        listed = self._latest.value
+        known = listed.specs.get(kernel_name) if listed is not None else None
         return KernelSpec(**known.spec) if known else KernelSpec()
 
-    def _take_default(self, name: str | None) -> None:
+    @property
+    def _default(self) -> str:
         kernels = getattr(self.parent, "kernel_manager", None)
-        if name and kernels is not None and kernels.default_kernel_name != name:
-            self.log.info("The default kernel is now the gateway's: %s.", name)
-            kernels.default_kernel_name = name
+        name: str = kernels.default_kernel_name if kernels is not None else "python3"
+        return name
+
+    async def _must_answer(self) -> None:
+        """Raise what is wrong with the gateway: a page's few connections must not wait for it."""
+        if self._latest.error is not None:
+            await self.refresh()
+        if self._latest.error is not None:
+            raise self._latest.error
+
+    async def _ask(self) -> KernelSpecs:
+        listed = await self.gateway.kernelspecs()
+        kernels = getattr(self.parent, "kernel_manager", None)
+        if listed.default and kernels is not None and self._default != listed.default:
+            self.log.info("The default kernel is now the gateway's: %s.", listed.default)
+            kernels.default_kernel_name = listed.default
+        return listed
 
     def _model(self, spec: KernelSpecModel) -> Model:
         """Write a kernelspec for the REST API, its files under this server's own base URL."""
@@ -76,3 +120,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
             _, found, below = path.rpartition(_RESOURCES)
             resources[name] = url_path_join(base_url, _RESOURCES, below) if found else path
         return {"name": spec.name, "spec": dict(spec.spec), "resources": resources}
+
+
+def _stand_in(name: str, error: RelayError) -> Model:
+    """The model of a kernelspec of which only the name is known; it says why."""
+    spec = {"argv": [], "display_name": error.message, "language": "", "metadata": {}}
+    return {"name": name, "spec": spec, "resources": {}}
