@@ -1,0 +1,130 @@
+"""What a gateway has last answered, for those who must not wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from jupyter_relay.errors import AuthenticationFailed, ConnectionFailed, GatewayTimeout, RelayError
+from jupyter_relay.gateway.latest import Latest
+
+LONG = 60.0
+
+
+class Oracle:
+    """Answers a question as it is told, when it is told."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answers = asyncio.Queue[str | RelayError]()
+        self.given = asyncio.Event()
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        answer = await self.answers.get()
+        self.given.set()
+        if isinstance(answer, RelayError):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+async def oracle() -> Oracle:
+    return Oracle()
+
+
+def latest_of(oracle: Oracle, patience: float = LONG) -> Latest[str]:
+    log = logging.getLogger("test")
+    return Latest(oracle, what="The moon", gateway="gpu", log=log, patience=patience)
+
+
+async def test_all_who_ask_at_once_share_one_answer(oracle: Oracle) -> None:
+    latest = latest_of(oracle)
+    oracle.answers.put_nowait("full")
+    await asyncio.gather(*(latest.refresh() for _ in range(5)))
+    assert (latest.value, latest.error, oracle.asked) == ("full", None, 1)
+
+
+async def test_one_who_asks_later_gets_an_answer_of_then(oracle: Oracle) -> None:
+    latest = latest_of(oracle)
+    for answer in ("full", "new"):
+        oracle.answers.put_nowait(answer)
+        await latest.refresh()
+        assert latest.value == answer
+
+
+async def test_nobody_waits_for_long_and_those_behind_not_at_all(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.05)
+    await latest.refresh()
+    assert isinstance(latest.error, GatewayTimeout)
+    assert str(latest.error).startswith("gpu has not answered for 0.05 s.")
+    behind = asyncio.create_task(latest.refresh())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert oracle.asked == 1
+    await behind
+    await latest.close()
+
+
+async def test_an_answer_that_comes_too_late_for_all_is_kept(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.0)
+    await latest.refresh()
+    oracle.answers.put_nowait("full")
+    async with asyncio.timeout(LONG):
+        await oracle.given.wait()
+    await asyncio.sleep(0)
+    assert (latest.value, latest.error, oracle.asked) == ("full", None, 1)
+
+
+async def test_an_error_leaves_the_value(oracle: Oracle) -> None:
+    latest = latest_of(oracle)
+    oracle.answers.put_nowait("full")
+    await latest.refresh()
+    oracle.answers.put_nowait(ConnectionFailed("Clouds."))
+    await latest.refresh()
+    assert (latest.value, str(latest.error)) == ("full", "Clouds.")
+    oracle.answers.put_nowait("new")
+    await latest.refresh()
+    assert (latest.value, latest.error) == ("new", None)
+
+
+async def test_one_who_goes_away_does_not_end_the_asking_of_others(oracle: Oracle) -> None:
+    latest = latest_of(oracle)
+    impatient, patient = (asyncio.create_task(latest.refresh()) for _ in range(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    oracle.answers.put_nowait("full")
+    await patient
+    assert (latest.value, oracle.asked) == ("full", 1)
+
+
+async def test_a_time_without_answers_is_logged_at_both_ends(
+    oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "test")
+    latest = latest_of(oracle)
+    down = ConnectionFailed("Clouds.")
+    refused = AuthenticationFailed("A wall.", status=401)
+    for answer in ("full", down, down, refused, refused, "full", "full", down):
+        oracle.answers.put_nowait(answer)
+        await latest.refresh()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The moon cannot be listed: Clouds.",
+        "The moon cannot be listed: A wall.",
+        "The moon can be listed again.",
+        "The moon cannot be listed: Clouds.",
+    ]
+
+
+async def test_closing_ends_the_asking(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.0)
+    await latest.refresh()
+    await latest.close()
+    await latest.close()
+    oracle.answers.put_nowait("full")
+    await latest.refresh()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (latest.value, oracle.asked) == ("full", 2)

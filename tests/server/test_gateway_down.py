@@ -1,0 +1,207 @@
+"""A gateway that is down, silent, or lets nobody in: pages load, are told why, and recover."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset, Silence
+from jupyter_relay.testing.faults import Fault
+from tests.gateway.support import TOKEN as GATEWAY_TOKEN
+from tests.server.test_error_table import At
+from tests.server.test_sessions import model_of
+from tests.support.server import TOKEN, TestServer, server_on
+from tests.support.server import Answer as Reply
+
+SPECS = "/api/kernelspecs"
+DEADLINE = 20.0
+"""Far less than a request to a silent gateway may take, which is 42 s."""
+
+
+def shown(reply: Reply) -> list[str]:
+    """The names of kernels as a person sees them."""
+    assert reply.status == 200
+    return [model["spec"]["display_name"] for model in reply.json["kernelspecs"].values()]
+
+
+async def test_a_silent_gateway_delays_no_page(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    async with FaultyProxy("127.0.0.1", fake_gateway.port) as proxy:
+        proxy.stall()
+        async with (
+            server_on(At(proxy.url), tmp_path) as server,
+            asyncio.timeout(DEADLINE),
+        ):
+            replies = await asyncio.gather(*(server.call("GET", SPECS) for _ in range(8)))
+            replies += [await server.call("GET", SPECS) for _ in range(30)]
+            for reply in replies:
+                assert shown(reply) == [f"{proxy.url} has not answered for 1.5 s."]
+                assert list(reply.json["kernelspecs"]) == [reply.json["default"]]
+                assert "waited for" in reply.json["unavailable"]
+            assert proxy.accepted == 1  # one probe at a time
+            assert (await server.call("GET", "/api/kernels")).json == []
+            assert (await server.call("GET", "/api/sessions")).json == []
+            proxy.resume()
+            while shown(await server.call("GET", SPECS)) != ["Fake python3"]:
+                assert proxy.accepted == 1
+
+
+@pytest.mark.parametrize("said", ["cannot be reached", "does not let us in", "a web page came"])
+async def test_kernelspecs_appear_with_the_first_question_after_the_gateways_return(
+    server: TestServer, fake_gateway: FakeGateway, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults: dict[str, Fault] = {
+        "cannot be reached": Reset(),
+        "a web page came": Answer.html("<h1>Sign in</h1>"),
+    }
+    if said in faults:
+        fault = fake_gateway.fault("*", SPECS, faults[said])
+    else:
+        fake_gateway.token = "another"
+    for _ in range(3):
+        (name,) = shown(await server.call("GET", SPECS))
+        assert name.startswith(fake_gateway.url)
+        assert said in name
+    if said in faults:
+        fault.lift()
+    fake_gateway.token = GATEWAY_TOKEN
+    reply = await server.call("GET", SPECS)
+    assert shown(reply) == ["Fake python3"]
+    assert "unavailable" not in reply.json
+    assert len([text for text in caplog.messages if "cannot be listed" in text]) == 1
+
+
+async def test_what_was_known_stays_while_the_gateway_is_away(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    before = await server.call("GET", SPECS)
+    fault = fake_gateway.fault("*", "/*/*", Answer.json({"reason": "No disk"}, 500))
+    down = await server.call("GET", SPECS)
+    assert down.json["kernelspecs"] == before.json["kernelspecs"]
+    assert "No disk" in down.json["unavailable"]
+    fault.lift()
+    assert (await server.call("GET", SPECS)).json == before.json
+
+
+async def test_files_of_a_silent_gateway_are_refused_at_once(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    logo = "/kernelspecs/python3/logo-64x64.png"
+    fault = fake_gateway.fault("GET", SPECS, Silence())
+    silent = fake_gateway.fault("GET", logo, Silence())
+    async with asyncio.timeout(DEADLINE):
+        await server.call("GET", SPECS)
+        for _ in range(10):
+            assert (await server.call("GET", logo)).status == 504
+    assert not fake_gateway.requests_to("GET", logo)
+    fault.lift()
+    silent.lift()
+
+
+async def test_the_stand_in_starts_the_kernel_once_all_is_well(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fault = fake_gateway.fault("*", "/api/*", Answer.json({"reason": "No disk"}, 500))
+    (name,) = (await server.call("GET", SPECS)).json["kernelspecs"]
+    failed = await server.call("POST", "/api/sessions", model_of(name=name))
+    assert "No disk" in failed.json["message"]
+    fault.lift()
+    assert (await server.call("POST", "/api/sessions", model_of(name=name))).status == 201
+
+
+async def test_kernels_and_sessions_are_listed_as_last_heard_of(
+    server: TestServer, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    kernel_id = session["kernel"]["id"]
+    fault = fake_gateway.fault("GET", "/api/kernels", Silence())
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(10):
+            for path, key in (("/api/kernels", "id"), ("/api/sessions", "id")):
+                reply = await server.call("GET", path)
+                assert [model[key] for model in reply.json] in ([kernel_id], [session["id"]])
+    assert len(fake_gateway.requests_to("GET", "/api/kernels")) == 1
+    fault.lift()
+
+
+async def test_an_outage_is_logged_once_and_so_is_its_end(
+    server: TestServer, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await server.start_kernel()
+    fault = fake_gateway.fault("GET", "/api/kernels", Answer.html("", 500))
+    for _ in range(5):
+        assert len((await server.call("GET", "/api/kernels")).json) == 1
+    fault.lift()
+    await server.call("GET", "/api/kernels")
+    told = [text for text in caplog.messages if "listed" in text]
+    assert len(told) == 2
+    assert "answered 500" in told[0]
+    assert told[1] == f"The kernels of {fake_gateway.url} can be listed again."
+
+
+async def test_a_kernel_is_not_culled_by_what_was_heard_long_ago(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
+    await server.call("GET", "/api/kernels")
+    fault = fake_gateway.fault("GET", "/api/kernels", Answer.html("", 500))
+    await server.kernels.cull_kernels()
+    assert kernel_id in fake_gateway.kernels
+    fault.lift()
+    await server.kernels.cull_kernels()
+    assert kernel_id not in fake_gateway.kernels
+
+
+async def test_a_token_that_is_valid_again_works_in_tabs_that_are_open(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = (
+        "--GatewayClient.gateway_retry_interval=3600",
+        "--GatewayClient.gateway_retry_interval_max=3600",
+    )
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        async with server.tab(kernel_id) as tab:
+            await tab.run("1")
+            fake_gateway.token = "another"
+            fake_gateway.drop_sockets()
+            await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+            assert len((await server.call("GET", "/api/kernels")).json) == 1
+            asked = await tab.execute("held")
+            fake_gateway.token = GATEWAY_TOKEN
+            await server.call("GET", "/api/kernels")  # as JupyterLab does every 10 s
+            assert (await tab.reply_to(asked)).content
+            assert await tab.run("after") == "after\n"
+            await server.start_kernel()
+
+
+async def test_a_kernel_that_could_not_be_deleted_is_said_to_stay(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    kernel_id = session["kernel"]["id"]
+    fake_gateway.fault("DELETE", "/api/kernels/*", Answer.json({"reason": "No way"}, 500))
+    for path in (f"/api/kernels/{kernel_id}", f"/api/sessions/{session['id']}"):
+        reply = await server.call("DELETE", path)
+        assert reply.status == 500
+        assert f"Kernel {kernel_id} was not shut down, and stays listed" in reply.json["message"]
+        assert "No way" in reply.json["message"]
+    assert [k["id"] for k in (await server.call("GET", "/api/kernels")).json] == [kernel_id]
+    assert (await server.call("GET", "/api/sessions")).json[0]["id"] == session["id"]
+
+
+async def test_a_failed_start_is_logged_as_it_is_told_and_without_the_query(
+    server: TestServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = await server.call("POST", f"/api/sessions?token={TOKEN}", model_of(name="cobol"))
+    assert reply.status == 404
+    lines = [text for text in caplog.messages if "cobol" in text]
+    assert any(text.startswith("404 POST /api/sessions: ") for text in lines)
+    assert not any(text.startswith("500") for text in caplog.messages)
+    assert TOKEN not in caplog.text
