@@ -147,7 +147,7 @@ def told(status: int, **headers: str) -> Callable[..., Place]:
 
 KINDS = [
     Kind("DNS", nowhere, HostNotFound, 503, "gateway.invalid is not known", "host name"),
-    Kind("refused", closed, ConnectionFailed, 503, "cannot be reached", "is running"),
+    Kind("refused", closed, ConnectionFailed, 503, "reached: Connection refused.", "is running"),
     Kind("reset", answering(Reset()), ConnectionFailed, 503, "cannot be reached", "is running"),
     Kind("certificate", saying(b"", untrusted()), TLSFailed, 503, "cannot be verified", "ca_certs"),
     Kind("no TLS", no_tls, TLSFailed, 503, "TLS with", "http://"),

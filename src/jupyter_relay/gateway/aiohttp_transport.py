@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -259,6 +260,8 @@ def _told(error: BaseException) -> str:
         return cause.verify_message.rstrip(".") + "."
     if isinstance(cause, aiohttp.ClientResponseError):  # its text has the URL, and a secret in it
         return f"{cause.status} {cause.message}".rstrip(" .") + "."
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return os.strerror(cause.errno) + "."  # its own text is about a call, and an address
     text = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
     return (text or type(cause).__name__).rstrip(".") + "."
 

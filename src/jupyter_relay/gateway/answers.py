@@ -282,10 +282,12 @@ def _secrets(sent: Mapping[str, str]) -> set[str]:
     for name, value in sent.items():
         if name.lower() in _ORDINARY:
             continue
-        words |= set(re.split(r"[\s;,]+", value)) | {value}
+        parts = re.split(r"[\s;,]+", value)
+        words |= {value, *parts}
+        if name.lower() == "cookie":
+            words |= {part.partition("=")[2] for part in parts}
         if name.lower() in _CREDENTIALS:
-            words |= {part for word in value.split() for part in _basic(word)}
-            words |= {word.partition("=")[2] for word in re.split(r"[\s;]+", value)}
+            words |= {word for part in parts for word in _basic(part)}
     return {w for w in words if len(w) >= _SHORTEST_SECRET and w.lower() not in _SCHEMES}
 
 

@@ -124,5 +124,6 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
 def _stand_in(name: str, error: RelayError) -> Model:
     """The model of a kernelspec of which only the name is known; it says why."""
-    spec = {"argv": [], "display_name": error.message, "language": "", "metadata": {}}
+    shown = f"No kernels: {error.message}"
+    spec = {"argv": [], "display_name": shown, "language": "", "metadata": {}}
     return {"name": name, "spec": spec, "resources": {}}

@@ -1,0 +1,201 @@
+"""No token, password or cookie is in a log, an event, an error, an answer or a `repr`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import aiohttp
+import pytest
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.errors import RelayError
+from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.testing import Answer, FakeGateway, Reset, Silence
+from jupyter_relay.testing.faults import Fault
+from jupyter_relay.testing.servers import jupyter_server
+from jupyter_relay.wire.message import JSON
+
+TOKEN = "t0ken/of+the=gateway"
+PASSWORD = "passw0rd/of+the=user"
+HEADER = "h3ader/of+the=site"
+COOKIE = "c00kie-of-the-gateway"
+SERVERS_OWN = "own+t0ken/of=the-server"
+SECRETS = (TOKEN, PASSWORD, HEADER, COOKIE, SERVERS_OWN)
+
+SHOWN: Mapping[str, Mapping[str, str]] = {
+    "token": {"AUTH_TOKEN": TOKEN},
+    "password": {"HTTP_USER": "alice", "HTTP_PWD": PASSWORD},
+    "bearer": {"AUTH_TOKEN": TOKEN, "AUTH_SCHEME": "Bearer"},
+}
+"""What the gateway is shown, as environment variables."""
+
+OWN = {"token": SERVERS_OWN}
+GIVES_A_COOKIE = Answer(
+    body=b'{"name": "python3", "spec": {}, "resources": {}}',
+    headers={"Set-Cookie": f"session={COOKIE}; Path=/"},
+)
+CONFIG = """
+import logging
+c.EventLogger.handlers = [logging.FileHandler("events.log")]
+everything = {"level": "DEBUG", "handlers": ["console"]}
+c.ServerApp.logging_config = {
+    "handlers": {"console": {"level": "DEBUG"}}, "loggers": {"": everything}
+}
+"""
+
+
+def forms(secret: str) -> Iterator[str]:
+    """A secret as it may be written: plain, in a URL, in base64, alone or behind a user."""
+    yield from (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))
+    for text in (secret, f"alice:{secret}", f"token {secret}", f"Bearer {secret}"):
+        yield b64encode(text.encode()).decode().rstrip("=")
+
+
+def told(text: str, secrets: Sequence[str] = SECRETS) -> list[str]:
+    """The lines of a text that tell a secret."""
+    wanted = [form for secret in secrets for form in forms(secret)]
+    return [line for line in text.splitlines() if any(form in line for form in wanted)]
+
+
+QUOTED: Mapping[str, str] = {
+    "token": f"Authorization: token {TOKEN}; ?token={quote(TOKEN, safe='')}",
+    "bearer": f"Authorization: Bearer {TOKEN}; {TOKEN}{TOKEN}",
+    "password": f"Basic {b64encode(f'alice:{PASSWORD}'.encode()).decode()} is alice:{PASSWORD}",
+}
+"""What a gateway that quotes its request would say of it."""
+
+
+def failures(quoted: str) -> list[Fault]:
+    """Every kind of failure that a gateway can answer with, and quote its request in."""
+    quoted += f"; X-Site: {HEADER}"
+    trace = f"Traceback (most recent call last):\n  File 'x'\nValueError: {quoted}\n"
+    said: dict[str, JSON] = {"reason": quoted, "message": quoted, "traceback": trace}
+    page = f"<title>{quoted}</title>{trace}".encode()
+    to = {"Location": f"https://alice:{quote(PASSWORD, safe='')}@login.example/?t={TOKEN}"}
+    return [
+        *(Answer.json(said, status) for status in (401, 403, 404, 409, 429, 500, 502, 503, 504)),
+        *(Answer(status, page, "text/html") for status in (200, 403, 404, 500, 502)),
+        *(Answer(200, body) for body in (b"", b"null", b"[]", b"{}", page)),
+        Answer(500, trace.encode(), "text/plain"),
+        Answer(302, b"", "text/html", to),
+        Answer(429, quoted.encode(), "text/plain", {"Retry-After": quoted}),
+        Reset(),
+        Silence(),
+    ]
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+async def test_nothing_that_a_server_tells_has_a_secret_in_it(
+    fake_gateway: FakeGateway, tmp_path: Path, shown: str
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "jupyter_server_config.py").write_text(CONFIG)
+    options = {
+        "URL": fake_gateway.url,
+        "HEADERS": f'{{"X-Site": "{HEADER}"}}',
+        "LAUNCH_TIMEOUT_PAD": "0.3",
+        "REQUEST_TIMEOUT": "0.3",
+        "CONNECT_TIMEOUT": "0.3",
+        "RETRY_INTERVAL": "0.01",
+        **SHOWN[shown],
+    }
+    env = {f"JUPYTER_GATEWAY_{name}": value for name, value in options.items()}
+    env["KERNEL_LAUNCH_TIMEOUT"] = "0"
+    fake_gateway.token = ""
+    answers: list[str] = []
+    async with (
+        jupyter_server(token=SERVERS_OWN, env=env, directory=tmp_path) as server,
+        aiohttp.ClientSession(server.url) as http,
+    ):
+
+        async def ask(method: str, path: str, model: object = None) -> JSON:
+            async with http.request(method, path, json=model, params=OWN) as response:
+                answers.append(f"{response.headers} {await response.text()}")
+                is_json = response.content_type == "application/json"
+                value: JSON = await response.json() if is_json else None
+                return value
+
+        given = fake_gateway.fault("GET", "/api/kernelspecs/*", GIVES_A_COOKIE)
+        await ask("GET", "/api/kernelspecs/python3")
+        given.lift()
+        started = await ask("POST", "/api/kernels", {"name": "python3"})
+        assert isinstance(started, dict), started
+        kernel = f"/api/kernels/{started['id']}"
+        assert COOKIE in fake_gateway.requests[-1].headers["Cookie"]
+        async with http.ws_connect(f"{kernel}/channels", params=OWN):
+            await fake_gateway.wait_for(lambda: fake_gateway.open_sockets)
+            for failure in failures(f"{QUOTED[shown]}; Cookie: session={COOKIE}"):
+                fault = fake_gateway.fault("*", "/*", failure)
+                deep = [fake_gateway.fault("*", "/*" * n, failure) for n in (2, 3, 4)]
+                fake_gateway.drop_sockets()
+                await asyncio.gather(
+                    ask("GET", "/api/kernelspecs"),
+                    ask("GET", "/api/kernelspecs/python3"),
+                    ask("GET", "/kernelspecs/python3/logo-64x64.png"),
+                    ask("GET", "/api/kernels"),
+                    ask("POST", "/api/kernels", {"name": "python3"}),
+                    ask("POST", "/api/sessions", {"path": "a", "type": "x", "kernel": {}}),
+                    ask("POST", f"{kernel}/interrupt"),
+                    ask("POST", f"{kernel}/restart"),
+                    ask("DELETE", kernel),
+                )
+                for rule in (fault, *deep):
+                    rule.lift()
+        fake_gateway.fault("DELETE", "/api/kernels/*", Answer.json({"reason": QUOTED[shown]}, 500))
+        await ask("POST", "/api/kernels", {"name": "python3"})
+        os.kill(server.pid, signal.SIGTERM)
+        assert await asyncio.to_thread(server.process.wait, 30.0)
+    log = server.log_path.read_text()
+    events = (tmp_path / "work" / "events.log").read_text()
+    assert "[D " in log
+    assert "[secret]" in log
+    assert "jupyter_relay/link" in events
+    assert told(log) == []
+    assert told(events) == []
+    # A page of Jupyter Server has the server's own token in it, for who has shown it.
+    assert told("\n".join(answers), SECRETS[:-1]) == []
+
+
+async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
+    fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    address = fake_gateway.url.replace("://", f"://alice:{quote(PASSWORD, safe='')}@")
+    given = {
+        "url": f"{address}/?token={quote(TOKEN, safe='')}",
+        "headers": f'{{"X-Site": "{HEADER}"}}',
+    }
+    settings = GatewaySettings.make(given | {"max_request_retries": 0}, {})
+    assert (settings.auth_token, settings.http_pwd) == (TOKEN, PASSWORD)
+    transport = AiohttpTransport(settings)
+    gateway = Gateway(settings, transport)
+    remote = RemoteKernel(gateway, KernelModel("k1", "python3"))
+    errors: list[RelayError] = []
+    asked = (gateway.kernelspecs, remote.refresh, remote._open, partial(gateway.start_kernel, "x"))
+    for failure in failures(QUOTED["token"])[:-1]:
+        rules = [fake_gateway.fault("*", "/*" * n, failure) for n in (2, 3, 4)]
+        for ask in asked:
+            with pytest.raises(RelayError) as caught:
+                await ask()
+            errors.append(caught.value)
+        for rule in rules:
+            rule.lift()
+    objects = (settings, transport, gateway, remote, GatewayClient(**given), *errors)
+    assert told("\n".join(f"{shown!r} {shown}" for shown in objects)) == []
+    assert told("\n".join(str(vars(error)) for error in errors)) == []
+    assert told("\n".join("".join(traceback.format_exception(error)) for error in errors)) == []
+    assert told(caplog.text) == []
+    await remote.close()
+    await gateway.close()
