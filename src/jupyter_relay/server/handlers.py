@@ -118,6 +118,11 @@ class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
 
     auth_resource = "kernelspecs"
 
+    @property
+    def content_security_policy(self) -> str:
+        """The server's, and that a page among the files is not one of the server's own."""
+        return f"{super().content_security_policy}; sandbox allow-scripts"
+
     @web.authenticated
     @authorized
     async def get(self, kernel_name: str, path: str) -> None:
