@@ -547,3 +547,13 @@ def test_a_failure_of_something_else_than_a_cell_has_no_error_output() -> None:
     rig.do(rig.link.gone("Culled."))
     assert types(rig.heard_of(asked)) == ["complete_reply", "status:idle"]
     assert read_content(rig.heard_of(asked)[0])["status"] == "error"
+
+
+def test_what_waits_for_its_next_try_is_tried_as_soon_as_the_gateway_is_heard_of() -> None:
+    rig = connected()
+    assert rig.link.hurry() == []
+    rig.drop()
+    rig.do(rig.link.hurry())
+    assert rig.link.state is State.OPENING
+    assert Timer.RETRY not in rig.timers
+    assert rig.link.hurry() == []

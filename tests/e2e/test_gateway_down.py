@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import async_playwright, expect
 
 from jupyter_relay.testing import FaultyProxy
 from jupyter_relay.testing.servers import jupyter_lab, kernel_gateway
 
+from .conftest import CHROMIUM_FLAGS, find_chromium
 from .lab import RUN_MS, Notebook, open_lab
 
 if TYPE_CHECKING:
@@ -21,17 +21,27 @@ if TYPE_CHECKING:
 
     from jupyter_relay.testing.servers import RunningServer
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 POLL_MS = 120_000
 """JupyterLab asks for kernelspecs once in 61 s."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    """An empty page of a browser of its own, in the event loop that the wire is in."""
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(
+            executable_path=find_chromium(), headless=True, args=CHROMIUM_FLAGS
+        ) as browser,
+        await browser.new_page() as page,
+    ):
+        page.set_default_timeout(RUN_MS)
+        yield page
+
+
+@pytest.fixture
 async def way() -> AsyncIterator[tuple[FaultyProxy, RunningServer]]:
     """A wire to a Kernel Gateway that is silent, and a JupyterLab that has its kernels there."""
     async with kernel_gateway() as gateway, FaultyProxy("127.0.0.1", gateway.port) as proxy:
@@ -61,6 +71,8 @@ async def test_the_page_loads_says_why_and_finds_the_kernels_without_a_reload(
     proxy.accept()
     await lab.accept_dialog()
     notebook = Notebook(lab, page.locator(".jp-NotebookPanel"))
+    await expect(notebook.panel.locator(".jp-Toolbar-kernelName")).not_to_have_text("No Kernel")
+    await notebook.until_idle()
     await notebook.run_and_read(0, "print('here')", "here\n")
     await lab.choose_from_menu("File", "launcher:create")
     await expect(card).to_have_text(re.compile(r"Python 3 \(ipykernel\)"), timeout=POLL_MS)

@@ -26,7 +26,7 @@ from jupyter_relay.testing import (
     Silence,
     without,
 )
-from tests.gateway.support import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, settings_for
+from tests.gateway.support import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, TOKEN, settings_for
 
 # Answers that are none.
 
@@ -241,6 +241,20 @@ async def test_a_gateway_that_does_not_list_is_not_asked_to_again(
     for _ in range(2):
         await gateway.find_kernels([fake_kernel.id])
     assert len(fake_gateway.requests_to("GET", KERNELS)) == 1
+
+
+async def test_a_gateway_that_did_not_list_is_asked_again_after_trouble(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.list_kernels = False
+    await gateway.find_kernels([fake_kernel.id])
+    fake_gateway.token = "another"
+    with pytest.raises(AuthenticationFailed):
+        await gateway.find_kernels([fake_kernel.id])
+    fake_gateway.token, fake_gateway.list_kernels = TOKEN, True
+    before = len(fake_gateway.requests)
+    await gateway.find_kernels([fake_kernel.id])
+    assert [request.path for request in fake_gateway.requests[before:]] == [KERNELS]
 
 
 async def test_one_that_fails_is_left_out_and_unknown(

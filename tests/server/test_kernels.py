@@ -13,6 +13,7 @@ import pytest
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
 from jupyter_relay.testing import Answer, Change, FakeGateway, Hold, replaced, without
+from jupyter_relay.wire.message import JSON
 from tests.support.server import TestServer, server_on
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -139,6 +140,43 @@ async def test_models_of_other_forms_are_read(
     assert answer.status == 200
     assert [model["id"] for model in answer.json] == [kernel_id]
     assert answer.json[0]["connections"] == 0
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"last_activity": "2026-01-02T03:04:05Z"},
+        {"last_activity": "2026-01-02T03:04:05+02:00"},
+        {"last_activity": "0001-01-01T00:00:00+14:00"},
+        {"last_activity": None, "connections": None, "execution_state": None, "name": None},
+        {"last_activity": [], "connections": {}, "execution_state": 7, "name": False, "reason": 1},
+        {"id": None},
+        {"id": ""},
+        None,
+    ],
+)
+async def test_one_strange_model_spoils_no_other(
+    server: TestServer, fake_gateway: FakeGateway, strange: dict[str, JSON] | None
+) -> None:
+    first, second, third = [await server.start_kernel() for _ in range(3)]
+    fake_gateway.kernels[third].execution_state = "busy"
+
+    def spoil(listed: JSON) -> JSON:
+        assert isinstance(listed, list)
+        return [
+            (strange and {**model, **strange}) if model["id"] == second else model
+            for model in listed
+        ]
+
+    fake_gateway.fault("GET", "/api/kernels", Change(spoil))
+    answer = await server.call("GET", "/api/kernels")
+    assert answer.status == 200
+    states = {model["id"]: model["execution_state"] for model in answer.json}
+    assert set(states) == {first, second, third}
+    assert states[third] == "busy"
+    server.kernels.cull_idle_timeout = 10**9
+    await server.kernels.cull_kernels()
+    assert len(fake_gateway.kernels) == 3
 
 
 async def test_only_our_own_kernels_are_listed(

@@ -142,10 +142,13 @@ class Gateway:
                 raise answer
             else:
                 found[kernel_id] = answer
+        # After trouble listing is tried again: whoever may not do it now may be let to later.
+        if errors:
+            self._can_list = True
+        elif refused:
+            self._can_list = False
         if errors and not found:
             raise errors[0]
-        if refused:
-            self._can_list = False
         return found
 
     async def _find(self, kernel_id: str) -> KernelModel | None:

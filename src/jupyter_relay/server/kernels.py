@@ -15,7 +15,6 @@ from jupyter_server.services.kernels.kernelmanager import (
     ServerKernelManager,
     emit_kernel_action_event,
 )
-from tornado import web
 from traitlets import default
 
 from jupyter_relay.config import GatewayClient
@@ -255,7 +254,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         left = []
         for (kernel_id, kernel), result in zip(kernels.items(), results, strict=True):
             if isinstance(result, Exception):
-                why = result.get_message() if isinstance(result, web.HTTPError) else result
+                why = result.__cause__ or result  # an HTTP error covers what was wrong
                 self.log.error("Kernel %s: could not be shut down: %s", kernel_id, why)
                 left.append(kernel)
         await self._let_go(left)
