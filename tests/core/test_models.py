@@ -90,7 +90,7 @@ def test_what_is_no_list_is_no_list_of_kernels(value: Json, kind: str) -> None:
         read_kernels(value)
 
 
-@pytest.mark.parametrize("value", [None, [], "k1", 7, {}, {"id": 7}, {"id": None}])
+@pytest.mark.parametrize("value", [None, [], "k1", 7, {}, {"id": 7}, {"id": None}, {"id": "a\nb"}])
 def test_what_is_no_kernel(value: Json) -> None:
     with pytest.raises(ModelError, match="a kernel model was expected, but"):
         KernelModel.read(value)

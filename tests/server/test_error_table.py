@@ -316,6 +316,20 @@ async def test_what_a_gateway_quotes_of_our_secrets_is_not_told(
     assert "[secret]" in str(caught.value)
 
 
+async def test_a_traceback_that_is_logged_is_cut_and_cannot_command_a_terminal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with told(500)(traceback=TRACE + "y" * 100_000 + "\n\x1b[2J the end")() as at:
+        gateway = Gateway(settings_for(at.url, max_request_retries=0))
+        with pytest.raises(RelayError):
+            await gateway.interrupt_kernel("k1")
+        await gateway.close()
+    (record,) = [record for record in caplog.records if "answered 500 with" in record.getMessage()]
+    assert record.getMessage().endswith("[2J the end")
+    assert "\x1b" not in record.getMessage()
+    assert len(record.getMessage()) < 25_000
+
+
 async def test_long_words_are_cut_and_control_characters_go() -> None:
     async with told(500)(reason="\x1b[31mred\x00 " + "x" * 10_000)() as at:
         gateway = Gateway(settings_for(at.url, max_request_retries=0))

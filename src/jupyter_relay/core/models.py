@@ -38,7 +38,7 @@ class KernelModel:
         """Read a kernel model; only its id is indispensable."""
         model = _object(value, "a kernel model")
         kernel_id = model.get("id")
-        if not isinstance(kernel_id, str) or not kernel_id:
+        if not isinstance(kernel_id, str) or not kernel_id or not kernel_id.isprintable():
             raise ModelError("a kernel model was expected, but it has no id")
         connections = model.get("connections")
         return cls(

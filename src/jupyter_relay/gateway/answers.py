@@ -34,6 +34,9 @@ UNAVAILABLE = frozenset({502, 503, 504})
 _MOST_SAID: Final = 300
 """How many characters of a gateway's own words are quoted in a sentence."""
 
+_MOST_LOGGED: Final = 20_000
+"""How many characters of a gateway's traceback are logged: the last, which say the most."""
+
 _SHORTEST_SECRET: Final = 6
 """Shorter words of a header are no secrets, and stand in many a text."""
 
@@ -69,8 +72,9 @@ class Refusals:
         found = "\n".join(_tracebacks(response))
         if found and found != self._logged:
             self._logged = found
-            told = _without_secrets(found, response)
-            _log.warning("%s answered %d with:\n%s", self._gateway, response.status, told)
+            told = _without_secrets(found, response)[-_MOST_LOGGED:]
+            lines = "\n".join(_shown(line) for line in told.splitlines())
+            _log.warning("%s answered %d with:\n%s", self._gateway, response.status, lines)
 
 
 def no_kernel(gateway: str, kernel_id: str, reason: str = "") -> KernelNotFound:
@@ -259,9 +263,13 @@ def _text(data: bytes) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text on one line, as part of a sentence, with nothing in it that a terminal obeys."""
-    shown = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(shown.split()).rstrip(".")
+    """A text on one line, as part of a sentence."""
+    return " ".join(_shown(text).split()).rstrip(".")
+
+
+def _shown(text: str) -> str:
+    """A text with nothing in it that a terminal obeys."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 # What it must not say.

@@ -108,7 +108,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         listed = await self.gateway.kernelspecs()
         kernels = getattr(self.parent, "kernel_manager", None)
         if listed.default and kernels is not None and self._default != listed.default:
-            self.log.info("The default kernel is now the gateway's: %s.", listed.default)
+            self.log.info("The default kernel is now the gateway's: %r.", listed.default)
             kernels.default_kernel_name = listed.default
         return listed
 
