@@ -42,6 +42,12 @@ async def start_kernel(http: aiohttp.ClientSession) -> str:
         return kernel_id
 
 
+async def ask(http: aiohttp.ClientSession, method: str) -> int:
+    """Make a request, and return its status."""
+    async with http.request(method, "/api/kernels") as response:
+        return response.status
+
+
 async def ended(server: RunningServer) -> bool:
     """Stop a server as an operating system does, and see whether it ends."""
     os.kill(server.pid, signal.SIGTERM)
@@ -69,10 +75,9 @@ async def test_it_ends_while_cells_run_and_a_page_is_open(
                 proxy.reset()
             else:
                 proxy.stall(upstream=silent == "both ways")
-            asking = asyncio.create_task(http.get("/api/kernels"))  # a page goes on asking
+            asking = asyncio.create_task(ask(http, "GET"))  # a page goes on asking
             assert await ended(server)
-            asking.cancel()
-            await asyncio.wait([asking])
+            await asyncio.gather(asking, return_exceptions=True)
     log = server.log_path.read_text()
     for kernel_id in kernel_ids:
         assert f"Kernel {kernel_id}: could not be shut down: " in log
@@ -85,8 +90,7 @@ async def test_it_ends_while_a_kernel_is_being_started(
     server, proxy = behind
     proxy.stall()
     async with aiohttp.ClientSession(server.url, headers=server.headers) as http:
-        starting = asyncio.create_task(http.post("/api/kernels", json={}))
+        starting = asyncio.create_task(ask(http, "POST"))
         await proxy.wait_connected(2)  # the kernelspecs are asked for at the start
         assert await ended(server)
-        starting.cancel()
-        await asyncio.wait([starting])
+        await asyncio.gather(starting, return_exceptions=True)
