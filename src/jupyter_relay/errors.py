@@ -4,7 +4,7 @@
 
     RelayError                      .gateway .kernel_id .hint
     ├ ConfigurationError            (ValueError) .option: a setting that makes no sense
-    ├ GatewayUnavailable            .retryable: no answer, or a proxy's 502, 503, 504
+    ├ GatewayUnavailable            .retryable .reached: no answer, or a proxy's 502, 503, 504
     │ ├ HostNotFound                nobody knows the host's name
     │ ├ ConnectionFailed            refused, reset, no route
     │ ├ TLSFailed                   the certificate, or no TLS at all
@@ -18,6 +18,7 @@
     │ └ UnexpectedAnswer            it answered something that is not the API
     │   └ Redirected                it sends us elsewhere, as a login page does
     ├ KernelNotRunning              (RuntimeError) nothing was started, or it has ended
+    │ └ KernelStarting              it is on its way
     └ WireError
       ├ MalformedFrame              the remote's fault; the frame is skipped, the link lives
       └ UnsendableMessage           ours
@@ -68,7 +69,8 @@ class GatewayUnavailable(RelayError):
     """The gateway cannot be reached, or a proxy says so for it (502, 503, 504).
 
     ``retryable`` is False where trying again cannot help, as with a certificate that does not
-    verify.
+    verify. ``reached`` is False where what was asked cannot have got to the gateway, since no
+    connection was made.
     """
 
     def __init__(
@@ -77,11 +79,13 @@ class GatewayUnavailable(RelayError):
         *,
         hint: str = "",
         retryable: bool = True,
+        reached: bool = True,
         gateway: str | None = None,
         kernel_id: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint, gateway=gateway, kernel_id=kernel_id)
         self.retryable = retryable
+        self.reached = reached
 
 
 class HostNotFound(GatewayUnavailable):
@@ -128,7 +132,7 @@ class AuthenticationFailed(GatewayRefused):
 class TooManyRequests(GatewayRefused):
     """The gateway limits how often, or how much, it may be asked (429).
 
-    ``retry_after`` is what it says of when to come again: seconds or a date; empty if it does not.
+    ``retry_after`` is after how many seconds to come again; None if it does not say.
     """
 
     def __init__(
@@ -136,7 +140,7 @@ class TooManyRequests(GatewayRefused):
         message: str,
         *,
         reason: str = "",
-        retry_after: str = "",
+        retry_after: float | None = None,
         hint: str = "",
         gateway: str | None = None,
         kernel_id: str | None = None,
@@ -181,6 +185,10 @@ class KernelNotRunning(RelayError, RuntimeError):
         kernel_id: str | None = None,
     ) -> None:
         super().__init__(message, gateway=gateway, kernel_id=kernel_id)
+
+
+class KernelStarting(KernelNotRunning):
+    """The kernel is still being started: what was asked is for kernels that are there."""
 
 
 class WireError(RelayError):

@@ -26,7 +26,7 @@ from jupyter_relay.testing import (
     Silence,
     without,
 )
-from tests.gateway.support import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, TOKEN, settings_for
+from tests.gateway.support import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, settings_for
 
 # Answers that are none.
 
@@ -139,18 +139,6 @@ async def test_it_is_asked_so_often_and_no_more(
     assert len(fake_gateway.requests_to("GET", KERNEL)) == 2
 
 
-@pytest.mark.parametrize(
-    "fault", [Answer(502), Answer(503), Answer(504), Reset(), Reset(after=True)]
-)
-async def test_a_start_is_never_asked_twice(
-    gateway: Gateway, fake_gateway: FakeGateway, fault: Answer | Reset
-) -> None:
-    fake_gateway.fault("POST", KERNELS, fault)
-    with pytest.raises(GatewayUnavailable):
-        await gateway.start_kernel("python3")
-    assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
-
-
 async def test_a_delete_whose_answer_was_lost_is_done(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
@@ -232,29 +220,6 @@ async def test_where_listing_is_refused_all_are_asked_for_at_once(
     await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", KERNEL)) == 4)
     released.set()
     assert set(await asking) == set(ids)
-
-
-async def test_a_gateway_that_does_not_list_is_not_asked_to_again(
-    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    fake_gateway.list_kernels = False
-    for _ in range(2):
-        await gateway.find_kernels([fake_kernel.id])
-    assert len(fake_gateway.requests_to("GET", KERNELS)) == 1
-
-
-async def test_a_gateway_that_did_not_list_is_asked_again_after_trouble(
-    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    fake_gateway.list_kernels = False
-    await gateway.find_kernels([fake_kernel.id])
-    fake_gateway.token = "another"
-    with pytest.raises(AuthenticationFailed):
-        await gateway.find_kernels([fake_kernel.id])
-    fake_gateway.token, fake_gateway.list_kernels = TOKEN, True
-    before = len(fake_gateway.requests)
-    await gateway.find_kernels([fake_kernel.id])
-    assert [request.path for request in fake_gateway.requests[before:]] == [KERNELS]
 
 
 async def test_one_that_fails_is_left_out_and_unknown(

@@ -20,11 +20,11 @@ from tests.gateway.support import KERNELS, NO_ANSWERS, settings_for
 
 
 def sent_env(fake: FakeGateway) -> dict[str, str]:
-    """The environment of the last start."""
+    """The environment of the last start, without the kernel's id."""
     body = fake.requests_to("POST", KERNELS)[-1].json
     assert isinstance(body, dict)
     env: dict[str, str] = body["env"]
-    return env
+    return {name: value for name, value in env.items() if name != "KERNEL_ID"}
 
 
 async def test_a_kernel_is_started(gateway: Gateway, fake_gateway: FakeGateway) -> None:
@@ -60,6 +60,7 @@ async def test_the_users_environment_lies_over_ours_and_ours_is_not_touched(
     await gateway.close()
     bodies = [request.json for request in fake_gateway.requests_to("POST", KERNELS)]
     envs = [body["env"] for body in bodies if isinstance(body, dict)]
+    assert len({env.pop("KERNEL_ID") for env in envs}) == 2
     common = {"KERNEL_B": "ours", "KERNEL_LAUNCH_TIMEOUT": "40"}
     assert envs == [
         {"KERNEL_A": "theirs", "PROXY": "theirs", **common},

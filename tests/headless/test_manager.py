@@ -34,6 +34,7 @@ async def test_a_kernel_lives_from_start_to_shutdown(fake: FakeGateway) -> None:
     assert kernel.name == manager.kernel_name == "ir"
     assert kernel.env == {
         "KERNEL_A": "b", "KERNEL_WORKING_DIR": "/there", "KERNEL_LAUNCH_TIMEOUT": "40",
+        "KERNEL_ID": kernel.id,
     }  # fmt: skip
     assert manager.has_kernel
     assert await manager.is_alive()

@@ -34,10 +34,10 @@ def kernel_of(server: TestServer, kernel_id: str) -> GatewayKernelManager:
 
 
 def env_of(gateway: FakeGateway, number: int = -1) -> dict[str, str]:
-    """The environment that a start of a kernel has sent."""
+    """The environment that a start of a kernel has sent, without the kernel's id."""
     env = start_of(gateway, number)["env"]
     assert isinstance(env, dict)
-    return env
+    return {name: value for name, value in env.items() if name != "KERNEL_ID"}
 
 
 async def test_a_kernel_starts_by_the_name_of_its_kernelspec(

@@ -236,7 +236,22 @@ OPTIONS: tuple[Option, ...] = (
         "max_request_retries",
         Kind.COUNT,
         2,
-        "How often a GET or DELETE is tried again when the gateway is unavailable.",
+        "How often a GET or DELETE is tried again when the gateway is unavailable; all tries "
+        "together take no longer than the request timeout.",
+    ),
+    _option(
+        "start_grace",
+        Kind.SECONDS,
+        5.0,
+        "How long Jupyter Server waits for the start of a kernel before it shows it as one that "
+        "is starting. An error that comes later shows as a dead kernel.",
+    ),
+    _option(
+        "listing_ttl",
+        Kind.SECONDS,
+        2.0,
+        "How long a list of the kernels answers for all who ask, such as each tab of JupyterLab "
+        "every 10 s; what is done here to a kernel ends it.",
     ),
     _option(
         "ping_interval",

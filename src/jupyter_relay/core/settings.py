@@ -65,6 +65,8 @@ class GatewaySettings:
     accept_cookies: bool = True
     proxy: str | None = field(default=None, repr=False)
     max_request_retries: int = 2
+    start_grace: float = 5.0
+    listing_ttl: float = 2.0
     ping_interval: float = 20.0
     backlog_bytes: int = 64 * 2**20
     max_message_bytes: int = 2**30

@@ -8,12 +8,14 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from jupyter_relay.core.backoff import retry_after
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import (
     ConfigurationError,
@@ -28,6 +30,9 @@ from jupyter_relay.wire.message import Frame
 
 _CLOSE_TIMEOUT: Final = 5.0
 """How long a peer may take to answer our close; after that the connection is dropped."""
+
+_UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""The errors of a request for which there was no connection; so nothing was sent."""
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
@@ -65,6 +70,7 @@ class AiohttpTransport:
                     status=answer.status,
                     reason=answer.reason or "",
                     content_type=answer.content_type,
+                    retry_after=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
                     body=await answer.read(),
                     headers=answer.headers,
                     sent=answer.request_info.headers,
@@ -209,6 +215,7 @@ def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailab
     The error becomes the cause, unless it is one that holds the request, and with it our token.
     """
     failure = _meaning(error, settings.name)
+    failure.reached = not isinstance(error, _UNCONNECTED)
     failure.__cause__ = None if isinstance(error, aiohttp.ClientResponseError) else error
     return failure
 

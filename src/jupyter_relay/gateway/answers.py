@@ -117,8 +117,8 @@ def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayEr
             kernel_id=kernel_id,
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        after = _without_secrets(_plain(response.headers.get("Retry-After", "")), response)
-        when = f"after {after} s" if after.isdecimal() else after or "later"
+        after = response.retry_after
+        when = f"after {after:.0f} s" if after is not None else "later"
         return TooManyRequests(
             f"{gateway} takes no more for now (429){quoted}.",
             reason=said,
@@ -162,13 +162,13 @@ def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayEr
         )
     if status in UNAVAILABLE:
         return GatewayUnavailable(
-            f"{gateway} is not available just now ({status}){quoted}.",
+            f"{gateway} is not available just now ({status}){quoted}.{_wait(response)}",
             hint="Try again later.",
             gateway=gateway,
             kernel_id=kernel_id,
         )
     return GatewayRefused(
-        f"{gateway} answered {status} {_phrase(response)}{quoted}.",
+        f"{gateway} answered {status} {_phrase(response)}{quoted}.{_wait(response)}",
         status=status,
         reason=said,
         hint="The gateway's log may say more.",
@@ -202,6 +202,12 @@ def _said(response: Response) -> str:
 
 def _quoted(said: str) -> str:
     return f": {said}" if said else ""
+
+
+def _wait(response: Response) -> str:
+    """A sentence with the time that an answer asks for, if it does."""
+    seconds = response.retry_after
+    return "" if seconds is None else f" It asks to be left alone for {seconds:.0f} s."
 
 
 def _is_api(response: Response) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TypeVar
+from uuid import uuid4
 
 import msgspec
 
@@ -33,10 +35,15 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.answers import unexpected
+from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Requester
+from jupyter_relay.gateway.shared import Shared
+from jupyter_relay.gateway.start import KernelStart, Steps
 from jupyter_relay.gateway.transport import Response, Socket, Transport
 
 T = TypeVar("T")
+
+_FAREWELL = 5.0
 
 
 class Gateway:
@@ -51,7 +58,15 @@ class Gateway:
         self.settings = settings
         self._requester = Requester(settings, transport or AiohttpTransport(settings))
         self._endpoints = Endpoints(settings)
-        self._can_list = True
+        self._starts: dict[asyncio.Task[None], KernelStart] = {}
+        self._listing = Listing(
+            lambda: self._get(self._endpoints.kernels, read_kernels),
+            self.kernel,
+            seconds=settings.listing_ttl,
+            clock=time.monotonic,
+        )
+        self._retiring: asyncio.Task[None] | None = None
+        self._specs = Shared(self._ask_for_specs, 0.0)
 
     @property
     def name(self) -> str:
@@ -71,18 +86,41 @@ class Gateway:
         """Start a kernel from the kernelspec ``name``, or from the gateway's default one.
 
         Of ``env``, the ``KERNEL_*`` and the allowed names are sent, over those of our own
-        environment. ``cwd`` goes as ``KERNEL_WORKING_DIR``. The environment is always sent, even
-        empty: Kernel Gateway 3.0.1 gives a request without one an earlier user's (seen).
+        environment. ``cwd`` goes as ``KERNEL_WORKING_DIR``. The environment is always sent:
+        Kernel Gateway 3.0.1 gives a request without one an earlier user's (seen).
+
+        A start whose answer was lost is looked for by the kernel's id, which is chosen here; see
+        `KernelStart`. If this is cancelled, the kernel is deleted as soon as it is there.
 
         Raises `KernelSpecNotFound` or `KernelStartFailed`, too.
         """
+        return await self.begin_start(name, env=env, cwd=cwd).wait()
+
+    def begin_start(
+        self, name: str | None, *, env: Mapping[str, str] | None = None, cwd: str | None = None
+    ) -> KernelStart:
+        """Begin to start a kernel, as `start_kernel` does, and do not wait for it."""
+        kernel_id = str(uuid4())
         sent = dict(self.settings.kernel_env)
         sent |= kernel_variables(env or {}, self.settings.allowed_envs)
         if cwd is not None:
             sent.setdefault("KERNEL_WORKING_DIR", cwd)
-        request: dict[str, object] = {"env": sent}
+        # Enterprise Gateway looks for the id in the environment, the others in the request, and
+        # each ignores the other place (seen).
+        sent["KERNEL_ID"] = kernel_id
+        request: dict[str, object] = {"kernel_id": kernel_id, "env": sent}
         if name is not None:
             request["name"] = name
+        return KernelStart(
+            kernel_id,
+            name or "",
+            Steps(lambda: self._ask_for_kernel(name, request), self.kernel, self.shutdown_kernel),
+            gateway=self.name,
+            patience=self.settings.request_timeout,
+            track=self._track,
+        )
+
+    async def _ask_for_kernel(self, name: str | None, request: Mapping[str, object]) -> KernelModel:
         try:
             response = await self._post(self._endpoints.kernels, request)
             return self._read(response, KernelModel.read)
@@ -105,6 +143,12 @@ class Gateway:
                 hint="The gateway's log has the details.",
                 gateway=self.name,
             ) from error
+        finally:
+            self._listing.forget()
+
+    def _track(self, start: KernelStart, task: asyncio.Task[None]) -> None:
+        self._starts[task] = start
+        task.add_done_callback(self._starts.pop)
 
     async def kernel(self, kernel_id: str) -> KernelModel:
         """Return the model of one kernel. Raises `KernelNotFound`."""
@@ -116,46 +160,16 @@ class Gateway:
 
         One listing answers for all. Where the gateway does not list, as Kernel and Enterprise
         Gateway by default, and for each kernel that a listing leaves out, the kernel itself is
-        asked for, all of them at once. A kernel that cannot be asked for just now is left out of
-        the answer, unless that is so for all: then the error is raised.
+        asked for, many of them at once. All who ask for the same kernels while an answer is under
+        way, and for ``listing_ttl`` seconds after it, get the same one. A kernel that cannot be
+        asked for just now is left out of the answer, unless that is so for all: then the error is
+        raised.
         """
-        if not kernel_ids:
-            return {}
-        found: dict[str, KernelModel | None] = {}
-        refused = False
-        if self._can_list:
-            try:
-                listed = await self._get(self._endpoints.kernels, read_kernels)
-                found = {model.id: model for model in listed if model.id in set(kernel_ids)}
-            except AuthenticationFailed as error:
-                # Listing may be forbidden alone. If it is the token, the kernels will say so.
-                refused = error.status == HTTPStatus.FORBIDDEN
-        missing = [kernel_id for kernel_id in kernel_ids if kernel_id not in found]
-        answers = await asyncio.gather(
-            *(self._find(kernel_id) for kernel_id in missing), return_exceptions=True
-        )
-        errors: list[RelayError] = []
-        for kernel_id, answer in zip(missing, answers, strict=True):
-            if isinstance(answer, RelayError):
-                errors.append(answer)
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                found[kernel_id] = answer
-        # After trouble listing is tried again: whoever may not do it now may be let to later.
-        if errors:
-            self._can_list = True
-        elif refused:
-            self._can_list = False
-        if errors and not found:
-            raise errors[0]
-        return found
+        return await self._listing.find(kernel_ids)
 
-    async def _find(self, kernel_id: str) -> KernelModel | None:
-        try:
-            return await self.kernel(kernel_id)
-        except KernelNotFound:
-            return None
+    def forget_listing(self) -> None:
+        """Have the next `find_kernels` ask, whatever was answered just now."""
+        self._listing.forget()
 
     async def interrupt_kernel(self, kernel_id: str) -> None:
         """Interrupt a kernel. Raises `KernelNotFound`."""
@@ -163,14 +177,20 @@ class Gateway:
 
     async def restart_kernel(self, kernel_id: str) -> None:
         """Restart a kernel. Raises `KernelNotFound`."""
-        await self._post(self._endpoints.kernel(kernel_id, "restart"), {}, kernel_id)
+        try:
+            await self._post(self._endpoints.kernel(kernel_id, "restart"), {}, kernel_id)
+        finally:
+            self._listing.forget()
 
     async def shutdown_kernel(self, kernel_id: str) -> None:
         """Delete a kernel; one that does not exist is as good."""
-        with suppress(KernelNotFound):
-            await self._requester.request(
-                "DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id
-            )
+        try:
+            with suppress(KernelNotFound):
+                await self._requester.request(
+                    "DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id
+                )
+        finally:
+            self._listing.forget()
 
     async def connect(self, kernel_id: str, session_id: str) -> Socket:
         """Open the websocket of a kernel for a session.
@@ -183,8 +203,11 @@ class Gateway:
     # Kernelspecs.
 
     async def kernelspecs(self) -> KernelSpecs:
-        """Return all kernelspecs."""
-        return await self._get(self._endpoints.kernelspecs(self._user), KernelSpecs.read)
+        """Return all kernelspecs; those who ask while an answer is under way share it."""
+        return await self._specs.get(self._user)
+
+    async def _ask_for_specs(self, user: str | None) -> KernelSpecs:
+        return await self._get(self._endpoints.kernelspecs(user), KernelSpecs.read)
 
     async def kernelspec(self, name: str) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
@@ -214,8 +237,41 @@ class Gateway:
         return response.body
 
     async def close(self) -> None:
-        """Close all connections to it."""
+        """Close all connections to it.
+
+        Starts that are under way are given up first, and seen to their end for 5 s; a kernel that
+        its gateway starts later than that is logged, and stays there.
+        """
+        for start in set(self._starts.values()):
+            start.give_up()
+        if self._starts:
+            await asyncio.wait(tuple(self._starts), timeout=_FAREWELL)
+        late = tuple(self._starts)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
         await self._requester.close()
+
+    async def retire(self) -> None:
+        """Close it once the starts that were given up have come to their end.
+
+        Where there are any, this is done in the background, and returns at once.
+        """
+        if self._starts:
+            # One that has just failed, and has told it, ends in this instant.
+            await asyncio.wait(tuple(self._starts), timeout=0)
+        if not self._starts:
+            await self.close()
+        elif self._retiring is None:
+            self._retiring = asyncio.create_task(self._retire())
+
+    async def _retire(self) -> None:
+        try:
+            while self._starts:
+                await asyncio.wait(tuple(self._starts))
+        finally:
+            await self.close()
 
     # Requests.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 from uuid import uuid4
@@ -15,10 +16,17 @@ from jupyter_relay.core.backlog import Backlog, Dropped
 from jupyter_relay.core.link import Link
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.table import State
-from jupyter_relay.errors import GatewayUnavailable, KernelNotFound, KernelNotRunning
+from jupyter_relay.errors import (
+    GatewayUnavailable,
+    KernelNotFound,
+    KernelNotRunning,
+    KernelStarting,
+    RelayError,
+)
 from jupyter_relay.gateway.answers import no_kernel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.connection import Connection
+from jupyter_relay.gateway.start import KernelStart
 from jupyter_relay.gateway.subscription import Subscription
 from jupyter_relay.gateway.transport import Socket
 from jupyter_relay.wire.message import Message
@@ -45,11 +53,12 @@ class OnClose(Protocol):
 class RemoteKernel:
     """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
 
-    ``model`` is what its gateway last said of it. ``session`` is the upstream session id, a new one
-    if none is given; messages that are written in the kernel's place carry it too. No two may use
-    one id at once: `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens
-    when somebody subscribes and closes a while after the last one has left. It belongs to the event
-    loop that it is used in.
+    ``model`` is what its gateway last said of it. With ``start`` it is one that is being started:
+    what it is asked waits until it is there, and fails if it does not come. ``session`` is the
+    upstream session id, a new one if none is given; messages that are written in the kernel's place
+    carry it too. No two may use one id at once: `Store.claim` sees to that, and ``on_close`` can
+    end the claim. The socket opens when somebody subscribes and closes a while after the last one
+    has left. It belongs to the event loop that it is used in.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class RemoteKernel:
         gateway: Gateway,
         model: KernelModel,
         *,
+        start: KernelStart | None = None,
         session: str | None = None,
         log: Log = _logger,
         on_report: Callable[[Report], None] | None = None,
@@ -89,10 +99,14 @@ class RemoteKernel:
             ease=self._ease,
             stride=gateway.settings.backlog_bytes // 64,
         )
+        self._start = start
+        if start is not None:
+            self._connection.perform(self._link.pause())
+            start.when_decided(self._started)
 
     @property
     def id(self) -> str:
-        """Its id, minted by its gateway."""
+        """Its id on its gateway, which has it from us if it lets clients choose."""
         return self.model.id
 
     @property
@@ -104,6 +118,11 @@ class RemoteKernel:
     def gone(self) -> bool:
         """Whether its gateway has said that it no longer exists."""
         return self._link.state is State.GONE
+
+    @property
+    def exists(self) -> bool:
+        """Whether its start is done and went well; it may be gone since."""
+        return self._start is None
 
     @property
     def connections(self) -> int:
@@ -158,7 +177,12 @@ class RemoteKernel:
         return self._link.describe(dropped)
 
     async def refresh(self) -> KernelModel:
-        """Ask the gateway for its model. Raises `KernelNotFound`, which ends the link too."""
+        """Ask the gateway for its model. Raises `KernelNotFound`, which ends the link too.
+
+        One that is not there yet, or never was, is not asked for: its start tells.
+        """
+        if not self.exists:
+            return self.model
         try:
             self.update(await self.gateway.kernel(self.id))
         except KernelNotFound as error:
@@ -176,15 +200,18 @@ class RemoteKernel:
         self._connection.perform(self._link.gone(reason))
 
     async def interrupt(self) -> None:
-        """Interrupt what it is doing. Raises `KernelNotFound`."""
+        """Interrupt what it is doing. Raises `KernelNotFound`, and `KernelStarting`."""
+        self._check_exists()
         await self.gateway.interrupt_kernel(self.id)
 
     async def restart(self) -> None:
         """Restart it; once that is done, what was asked of it before is answered with an error.
 
         The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
-        finds out at the next handshake. Raises `KernelNotFound`, also of one that was gone before.
+        finds out at the next handshake. Raises `KernelNotFound`, also of one that was gone before,
+        and `KernelStarting`.
         """
+        self._check_exists()
         if self.gone:
             raise no_kernel(self.gateway.name, self.id)
         async with self._restarting:
@@ -201,15 +228,28 @@ class RemoteKernel:
                 self._connection.perform(self._link.resume(restarted=restarted))
 
     async def shutdown(self) -> None:
-        """Delete it on its gateway, and let go of it. If that fails, it stays as it was."""
+        """Delete it on its gateway, and let go of it. If that fails, it stays as it was.
+
+        If it is being started, the start is given up; `KernelStart` sees to the rest.
+        """
+        if self._start is not None:
+            self._ending = True
+            self._start.give_up()
+            await self.close()
+            return
         await self.gateway.shutdown_kernel(self.id)
         self._ending = True
         self.vanished(f"The kernel was shut down on {self.gateway.name}.")
         await self.close()
 
     async def close(self) -> None:
-        """Let go of it: end the socket and every subscription, and leave the kernel running."""
+        """Let go of it: end the socket and every subscription, and leave the kernel running.
+
+        One that is being started is left to its gateway.
+        """
         gone = self.gone
+        if self._start is not None and self._start.under_way:
+            await self._start.let_go()
         await self._connection.close("The connection to the kernel was closed.")
         for subscription in tuple(self._subscriptions.values()):
             subscription.end()
@@ -218,6 +258,24 @@ class RemoteKernel:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             await on_close(gone=gone)
+
+    def _started(self, outcome: KernelModel | RelayError) -> None:
+        if isinstance(outcome, KernelModel):
+            self._start = None
+            self.update(outcome)
+            self._connection.perform(self._link.resume(restarted=False))
+        else:
+            self.model = replace(self.model, execution_state="dead", reason=str(outcome))
+            self.vanished(str(outcome))
+
+    def _check_exists(self) -> None:
+        if self._start is None:
+            return
+        if self._start.under_way:
+            raise KernelStarting(
+                "The kernel is still being started.", gateway=self.gateway.name, kernel_id=self.id
+            )
+        raise no_kernel(self.gateway.name, self.id, self.model.reason)
 
     async def _open(self) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable
+from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, RelayError
 from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_kernel
 from jupyter_relay.gateway.credentials import request_headers
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
@@ -18,6 +19,7 @@ _RETRIED = frozenset({"GET", "DELETE"})
 """The methods that may be sent twice."""
 
 _BACKOFF = Backoff(base=0.2, cap=5.0)
+_TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
 
 
 class Requester:
@@ -34,24 +36,61 @@ class Requester:
     async def request(
         self, method: str, url: str, *, body: bytes | None = None, kernel_id: str | None = None
     ) -> Response:
-        """Send a request; return the answer if its status is below 300."""
+        """Send a request; return the answer if its status is below 300.
+
+        GET and DELETE are sent again, ``max_request_retries`` times, where the connection fails
+        or the answer is 502, 503, 504, or 429 with a ``Retry-After``. The waits are jittered, and
+        not shorter than ``Retry-After`` asks. All of it takes no longer than ``request_timeout``:
+        a wait that would is not begun, and the failure is raised at once. A request that was not
+        answered in time has waited that long, and is not sent again.
+        """
         headers = {**request_headers(self._settings)}
         if body is not None:
             headers["Content-Type"] = "application/json"
         tries = self._settings.max_request_retries if method in _RETRIED else 0
+        deadline = asyncio.get_running_loop().time() + self._settings.request_timeout
         for attempt in range(tries + 1):
             try:
-                response = await self._transport.request(method, url, headers=headers, body=body)
+                response = await self._attempt(method, url, headers, body, deadline)
             except GatewayUnavailable as error:
-                if attempt == tries or not error.retryable or isinstance(error, GatewayTimeout):
+                if not error.retryable or isinstance(error, GatewayTimeout):
                     raise  # one who has waited that long is not to wait as long again
+                failure: RelayError = error
+                asked = None
             else:
                 if response.status < HTTPStatus.MULTIPLE_CHOICES:
                     return response
-                if attempt == tries or response.status not in UNAVAILABLE:
-                    raise self._refusals.read(response, kernel_id)
-            await asyncio.sleep(_BACKOFF.delay(attempt, random.random()))  # noqa: S311  # jitter
+                failure = self._refusals.read(response, kernel_id)
+                asked = response.retry_after
+                if response.status not in UNAVAILABLE and (
+                    response.status != _TOO_MANY or asked is None
+                ):
+                    raise failure
+            jitter = _BACKOFF.delay(attempt, random.random())  # noqa: S311  # no secret
+            # Those who were told the same time must not all come in the same instant.
+            delay = jitter + (asked or 0.0)
+            if attempt == tries or asyncio.get_running_loop().time() + delay >= deadline:
+                raise failure
+            await asyncio.sleep(delay)
         raise AssertionError("the last try returns or raises")
+
+    async def _attempt(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline: float,
+    ) -> Response:
+        """Send a request once. Raises `GatewayTimeout` where no answer comes by the deadline."""
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await self._transport.request(method, url, headers=headers, body=body)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            name = self._settings.name
+            raise GatewayTimeout(f"{name} did not answer in time.", gateway=name) from error
 
     async def connect(self, url: str, *, kernel_id: str) -> Socket:
         """Open the websocket of a kernel.

@@ -18,11 +18,13 @@ class Response:
     """An answer to an HTTP request; ``content_type`` has no parameters.
 
     ``headers`` are its own, ``sent`` those of the request, which an answer may quote.
+    ``retry_after`` is for how many seconds the answer asks to be left alone, None if it does not.
     """
 
     status: int
     reason: str = ""
     content_type: str = ""
+    retry_after: float | None = None
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sent: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -24,6 +24,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.start import KernelStart
 from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.client import GatewayKernelClient
 
@@ -110,10 +111,15 @@ class GatewayKernelManager(AsyncKernelManager):
         kernel_name: str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        patience: float | None = None,
         **_: Any,
     ) -> None:
         """Start a kernel, or attach to the one with this id: with a store, under the session id of
         who was attached last, so that its gateway gives us what it has kept since then.
+
+        The kernel is waited for; with ``patience``, for so many seconds. After that the start goes
+        on by itself, and what the kernel is asked waits for it. If this is cancelled meanwhile,
+        the kernel is deleted as soon as it is there.
 
         ``env`` and ``cwd`` are as in `Gateway.start_kernel`; other arguments are for local
         processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
@@ -121,17 +127,18 @@ class GatewayKernelManager(AsyncKernelManager):
         gateway = self.gateway
         try:
             if kernel_id is not None:
-                model = await self._find(kernel_id)
+                start, model = None, await self._find(kernel_id)
             else:
-                name = kernel_name or self.kernel_name
-                model = await gateway.start_kernel(name, env=env, cwd=cwd)
+                start = gateway.begin_start(kernel_name or self.kernel_name, env=env, cwd=cwd)
+                model = await start.wait(patience)
+                start = start if start.under_way else None
         except BaseException:
             if self.remote is None:  # nobody cleans up where nothing was started
                 await self.cleanup_resources()
             raise
         if self.remote is not None:
             await self.remote.close()
-        self._adopt(await self._hold(model))
+        self._adopt(await self._hold(model, start))
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Delete the kernel on its gateway. One that is gone already is as good."""
@@ -200,7 +207,7 @@ class GatewayKernelManager(AsyncKernelManager):
             await store.close()
         owned, self._owned = self._owned, None
         if owned is not None:
-            await owned.close()
+            await owned.retire()
 
     async def _find(self, kernel_id: str) -> KernelModel:
         gateway, store = self.gateway, self.store
@@ -211,13 +218,14 @@ class GatewayKernelManager(AsyncKernelManager):
                 await store.forget(gateway.address, kernel_id)
             raise
 
-    async def _hold(self, model: KernelModel) -> RemoteKernel:
+    async def _hold(self, model: KernelModel, start: KernelStart | None) -> RemoteKernel:
         """Return the kernel; with a store, under the session id that its gateway knows it by."""
         gateway, store = self.gateway, self.store
         claim = await store.claim(gateway.address, model.id) if store is not None else None
         return RemoteKernel(
             gateway,
             model,
+            start=start,
             session=claim.session if claim is not None else None,
             log=self.log,
             on_report=self.take_report,

@@ -16,6 +16,7 @@ from jupyter_relay.errors import (
     KernelNotFound,
     KernelNotRunning,
     KernelSpecNotFound,
+    KernelStarting,
     MalformedFrame,
     RelayError,
     UnexpectedAnswer,
@@ -24,6 +25,7 @@ from jupyter_relay.errors import (
 _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
     (KernelNotFound, HTTPStatus.NOT_FOUND),
     (KernelSpecNotFound, HTTPStatus.NOT_FOUND),
+    (KernelStarting, HTTPStatus.CONFLICT),
     (KernelNotRunning, HTTPStatus.NOT_FOUND),
     (MalformedFrame, HTTPStatus.BAD_GATEWAY),
     (UnexpectedAnswer, HTTPStatus.BAD_GATEWAY),

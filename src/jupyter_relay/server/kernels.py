@@ -84,6 +84,12 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         with http_errors():
             await super().interrupt_kernel()
 
+    @property
+    def exists(self) -> bool:
+        """Whether the gateway has, or had, the kernel: a start that goes on, or that has failed, is
+        shown and not asked for."""
+        return self.remote is not None and self.remote.exists
+
     def take_report(self, report: Report) -> None:
         """Emit as an event what happened to the link."""
         remote = self.remote
@@ -111,8 +117,8 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
             "execution_state": "dead" if remote.gone else self.execution_state,
             "connections": remote.connections,
         }
-        if self.reason:
-            model["reason"] = self.reason
+        if reason := self.reason or remote.model.reason:
+            model["reason"] = reason
         return model
 
     def _replaced(self, remote: RemoteKernel) -> bool:
@@ -165,6 +171,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     ) -> str:
         """Start a kernel, or attach to the one with this id on the gateway; return its id.
 
+        A start that takes longer than ``start_grace``, or with ``use_pending_kernels`` each one, is
+        not waited for: the kernel is one that is starting.
+
         ``path`` is the API path of its document, and is sent as a path of this server's files.
         """
         if kernel_id is not None:
@@ -181,11 +190,13 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             gateway=self.gateway, store=self.store, parent=self, log=self.log
         )
         kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
-        await kernel.start_kernel(kernel_id=kernel_id, **kwargs)
+        grace = 0.0 if self.use_pending_kernels else self.gateway.settings.start_grace
+        await kernel.start_kernel(kernel_id=kernel_id, patience=grace, **kwargs)
         started: str = kernel.running.id
         self._kernels[started] = kernel
         self._note(kernel)
-        self.log.info("Kernel %s: runs on %s.", started, self.gateway.name)
+        what = "runs" if kernel.running.exists else "is starting"
+        self.log.info("Kernel %s: %s on %s.", started, what, self.gateway.name)
         if not self._initialized_culler:
             self.initialize_culler()
         return started
@@ -206,7 +217,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     async def _ask(self) -> None:
         """Ask for our kernels, take what is said of each, and forget those that are gone."""
-        found = await self.gateway.find_kernels(list(self._kernels))
+        found = await self.gateway.find_kernels(
+            [kernel_id for kernel_id, kernel in self._kernels.items() if kernel.exists]
+        )
         for kernel_id, model in found.items():
             kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
             if kernel is None or kernel.remote is None:
@@ -286,6 +299,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     async def cull_kernels(self) -> None:
         """Cull what is idle for too long, by what the gateway says now."""
+        self.gateway.forget_listing()
         await self._listing.refresh()
         if self._listing.error is None:
             await super().cull_kernels()

@@ -1,0 +1,295 @@
+"""One kernel's start: asked for, looked for where the answer was lost, and never left behind.
+
+A start may take minutes, and what answers it may be a proxy that waits for less. So the kernel's id
+is chosen here and goes with the request, and what is not known can be found out:
+
+=============================================  =================================================
+what comes of the request                      what is done
+=============================================  =================================================
+the kernel's model                             that is the kernel, whatever id it has
+no connection                                  nothing was asked for, and the error is told
+a refusal                                      the error is told; with 500, only if there is no
+                                               such kernel: a proxy may have asked twice
+no answer in time, 502, 503, 504, a reset      the kernel is looked for by its id, and taken once
+                                               it is there; after a while the error is told
+=============================================  =================================================
+
+A start that nobody wants any more goes on by itself until its kernel is there and can be deleted,
+or until it can no longer come. The request is never sent twice: while the first one is under way,
+Kernel Gateway and Jupyter Server would start a second process under the same id, and lose the
+first (seen).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeAlias
+
+from jupyter_relay.core.backoff import Backoff
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.errors import (
+    GatewayRefused,
+    GatewayTimeout,
+    GatewayUnavailable,
+    KernelNotRunning,
+    KernelStartFailed,
+    RelayError,
+)
+
+Outcome: TypeAlias = KernelModel | RelayError
+"""What becomes of a start."""
+
+_LOOK = Backoff(base=0.5, cap=3.0)
+_LAST_WORD = 2.0
+"""How long the deletion may take that is tried when the program ends."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a start is made of, on one gateway.
+
+    ``ask`` asks for the kernel, ``look`` returns the model of one or raises `KernelNotFound`, and
+    ``delete`` deletes one; one that does not exist is as good.
+    """
+
+    ask: Callable[[], Awaitable[KernelModel]]
+    look: Callable[[str], Awaitable[KernelModel]]
+    delete: Callable[[str], Awaitable[None]]
+
+
+class KernelStart:
+    """A start that is under way; it begins when this is made.
+
+    ``id`` is the kernel's, as it was chosen here. ``patience`` is for how many seconds the kernel
+    is looked for after an answer was lost, and then again, to be deleted, before it is certain not
+    to come. ``track`` is given each task of the start.
+    """
+
+    def __init__(
+        self,
+        kernel_id: str,
+        name: str,
+        steps: Steps,
+        *,
+        gateway: str,
+        patience: float,
+        track: Callable[[KernelStart, asyncio.Task[None]], None],
+    ) -> None:
+        self.id = kernel_id
+        self.name = name
+        self._steps = steps
+        self._gateway = gateway
+        self._patience = patience
+        self._track = track
+        self._outcome: Outcome | None = None
+        self._decided = asyncio.Event()
+        self._listeners: list[Callable[[Outcome], None]] = []
+        self._wanted = True
+        self._shown = False
+        self._left = False
+        self._task = self._spawn(self._run())
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is not known yet what becomes of it."""
+        return self._outcome is None
+
+    async def wait(self, seconds: float | None = None) -> KernelModel:
+        """Return the kernel's model once it is there; after so many seconds, that of a kernel
+        which is starting, under the id that was chosen.
+
+        Raises what the start failed with. If this is cancelled, nobody has the kernel: the start
+        is given up.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._decided.wait()
+        except TimeoutError:
+            self._shown = True
+        except asyncio.CancelledError:
+            self.give_up()
+            raise
+        outcome = self._outcome
+        if isinstance(outcome, RelayError):
+            raise outcome
+        return outcome or KernelModel(id=self.id, name=self.name, execution_state="starting")
+
+    def when_decided(self, listener: Callable[[Outcome], None]) -> None:
+        """Call back with what becomes of it, once that is known."""
+        self._listeners.append(listener)
+
+    def give_up(self) -> None:
+        """Have no kernel come of it: one that does is deleted, as soon as that can be done."""
+        if not self._wanted:
+            return
+        self._wanted = False
+        if isinstance(self._outcome, KernelModel):
+            self._task = self._spawn(self._remove(self._outcome.id))
+        else:
+            self._decide(self._given_up())
+
+    async def let_go(self) -> None:
+        """Leave it to its gateway, whatever comes of it."""
+        self._listeners.clear()
+        self._left = True
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            await self._see_to_it()
+        except asyncio.CancelledError:
+            self._decide(self._given_up())
+            await self._last_word()
+            raise
+        except Exception:  # noqa: BLE001  # whatever is wrong, nobody may wait for ever
+            _log.exception("The start of kernel %s failed in a way that was not foreseen.", self.id)
+            self._decide(
+                KernelStartFailed(
+                    f"The start of a kernel on {self._gateway} failed (see the log).",
+                    status=HTTPStatus.INTERNAL_SERVER_ERROR,
+                    gateway=self._gateway,
+                    kernel_id=self.id,
+                )
+            )
+
+    async def _see_to_it(self) -> None:
+        try:
+            model = await self._steps.ask()
+        except GatewayUnavailable as error:
+            if not error.reached:
+                self._decide(error)
+                return
+            _log.info("Kernel %s: is looked for, since %s", self.id, error)
+            found = await self._find()
+            if found is None:
+                self._decide(_in_vain(error, self._patience))
+                self._wanted = False
+                found = await self._find()
+            if found is None:
+                return
+            model = found
+        except RelayError as error:
+            twin = await self._twin(error)
+            if twin is None:
+                self._decide(error)
+                return
+            model = twin
+        if self._shown and model.id != self.id:
+            self._decide(self._renamed())
+            self._wanted = False
+        if self._wanted:
+            self._decide(model)
+        else:
+            await self._remove(model.id)
+
+    async def _find(self) -> KernelModel | None:
+        """Look for the kernel until it is there; None if it is not in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        attempt = 0
+        while True:
+            try:
+                return await self._steps.look(self.id)
+            except RelayError as error:  # not there yet, or nobody to ask: both may pass
+                _log.debug("Kernel %s: not found: %s", self.id, error)
+            if loop.time() >= deadline:
+                return None
+            delay = _LOOK.delay(attempt, random.random())  # noqa: S311  # jitter
+            await asyncio.sleep(min(delay, max(0.0, deadline - loop.time())))
+            attempt += 1
+
+    async def _twin(self, refusal: RelayError) -> KernelModel | None:
+        """Return the kernel that is in the way of its own start, if that is the refusal's reason.
+
+        Enterprise Gateway answers 500 where the id is taken; nobody else can have chosen ours.
+        """
+        if not isinstance(refusal, GatewayRefused) or refusal.status != (
+            HTTPStatus.INTERNAL_SERVER_ERROR
+        ):
+            return None
+        try:
+            return await self._steps.look(self.id)
+        except RelayError:  # then the refusal is the better one to tell
+            return None
+
+    async def _remove(self, kernel_id: str) -> None:
+        """Delete a kernel that nobody wants."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        attempt = 0
+        while True:
+            try:
+                await self._steps.delete(kernel_id)
+            except RelayError as error:
+                if loop.time() >= deadline:
+                    _log.error(
+                        "Kernel %s: could not be deleted: %s", kernel_id, error
+                    )  # the sentence says it all
+                    return
+            else:
+                _log.info("Kernel %s: deleted; its start was given up.", kernel_id)
+                return
+            await asyncio.sleep(_LOOK.delay(attempt, random.random()))  # noqa: S311  # jitter
+            attempt += 1
+
+    async def _last_word(self) -> None:
+        """Try once more to leave nothing behind, when the program will not wait."""
+        if self._left:
+            return
+        try:
+            async with asyncio.timeout(_LAST_WORD):
+                await self._steps.delete(self.id)
+        except (RelayError, TimeoutError):
+            pass
+        _log.warning(
+            "Kernel %s: its start was left under way; it may yet appear on %s.",
+            self.id,
+            self._gateway,
+        )
+
+    def _decide(self, outcome: Outcome) -> None:
+        if self._outcome is not None:
+            return
+        self._outcome = outcome
+        self._decided.set()
+        for listener in self._listeners:
+            listener(outcome)
+        self._listeners.clear()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._track(self, task)
+        return task
+
+    def _given_up(self) -> RelayError:
+        return KernelNotRunning(
+            "The start of the kernel was given up.", gateway=self._gateway, kernel_id=self.id
+        )
+
+    def _renamed(self) -> RelayError:
+        return KernelStartFailed(
+            f"{self._gateway} gave the kernel another id than the one under which it was started.",
+            status=HTTPStatus.BAD_GATEWAY,
+            hint="Such a gateway's starts must be waited for: raise start_grace.",
+            gateway=self._gateway,
+            kernel_id=self.id,
+        )
+
+
+def _in_vain(error: GatewayUnavailable, seconds: float) -> GatewayUnavailable:
+    """The error of a start whose answer was lost, and of which no kernel has come."""
+    kind = GatewayTimeout if isinstance(error, GatewayTimeout) else GatewayUnavailable
+    return kind(
+        f"{error.message} No kernel has come of it in {seconds:g} s.",
+        hint=error.hint,
+        gateway=error.gateway,
+        kernel_id=error.kernel_id,
+    )

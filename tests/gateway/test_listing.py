@@ -1,0 +1,165 @@
+"""Listing: one question for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.errors import AuthenticationFailed, GatewayRefused, KernelNotFound
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.listing import Listing
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
+from tests.gateway.support import KERNEL, KERNELS, TOKEN, settings_for
+
+
+@pytest.mark.parametrize("lists", [True, False])
+async def test_many_who_ask_cost_one_request(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, lists: bool
+) -> None:
+    fake_gateway.list_kernels = lists
+    kernels = [fake_kernel.id]
+    for found in await asyncio.gather(*(gateway.find_kernels(kernels) for _ in range(10))):
+        assert set(found) == {fake_kernel.id}
+    for _ in range(10):
+        assert set(await gateway.find_kernels(kernels)) == {fake_kernel.id}
+    assert len(fake_gateway.requests_to("GET", KERNELS)) == 1
+    assert len(fake_gateway.requests_to("GET", KERNEL)) == (0 if lists else 1)
+
+
+async def test_what_is_done_here_is_seen_at_once(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    first = (await gateway.start_kernel("python3")).id
+    await gateway.find_kernels([first])
+    asked = len(fake_gateway.requests_to("GET", KERNELS))
+    for change in (gateway.restart_kernel, gateway.shutdown_kernel):
+        await change(first)
+        await gateway.find_kernels([first])
+        asked += 1
+        assert len(fake_gateway.requests_to("GET", KERNELS)) == asked
+    assert await gateway.find_kernels([first]) == {first: None}
+
+
+async def test_an_answer_grows_old(fake_gateway: FakeGateway, fake_kernel: FakeKernel) -> None:
+    gateway = Gateway(settings_for(fake_gateway.url, listing_ttl=0.0))
+    for _ in range(3):
+        await gateway.find_kernels([fake_kernel.id])
+    await gateway.close()
+    assert len(fake_gateway.requests_to("GET", KERNELS)) == 3
+
+
+async def test_an_error_is_for_those_who_wait_and_nobody_after(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fault = fake_gateway.fault("GET", KERNELS, Answer(500))
+    asking = (gateway.find_kernels([fake_kernel.id]) for _ in range(5))
+    for answer in await asyncio.gather(*asking, return_exceptions=True):
+        assert isinstance(answer, GatewayRefused)
+    assert fault.hits == 1
+    fault.lift()
+    assert set(await gateway.find_kernels([fake_kernel.id])) == {fake_kernel.id}
+
+
+async def test_one_who_goes_away_takes_the_answer_from_nobody(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("GET", KERNELS, Hold(released), times=1)
+    one, other = (asyncio.create_task(gateway.find_kernels([fake_kernel.id])) for _ in range(2))
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", KERNELS))
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    released.set()
+    assert set(await other) == {fake_kernel.id}
+
+
+async def test_when_all_go_away_the_question_ends(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", KERNELS, Hold(asyncio.Event()), times=1)
+    asking = asyncio.create_task(gateway.find_kernels([fake_kernel.id]))
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", KERNELS))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert set(await gateway.find_kernels([fake_kernel.id])) == {fake_kernel.id}
+    await fake_gateway.wait_for(lambda: fake_gateway.abandoned)
+
+
+async def test_kernelspecs_are_asked_for_once_by_all_who_ask_at_once(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    for specs in await asyncio.gather(*(gateway.kernelspecs() for _ in range(10))):
+        assert set(specs.specs) == {"python3"}
+    assert len(fake_gateway.requests_to("GET", "/api/kernelspecs")) == 1
+
+
+class Source:
+    """A gateway that counts what it is asked, and is slow."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.listed = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.lists = False
+
+    def listing(self) -> Listing:
+        return Listing(self.everything, self.one, seconds=0.0, clock=lambda: self.now)
+
+    async def everything(self) -> Collection[KernelModel]:
+        self.listed += 1
+        if not self.lists:
+            raise AuthenticationFailed("No listing.", status=403)
+        return [KernelModel("a", "python3")]
+
+    async def one(self, kernel_id: str) -> KernelModel:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        if kernel_id == "gone":
+            raise KernelNotFound("Gone.", status=404)
+        return KernelModel(kernel_id, "python3")
+
+
+async def test_a_gateway_that_does_not_list_is_asked_to_again_after_a_while() -> None:
+    source = Source()
+    listing = source.listing()
+    for _ in range(3):
+        await listing.find(["a"])
+    assert source.listed == 1
+    source.now += 301
+    source.lists = True
+    for listed in (2, 3):
+        await listing.find(["a"])
+        assert source.listed == listed
+
+
+async def test_many_kernels_are_not_asked_for_all_in_one_instant() -> None:
+    source = Source()
+    kernels = [*(f"k{number}" for number in range(1000)), "gone"]
+    found = await source.listing().find(kernels)
+    assert len(found) == 1001
+    assert found["gone"] is None
+    assert source.most_at_once == 32
+
+
+async def test_a_gateway_that_did_not_list_is_asked_to_again_after_trouble(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    gateway = Gateway(settings_for(fake_gateway.url, listing_ttl=0))
+    fake_gateway.list_kernels = False
+    await gateway.find_kernels([fake_kernel.id])
+    fake_gateway.token = "another"
+    with pytest.raises(AuthenticationFailed):
+        await gateway.find_kernels([fake_kernel.id])
+    fake_gateway.token, fake_gateway.list_kernels = TOKEN, True
+    before = len(fake_gateway.requests)
+    await gateway.find_kernels([fake_kernel.id])
+    assert [request.path for request in fake_gateway.requests[before:]] == [KERNELS]
+    await gateway.close()

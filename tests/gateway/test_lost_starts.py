@@ -1,0 +1,251 @@
+"""Starts whose answer is lost, or that nobody wants any more: adopted or deleted, never orphans."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import pytest
+
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, KernelNotRunning
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.testing import Answer, FakeGateway, Hold, Reset, Silence
+from tests.gateway.support import KERNEL, KERNELS, answer_of, settings_for
+from tests.support.messages import failures, request, types
+
+LOST = [Answer(502), Answer(503), Answer(504), Answer.html("Time-out", 504), Reset(), Silence()]
+"""What a proxy may answer in the place of a gateway that goes on with a start."""
+
+
+@pytest.fixture
+async def hasty(fake_gateway: FakeGateway) -> AsyncIterator[Gateway]:
+    """A gateway of ours that waits for nothing longer than half a second."""
+    gateway = Gateway(
+        settings_for(
+            fake_gateway.url, request_timeout=0.5, launch_timeout=0.0, launch_timeout_pad=0.0
+        )
+    )
+    yield gateway
+    await gateway.close()
+
+
+async def asked(fake: FakeGateway) -> str:
+    """Wait for a start; return the id that was chosen for its kernel."""
+    await fake.wait_for(lambda: fake.requests_to("POST", KERNELS))
+    body = fake.requests_to("POST", KERNELS)[-1].json
+    assert isinstance(body, dict)
+    env, kernel_id = body["env"], body["kernel_id"]
+    assert isinstance(env, dict)
+    assert isinstance(kernel_id, str)
+    assert env["KERNEL_ID"] == kernel_id
+    return kernel_id
+
+
+@pytest.mark.parametrize("kernel_ids", ["body", "env"])
+async def test_the_id_is_chosen_here(
+    gateway: Gateway, fake_gateway: FakeGateway, kernel_ids: Literal["body", "env"]
+) -> None:
+    fake_gateway.kernel_ids = kernel_ids
+    model = await gateway.start_kernel("python3", env={"KERNEL_ID": "somebody else's"})
+    assert model.id == await asked(fake_gateway)
+
+
+async def test_a_gateway_that_chooses_itself_has_the_last_word(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernel_ids = "ignored"
+    model = await gateway.start_kernel("python3")
+    assert model.id != await asked(fake_gateway)
+    assert list(fake_gateway.kernels) == [model.id]
+
+
+@pytest.mark.parametrize("lost", LOST)
+async def test_a_kernel_that_comes_late_is_taken(
+    hasty: Gateway, fake_gateway: FakeGateway, lost: Answer | Reset | Silence
+) -> None:
+    fake_gateway.fault("POST", KERNELS, lost)
+    starting = asyncio.create_task(hasty.start_kernel("python3"))
+    kernel_id = await asked(fake_gateway)
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", KERNEL))
+    fake_gateway.start_kernel(kernel_id=kernel_id)
+    assert (await starting).id == kernel_id
+    assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
+
+
+@pytest.mark.parametrize("kernel_ids", ["body", "env"])
+async def test_a_kernel_whose_answer_was_cut_is_taken(
+    gateway: Gateway, fake_gateway: FakeGateway, kernel_ids: Literal["body", "env"]
+) -> None:
+    fake_gateway.kernel_ids = kernel_ids
+    fake_gateway.fault("POST", KERNELS, Reset(after=True))
+    model = await gateway.start_kernel("python3")
+    assert list(fake_gateway.kernels) == [model.id]
+    assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
+
+
+@pytest.mark.parametrize("lost", LOST)
+async def test_a_kernel_that_does_not_come_is_an_error(
+    hasty: Gateway, fake_gateway: FakeGateway, lost: Answer | Reset | Silence
+) -> None:
+    fake_gateway.fault("POST", KERNELS, lost)
+    with pytest.raises(GatewayUnavailable, match=r"No kernel has come of it in 0\.5 s") as caught:
+        await hasty.start_kernel("python3")
+    in_time = isinstance(lost, Silence) or (isinstance(lost, Answer) and lost.status == 504)
+    assert isinstance(caught.value, GatewayTimeout) == in_time
+    assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
+
+
+async def test_a_kernel_that_comes_after_the_error_is_deleted(
+    hasty: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Answer(504))
+    with pytest.raises(GatewayTimeout):
+        await hasty.start_kernel("python3")
+    fake_gateway.start_kernel(kernel_id=await asked(fake_gateway))
+    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+
+
+async def test_a_kernel_that_was_asked_for_twice_by_a_proxy_is_taken(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    """Enterprise Gateway then refuses the second time, since the id is taken."""
+    fake_gateway.kernel_ids = "env"
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    starting = asyncio.create_task(gateway.start_kernel("python3"))
+    kernel_id = await asked(fake_gateway)
+    fake_gateway.start_kernel(kernel_id=kernel_id)
+    released.set()
+    assert (await starting).id == kernel_id
+
+
+async def test_where_nobody_was_reached_nobody_is_asked_again(unused_tcp_port: int) -> None:
+    gateway = Gateway(settings_for(f"http://127.0.0.1:{unused_tcp_port}"))
+    with pytest.raises(GatewayUnavailable, match="cannot be reached") as caught:
+        await gateway.start_kernel("python3")
+    assert not caught.value.reached
+    await gateway.close()
+
+
+@pytest.mark.parametrize("kernel_ids", ["body", "env", "ignored"])
+async def test_a_start_that_was_cancelled_leaves_no_kernel(
+    gateway: Gateway, fake_gateway: FakeGateway, kernel_ids: Literal["body", "env", "ignored"]
+) -> None:
+    fake_gateway.kernel_ids = kernel_ids
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    starting = asyncio.create_task(gateway.start_kernel("python3"))
+    await asked(fake_gateway)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    released.set()
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("DELETE", KERNEL))
+    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+
+
+async def test_a_kernel_that_comes_long_after_the_start_was_cancelled_is_deleted(
+    hasty: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Answer(504))
+    starting = asyncio.create_task(hasty.start_kernel("python3"))
+    kernel_id = await asked(fake_gateway)
+    await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", KERNEL)) > 1)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    fake_gateway.start_kernel(kernel_id=kernel_id)
+    fake_gateway.fault("DELETE", KERNEL, Answer(500), times=1)
+    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+
+
+async def test_to_close_the_gateway_ends_its_starts(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    start = gateway.begin_start("python3")
+    await asked(fake_gateway)
+    closing = asyncio.create_task(gateway.close())
+    with pytest.raises(KernelNotRunning, match="given up"):
+        await start.wait()
+    released.set()
+    await closing
+    assert fake_gateway.requests_to("DELETE", KERNEL)
+    assert not fake_gateway.kernels
+
+
+async def starting_kernel(gateway: Gateway) -> RemoteKernel:
+    """A kernel whose start has just begun."""
+    start = gateway.begin_start("python3")
+    return RemoteKernel(gateway, await start.wait(0.0), start=start)
+
+
+async def test_what_a_starting_kernel_is_asked_waits_for_it(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    kernel = await starting_kernel(gateway)
+    assert kernel.id == await asked(fake_gateway)
+    assert kernel.model == KernelModel(kernel.id, "python3", execution_state="starting")
+    listener = kernel.subscribe("tab")
+    first = request(content={"code": "early"})
+    listener.send(first)
+    assert await kernel.refresh() == kernel.model
+    assert not fake_gateway.requests_to("GET", "/api/kernels/*")
+    released.set()
+    heard = await answer_of(listener, first)
+    assert types(heard).count("execute_reply") == 1
+    assert not failures(heard)
+    assert kernel.exists
+    await kernel.shutdown()
+    assert not fake_gateway.kernels
+
+
+async def test_a_starting_kernel_that_does_not_come_fails_what_waits(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    kernel = await starting_kernel(gateway)
+    await asked(fake_gateway)
+    fake_gateway.kernelspecs.clear()
+    listener = kernel.subscribe("tab")
+    first = request()
+    listener.send(first)
+    released.set()
+    (reason,) = failures(await answer_of(listener, first))
+    assert "has no kernelspec 'python3'" in reason
+    assert kernel.gone
+    assert not kernel.exists
+    assert kernel.model.execution_state == "dead"
+    assert "has no kernelspec 'python3'" in kernel.model.reason
+    await kernel.shutdown()
+
+
+async def test_a_starting_kernel_can_be_deleted(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    kernel = await starting_kernel(gateway)
+    await asked(fake_gateway)
+    await kernel.shutdown()
+    released.set()
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("DELETE", KERNEL))
+    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+
+
+async def test_to_let_go_of_a_starting_kernel_deletes_nothing(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Silence())
+    kernel = await starting_kernel(gateway)
+    await asked(fake_gateway)
+    await kernel.close()
+    await gateway.close()
+    assert not fake_gateway.requests_to("DELETE", KERNEL)

@@ -1,0 +1,176 @@
+"""Kernels that take long to start: shown at once, used as if they were there, and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.testing import Answer, FakeGateway, Hold
+from tests.support.messages import failures
+from tests.support.server import TestServer, server_on
+from tests.support.tab import printed, status_of
+
+KERNELS = "/api/kernels"
+SESSION = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
+
+
+@pytest.fixture(
+    params=[
+        "--GatewayClient.start_grace=0.05",
+        "--GatewayMappingKernelManager.use_pending_kernels=True",
+    ]
+)
+def patience(request: pytest.FixtureRequest) -> str:
+    """Either way in which a server does not wait for kernels."""
+    given: str = request.param
+    return given
+
+
+@pytest.fixture
+async def server(
+    fake_gateway: FakeGateway, tmp_path: Path, patience: str
+) -> AsyncIterator[TestServer]:
+    """A server that does not wait for kernels."""
+    async with server_on(fake_gateway, tmp_path, argv=(patience,)) as running:
+        yield running
+
+
+@pytest.fixture
+def released(fake_gateway: FakeGateway) -> asyncio.Event:
+    """What starts wait for."""
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    return released
+
+
+async def test_a_slow_start_is_a_kernel_that_is_starting(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    answer = await server.call("POST", KERNELS, {"name": "python3"})
+    assert (answer.status, answer.json["execution_state"]) == (201, "starting")
+    assert "reason" not in answer.json
+    kernel_id = answer.json["id"]
+    assert (await server.call("GET", KERNELS)).json == [answer.json]
+    assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).json == answer.json
+    async with server.tab(kernel_id) as tab:
+        running = asyncio.create_task(tab.run("early"))
+        # All that waits is behind this, which is answered.
+        await server.call("GET", f"{KERNELS}/{kernel_id}")
+        assert not fake_gateway.kernels
+        released.set()
+        assert await running == "early\n"
+        assert await tab.run("later") == "later\n"
+    assert list(fake_gateway.kernels) == [kernel_id]
+    (listed,) = (await server.call("GET", KERNELS)).json
+    assert (listed["id"], listed["execution_state"]) == (kernel_id, "idle")
+    assert (await server.call("DELETE", f"{KERNELS}/{kernel_id}")).status == 204
+    assert not fake_gateway.kernels
+
+
+async def test_a_session_is_there_before_its_kernel(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    answer = await server.call("POST", "/api/sessions", SESSION)
+    assert (answer.status, answer.json["kernel"]["execution_state"]) == (201, "starting")
+    assert (await server.call("GET", "/api/sessions")).json == [answer.json]
+    async with server.tab(answer.json["kernel"]["id"]) as tab:
+        released.set()
+        assert await tab.run("1") == "1\n"
+    assert list(fake_gateway.kernels) == [answer.json["kernel"]["id"]]
+
+
+async def test_a_slow_start_that_fails_is_a_dead_kernel_with_its_reason(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    session = (await server.call("POST", "/api/sessions", SESSION)).json
+    kernel_id = session["kernel"]["id"]
+    async with server.tab(kernel_id) as tab:
+        msg_id = await tab.execute("1")
+        fake_gateway.kernelspecs.clear()
+        released.set()
+        output, reply = await tab.until_idle(msg_id)
+        (reason,) = failures([reply])
+        assert "has no kernelspec 'python3'" in reason
+        assert not printed(output)
+        while status_of(await tab.receive()) != "dead":
+            pass
+    for _ in range(2):
+        (listed,) = (await server.call("GET", KERNELS)).json
+        assert (listed["execution_state"], listed["reason"]) == ("dead", reason)
+        (shown,) = (await server.call("GET", "/api/sessions")).json
+        assert shown["kernel"] == listed
+    at = f"{KERNELS}/{kernel_id}"
+    answer = await server.call("POST", f"{at}/restart")
+    assert answer.status == 404
+    assert not fake_gateway.requests_to("GET", at)
+    assert (await server.call("DELETE", f"/api/sessions/{session['id']}")).status == 204
+    assert (await server.call("GET", KERNELS)).json == []
+    assert (await server.call("GET", "/api/sessions")).json == []
+
+
+async def test_a_start_is_cancelled_by_deleting_its_kernel(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    kernel_id = await server.start_kernel(name="python3")
+    async with server.tab(kernel_id) as tab:
+        assert (await server.call("DELETE", f"{KERNELS}/{kernel_id}")).status == 204
+        while status_of(await tab.receive()) != "dead":
+            pass
+    assert (await server.call("GET", KERNELS)).json == []
+    assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).status == 404
+    released.set()
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("DELETE", f"{KERNELS}/*"))
+    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+
+
+async def test_a_kernel_that_is_starting_is_neither_restarted_nor_interrupted(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    kernel_id = await server.start_kernel(name="python3")
+    for action in ("restart", "interrupt"):
+        answer = await server.call("POST", f"{KERNELS}/{kernel_id}/{action}")
+        assert answer.status == 409
+        assert "still being started" in answer.json["message"]
+    assert not fake_gateway.requests_to("POST", f"{KERNELS}/*/*")
+    released.set()
+
+
+async def test_a_server_that_stops_leaves_no_kernel(
+    fake_gateway: FakeGateway, tmp_path: Path, patience: str, released: asyncio.Event
+) -> None:
+    async with server_on(fake_gateway, tmp_path, argv=(patience,)) as server:
+        async with server.tab(await server.start_kernel(name="python3")) as tab:
+            stopping = asyncio.create_task(server.kernels.shutdown_all())
+            while status_of(await tab.receive()) != "dead":
+                pass
+        released.set()
+        await stopping
+    assert fake_gateway.requests_to("DELETE", f"{KERNELS}/*")
+    assert not fake_gateway.kernels
+
+
+async def test_a_kernel_of_another_id_than_shown_is_given_up(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    fake_gateway.kernel_ids = "ignored"
+    kernel_id = await server.start_kernel(name="python3")
+    released.set()
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("DELETE", f"{KERNELS}/*"))
+    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+    model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
+    assert model["execution_state"] == "dead"
+    assert "another id" in model["reason"]
+
+
+async def test_an_error_that_comes_soon_is_the_answer(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with server_on(fake_gateway, tmp_path) as server:
+        fake_gateway.fault("POST", KERNELS, Answer.json({"reason": "Out of GPUs."}, 500))
+        answer = await server.call("POST", KERNELS, {"name": "python3"})
+        assert answer.status == 500
+        assert "Out of GPUs" in answer.json["message"]
+        assert (await server.call("GET", KERNELS)).json == []
