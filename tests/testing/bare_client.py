@@ -21,6 +21,7 @@ class BareSocket:
     """A websocket to a kernel."""
 
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse, session_id: str) -> None:
+        self.deadline = DEADLINE
         self.websocket = websocket
         self.subprotocol = Subprotocol.answered(websocket.protocol)
         self.session_id = session_id
@@ -58,7 +59,7 @@ class BareSocket:
 
     async def receive(self) -> Message:
         """Return the next message. Raises `ConnectionError` where there is none any more."""
-        arrived = await self.websocket.receive(timeout=DEADLINE)
+        arrived = await self.websocket.receive(timeout=self.deadline)
         if arrived.type is aiohttp.WSMsgType.BINARY:
             return self.subprotocol.decode(Frame(arrived.data))
         if arrived.type is aiohttp.WSMsgType.TEXT:
