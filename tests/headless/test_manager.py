@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager
-from jupyter_relay.testing import Answer, FakeGateway
+from jupyter_relay.testing import Answer, FakeGateway, Hold
 
 
 async def test_a_kernel_lives_from_start_to_shutdown(fake: FakeGateway) -> None:
@@ -130,6 +131,38 @@ async def test_without_a_state_folder_nothing_is_kept(fake: FakeGateway) -> None
     manager = GatewayKernelManager()
     await manager.start_kernel()
     assert manager.store is None
+    await manager.shutdown_kernel()
+
+
+async def test_a_start_that_was_cancelled_leaves_no_kernel(fake: FakeGateway) -> None:
+    before = asyncio.all_tasks()
+    released = asyncio.Event()
+    fake.fault("POST", "/api/kernels", Hold(released))
+    manager = GatewayKernelManager()
+    starting = asyncio.create_task(manager.start_kernel())
+    await fake.wait_for(lambda: fake.requests_to("POST", "/api/kernels"))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not manager.has_kernel
+    released.set()
+    await fake.wait_for(lambda: fake.requests_to("DELETE", "/api/kernels/*"))
+    await fake.wait_for(lambda: not fake.kernels)
+    async with asyncio.timeout(10):  # then the gateway of the manager is closed
+        await asyncio.wait(asyncio.all_tasks() - before)
+
+
+async def test_a_kernel_that_is_starting_can_be_had_at_once(fake: FakeGateway) -> None:
+    released = asyncio.Event()
+    fake.fault("POST", "/api/kernels", Hold(released))
+    manager = GatewayKernelManager()
+    await manager.start_kernel(patience=0.0)
+    ready = manager.ready
+    assert not ready.done()
+    assert await manager.is_alive()
+    released.set()
+    await ready
+    assert manager.kernel_id in fake.kernels
     await manager.shutdown_kernel()
 
 

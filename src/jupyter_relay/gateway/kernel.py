@@ -135,6 +135,11 @@ class RemoteKernel:
         """How often another process has taken its place, as far as was noticed."""
         return self._link.deaths
 
+    async def ready(self) -> None:
+        """Wait until it is there. Raises what its start failed with."""
+        if self._start is not None:
+            await self._start.decided()
+
     def subscribe(
         self,
         session_id: str = "",

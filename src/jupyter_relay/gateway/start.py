@@ -109,17 +109,27 @@ class KernelStart:
         is given up.
         """
         try:
-            async with asyncio.timeout(seconds):
-                await self._decided.wait()
+            async with asyncio.timeout(seconds) as limit:
+                return await self.decided()
         except TimeoutError:
-            self._shown = True
+            if not limit.expired():
+                raise  # that is what the start failed with
         except asyncio.CancelledError:
             self.give_up()
             raise
-        outcome = self._outcome
-        if isinstance(outcome, RelayError):
-            raise outcome
-        return outcome or KernelModel(id=self.id, name=self.name, execution_state="starting")
+        if not self.under_way:
+            return await self.decided()  # in the same instant
+        self._shown = True
+        return KernelModel(id=self.id, name=self.name, execution_state="starting")
+
+    async def decided(self) -> KernelModel:
+        """Return the kernel's model once it is there, or raise what the start failed with; that it
+        is waited for decides nothing."""
+        await self._decided.wait()
+        if isinstance(self._outcome, KernelModel):
+            return self._outcome
+        assert self._outcome is not None  # noqa: S101  # it was decided
+        raise self._outcome
 
     def when_decided(self, listener: Callable[[Outcome], None]) -> None:
         """Call back with what becomes of it, once that is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -91,6 +92,14 @@ class GatewayKernelManager(AsyncKernelManager):
     def ipykernel(self) -> bool:
         """False: how a remote kernel is launched is its gateway's business."""
         return False
+
+    @property
+    def ready(self) -> asyncio.Future[None]:
+        """Done once the kernel that was started is there; it carries what the start failed with.
+
+        This is how jupyter_client tells of kernels that are starting (``use_pending_kernels``).
+        """
+        return asyncio.ensure_future(self.running.ready())
 
     @property
     def kernel_spec(self) -> KernelSpec:
