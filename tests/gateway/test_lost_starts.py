@@ -13,7 +13,7 @@ from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, KernelNotRu
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.testing import Answer, FakeGateway, Hold, Reset, Silence
-from tests.gateway.support import KERNEL, KERNELS, answer_of, settings_for
+from tests.gateway.support import CHANNELS, KERNEL, KERNELS, answer_of, settings_for
 from tests.support.messages import failures, request, types
 
 LOST = [Answer(502), Answer(503), Answer(504), Answer.html("Time-out", 504), Reset(), Silence()]
@@ -196,7 +196,9 @@ async def test_what_a_starting_kernel_is_asked_waits_for_it(
     first = request(content={"code": "early"})
     listener.send(first)
     assert await kernel.refresh() == kernel.model
-    assert not fake_gateway.requests_to("GET", "/api/kernels/*")
+    await gateway.kernelspecs()  # time enough for a handshake
+    assert not fake_gateway.requests_to("GET", KERNEL)
+    assert not fake_gateway.requests_to("GET", CHANNELS)
     released.set()
     heard = await answer_of(listener, first)
     assert types(heard).count("execute_reply") == 1
