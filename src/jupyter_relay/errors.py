@@ -4,7 +4,7 @@
 
     RelayError                      .gateway .kernel_id .hint
     ├ ConfigurationError            (ValueError) .option: a setting that makes no sense
-    ├ GatewayUnavailable            .retryable .reached: no answer, or a proxy's 502, 503, 504
+    ├ GatewayUnavailable            .retryable .doubtful: no answer, or a proxy's 502, 503, 504
     │ ├ HostNotFound                nobody knows the host's name
     │ ├ ConnectionFailed            refused, reset, no route
     │ ├ TLSFailed                   the certificate, or no TLS at all
@@ -69,8 +69,8 @@ class GatewayUnavailable(RelayError):
     """The gateway cannot be reached, or a proxy says so for it (502, 503, 504).
 
     ``retryable`` is False where trying again cannot help, as with a certificate that does not
-    verify. ``reached`` is False where what was asked cannot have got to the gateway, since no
-    connection was made.
+    verify. ``doubtful`` is False where what was asked cannot have been done: no connection was
+    made, or the gateway itself says that it could not.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class GatewayUnavailable(RelayError):
         *,
         hint: str = "",
         retryable: bool = True,
-        reached: bool = True,
+        doubtful: bool = True,
         gateway: str | None = None,
         kernel_id: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint, gateway=gateway, kernel_id=kernel_id)
         self.retryable = retryable
-        self.reached = reached
+        self.doubtful = doubtful
 
 
 class HostNotFound(GatewayUnavailable):

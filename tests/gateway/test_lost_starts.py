@@ -126,7 +126,7 @@ async def test_where_nobody_was_reached_nobody_is_asked_again(unused_tcp_port: i
     gateway = Gateway(settings_for(f"http://127.0.0.1:{unused_tcp_port}"))
     with pytest.raises(GatewayUnavailable, match="cannot be reached") as caught:
         await gateway.start_kernel("python3")
-    assert not caught.value.reached
+    assert not caught.value.doubtful
     await gateway.close()
 
 

@@ -120,7 +120,10 @@ async def no_tls() -> AsyncIterator[At]:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of failure: where it is met, asking for what, and what is then said."""
+    """One kind of failure: where it is met, asking for what, and what is then said.
+
+    Where the answer is ``lost``, a start is looked for as long as a request may take.
+    """
 
     name: str
     place: Place
@@ -129,7 +132,7 @@ class Kind:
     said: str
     todo: str
     model: dict[str, str] = field(default_factory=lambda: {"name": "python3"})
-    impatient: bool = False
+    lost: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -148,11 +151,14 @@ def told(status: int, **headers: str) -> Callable[..., Place]:
 KINDS = [
     Kind("DNS", nowhere, HostNotFound, 503, "gateway.invalid is not known", "host name"),
     Kind("refused", closed, ConnectionFailed, 503, "reached: Connection refused.", "is running"),
-    Kind("reset", answering(Reset()), ConnectionFailed, 503, "cannot be reached", "is running"),
+    Kind(
+        "reset", answering(Reset()), ConnectionFailed, 503, "cannot be reached", "is running",
+        lost=True,
+    ),
     Kind("certificate", saying(b"", untrusted()), TLSFailed, 503, "cannot be verified", "ca_certs"),
     Kind("no TLS", no_tls, TLSFailed, 503, "TLS with", "http://"),
     Kind(
-        "timeout", black_hole, GatewayTimeout, 504, "in time", "answers at all", impatient=True
+        "timeout", black_hole, GatewayTimeout, 504, "in time", "answers at all", lost=True
     ),
     Kind("401", told(401)(reason="Expired"), AuthenticationFailed, 401, "Expired", "auth_token"),
     Kind("403", told(403)(message="Not you"), AuthenticationFailed, 403, "Not you", "auth_token"),
@@ -191,10 +197,11 @@ KINDS = [
     Kind(
         "502 of a proxy", answering(Answer.html("<title>Bad&nbsp;\ngateway</title>", 502)),
         GatewayUnavailable, 503, "not available just now (502): Bad gateway", "Try again later",
+        lost=True,
     ),
     Kind(
         "504 of a proxy", answering(Answer.html("", 504)), GatewayTimeout, 504,
-        "did not wait for its answer (504)", "time-out is shorter",
+        "did not wait for its answer (504)", "time-out is shorter", lost=True,
     ),
     Kind(
         "404 of a proxy", answering(Answer(404, b"no such backend", "text/plain")),
@@ -236,7 +243,7 @@ KINDS = [
 
 
 def options(kind: Kind) -> dict[str, Any]:
-    seconds = 0.3 if kind.impatient else 30.0
+    seconds = 0.3 if kind.lost else 30.0
     return {
         "launch_timeout": 0,
         "launch_timeout_pad": 0,

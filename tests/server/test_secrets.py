@@ -177,7 +177,8 @@ async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
         "url": f"{address}/?token={quote(TOKEN, safe='')}",
         "headers": f'{{"X-Site": "{HEADER}"}}',
     }
-    settings = GatewaySettings.make(given | {"max_request_retries": 0}, {})
+    impatient = {"launch_timeout": 0, "launch_timeout_pad": 0, "request_timeout": 0.3}
+    settings = GatewaySettings.make(given | impatient | {"max_request_retries": 0}, {})
     assert (settings.auth_token, settings.http_pwd) == (TOKEN, PASSWORD)
     transport = AiohttpTransport(settings)
     gateway = Gateway(settings, transport)

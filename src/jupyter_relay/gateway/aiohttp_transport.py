@@ -20,11 +20,11 @@ from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import (
     ConfigurationError,
     ConnectionFailed,
-    GatewayTimeout,
     GatewayUnavailable,
     HostNotFound,
     TLSFailed,
 )
+from jupyter_relay.gateway.answers import no_answer
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
 
@@ -215,18 +215,14 @@ def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailab
     The error becomes the cause, unless it is one that holds the request, and with it our token.
     """
     failure = _meaning(error, settings.name)
-    failure.reached = not isinstance(error, _UNCONNECTED)
+    failure.doubtful = not isinstance(error, _UNCONNECTED)
     failure.__cause__ = None if isinstance(error, aiohttp.ClientResponseError) else error
     return failure
 
 
 def _meaning(error: Exception, name: str) -> GatewayUnavailable:
     if isinstance(error, TimeoutError):
-        return GatewayTimeout(
-            f"{name} did not answer in time.",
-            hint="Look whether the gateway, and each proxy before it, answers at all.",
-            gateway=name,
-        )
+        return no_answer(name)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
         return TLSFailed(
             f"The certificate of {name} cannot be verified: {_told(error)}",

@@ -89,6 +89,15 @@ def no_kernel(gateway: str, kernel_id: str, reason: str = "") -> KernelNotFound:
     )
 
 
+def no_answer(gateway: str) -> GatewayTimeout:
+    """Return the error for a gateway that did not answer in time."""
+    return GatewayTimeout(
+        f"{gateway} did not answer in time.",
+        hint="Look whether the gateway, and each proxy before it, answers at all.",
+        gateway=gateway,
+    )
+
+
 def unexpected(
     error: ModelError, response: Response, *, gateway: str, kernel_id: str | None = None
 ) -> UnexpectedAnswer:
@@ -164,6 +173,7 @@ def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayEr
         return GatewayUnavailable(
             f"{gateway} is not available just now ({status}){quoted}.{_wait(response)}",
             hint="Try again later.",
+            doubtful=not _is_api(response),
             gateway=gateway,
             kernel_id=kernel_id,
         )

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, RelayError
-from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_kernel
+from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_answer, no_kernel
 from jupyter_relay.gateway.credentials import request_headers
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
@@ -89,8 +89,7 @@ class Requester:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            name = self._settings.name
-            raise GatewayTimeout(f"{name} did not answer in time.", gateway=name) from error
+            raise no_answer(self._settings.name) from error
 
     async def connect(self, url: str, *, kernel_id: str) -> Socket:
         """Open the websocket of a kernel.

@@ -7,7 +7,7 @@ is chosen here and goes with the request, and what is not known can be found out
 what comes of the request                      what is done
 =============================================  =================================================
 the kernel's model                             that is the kernel, whatever id it has
-no connection                                  nothing was asked for, and the error is told
+no connection, or a gateway's own 502 or 503   nothing was begun, and the error is told
 a refusal                                      the error is told; with 500, only if there is no
                                                such kernel: a proxy may have asked twice
 no answer in time, 502, 503, 504, a reset      the kernel is looked for by its id, and taken once
@@ -34,7 +34,6 @@ from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import (
     GatewayRefused,
-    GatewayTimeout,
     GatewayUnavailable,
     KernelNotRunning,
     KernelStartFailed,
@@ -174,7 +173,7 @@ class KernelStart:
         try:
             model = await self._steps.ask()
         except GatewayUnavailable as error:
-            if not error.reached:
+            if not error.doubtful:
                 self._decide(error)
                 return
             _log.info("Kernel %s: is looked for, since %s", self.id, error)
@@ -296,8 +295,7 @@ class KernelStart:
 
 def _in_vain(error: GatewayUnavailable, seconds: float) -> GatewayUnavailable:
     """The error of a start whose answer was lost, and of which no kernel has come."""
-    kind = GatewayTimeout if isinstance(error, GatewayTimeout) else GatewayUnavailable
-    return kind(
+    return type(error)(
         f"{error.message} No kernel has come of it in {seconds:g} s.",
         hint=error.hint,
         gateway=error.gateway,
