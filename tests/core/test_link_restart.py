@@ -294,10 +294,36 @@ def test_a_gateway_that_calls_a_silent_kernel_idle_shows_that_the_socket_is_deaf
     rig.do(rig.link.idle())
     assert rig.timers == {}
     rig.open()
-    rig.do(rig.link.idle())
-    assert rig.link.state is State.OPEN
+    assert rig.link.upstream == UPSTREAM
     rig.hear(*Voice("kernel-2", 72).answer(rig.barriers[-1]))
     assert types(rig.heard_of(cell)) == FAILURE
+    rig.do(rig.link.idle())
+    assert rig.link.state is State.OPEN
+
+
+def test_a_socket_that_is_deaf_again_is_replaced_under_another_session_id() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    silence(rig)
+    rig.do(rig.link.idle())
+    rig.open()
+    rig.hear(kernel.status("idle", request(session=UPSTREAM)))  # output is not what it is deaf to
+    silence(rig)
+    rig.do(rig.link.idle())
+    renewed = rig.link.upstream
+    assert renewed != UPSTREAM
+    rig.open()
+    delivered = len(rig.delivered)
+    asked_by_gateway = request("kernel_info_request", {}, session=renewed)
+    rig.hear(kernel.status("busy", asked_by_gateway), kernel.status("idle", asked_by_gateway))
+    assert len(rig.delivered) == delivered
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(cell))[-2:] == FAILURE[-2:]
+    rig.send()
+    silence(rig)
+    rig.do(rig.link.idle())
+    assert rig.link.upstream == renewed, "one that answered is deaf for the first time"
 
 
 def test_a_gateway_that_calls_a_kernel_idle_which_owes_nothing_is_right() -> None:

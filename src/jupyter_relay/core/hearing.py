@@ -47,6 +47,7 @@ class Hearing:
     ) -> None:
         self._gateway = gateway
         self._session = session
+        self._ours = frozenset({session})
         self._pending = pending
         self._recovery = recovery
         self._numbering = numbering
@@ -60,12 +61,12 @@ class Hearing:
         head, parent = message.head, message.parent
         number = None
         actions: list[Action] = []
-        if head.session != self._session:  # the gateway's own words carry our session id
+        if head.session not in self._ours:  # the gateway's own words carry our session id
             leads = self._leads(message)
             if leads:
                 actions = self._recognise(head.session, parent.msg_id)
             number = self._numbering.see(head.msg_id, leads=leads)
-        if parent.session == self._session:
+        if parent.session in self._ours:
             return actions + self._aside(message, number)
         if message.channel is Channel.IOPUB:
             return self._output(message, number)
@@ -73,6 +74,10 @@ class Hearing:
             request = self._pending.seen(parent.msg_id)
             return [Deliver(message, request.subscriber if request else parent.session)]
         return actions + self._reply(message)
+
+    def answer_to(self, session: str) -> None:
+        """The gateway knows us by this session id from now on."""
+        self._ours = frozenset({self._session, session})
 
     def renew(self) -> None:
         """Another process is the kernel: nothing is known of it, and nothing was asked of it."""

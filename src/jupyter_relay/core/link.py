@@ -75,7 +75,7 @@ from jupyter_relay.core.recovery import Recovery
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.substitute import Substitute
 from jupyter_relay.core.table import TABLE, Event, State
-from jupyter_relay.wire.message import Message
+from jupyter_relay.wire.message import Channel, Message
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
@@ -84,8 +84,9 @@ _SOCKET = frozenset({State.OPENING, State.OPEN})
 class Link:
     """One upstream link. Each method is told something and returns what to do, in order.
 
-    ``gateway`` is its name for people; ``session`` the upstream session id. ``clock`` tells the
-    time with its offset from UTC, ``new_id`` gives a fresh message id and ``chance`` a random
+    ``gateway`` is its name for people; ``session`` the upstream session id. ``upstream`` is that of
+    the next handshake, another one if the gateway's own end of it turns out to be broken. ``clock``
+    tells the time with its offset from UTC, ``new_id`` gives a fresh id and ``chance`` a random
     number from 0 to 1.
     """
 
@@ -102,6 +103,7 @@ class Link:
         self._settings = settings
         self._gateway = gateway
         self._session = session
+        self._new_id = new_id
         self._notices = Notices(session=session, clock=clock, new_id=new_id)
         self._outbox = Outbox(
             max_messages=settings.outbox_messages, max_bytes=settings.outbox_bytes
@@ -124,11 +126,12 @@ class Link:
         self._before: list[Request] = []
         self._reason = ""
         self._heard = False
-        self._doubted = False
+        self._deaf = 0
         self._watching = False
         self._lingering = False
         self._alarmed: Request | None = None
         self.state = State.IDLE
+        self.upstream = session
 
     @property
     def deaths(self) -> int:
@@ -239,7 +242,8 @@ class Link:
         if self.state is not State.OPEN:
             return []  # it came behind the one that ended the link
         self._heard = True
-        self._doubted = False
+        if message.channel is not Channel.IOPUB:
+            self._deaf = 0
         if head.msg_type == "status" and not parent.msg_id:
             match state_of(message):
                 case "restarting":
@@ -249,12 +253,19 @@ class Link:
         return [*self._hearing.hear(message), *self._rest()]
 
     def idle(self) -> list[Action]:
-        """The gateway says that the kernel has nothing to do; if it owes an answer, we are deaf."""
-        if self._heard or self._doubted or self.state is not State.OPEN:
+        """The gateway says that the kernel has nothing to do; if it owes an answer, we are deaf.
+
+        The next socket may be so too: a gateway gives one that comes under the same session id what
+        it kept of the last one, deaf as that is. Then another id makes it let go of that.
+        """
+        if self._heard or self.state is not State.OPEN:
             return []
         if not any(request.sent and not request.replied for request in self._pending):
             return []
-        self._doubted = True
+        self._deaf += 1
+        if self._deaf > 1:
+            self.upstream = self._new_id()
+            self._hearing.answer_to(self.upstream)
         text = f"{self._gateway} says that the kernel is idle, but it owes an answer."
         return [Report(Happening.DROPPED, text), *self._reopen()]
 

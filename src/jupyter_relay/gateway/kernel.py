@@ -285,7 +285,7 @@ class RemoteKernel:
     async def _open(self) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""
         try:
-            return await self.gateway.connect(self.id, self.session)
+            return await self.gateway.connect(self.id, self._link.upstream)
         except KernelNotFound as error:
             await self.gateway.kernel(self.id)
             raise GatewayUnavailable(
