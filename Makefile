@@ -12,7 +12,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check browser browser-test enterprise-gateway no-enterprise-gateway clean
+.PHONY: help demo test check browser browser-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -41,6 +41,16 @@ browser:  ## Install Chromium from the system's packages (as root)
 
 browser-test: $(VENV)/installed enterprise-gateway  ## Run the tests that drive JupyterLab in a browser
 	$(BIN)/python -m pytest -m browser $(ARGS)
+
+# Under systemd Debian's package also starts a server on port 80, which no test needs.
+reverse-proxy:  ## Install nginx from the system's packages (as root), for the tests behind it
+	@if PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nginx; then \
+		echo "nginx is already installed."; \
+	elif command -v apt-get >/dev/null 2>&1; then \
+		apt-get update && apt-get install --yes --no-install-recommends nginx; \
+	else \
+		echo "There is no apt-get here: install nginx by hand." >&2; exit 1; \
+	fi
 
 # Without a Python for it this says so and succeeds; the tests that need it are then skipped.
 enterprise-gateway: $(if $(ENTERPRISE_PYTHON),$(ENTERPRISE_VENV)/installed,no-enterprise-gateway)  ## Make the environment for the tests on Enterprise Gateway (Python 3.11)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from jupyter_relay.config import GatewayClient, proxy_of
+from jupyter_relay.errors import ConfigurationError
+
+SECRET = "hunter2"
 
 
 @pytest.mark.parametrize(
@@ -13,20 +16,73 @@ from jupyter_relay.config import GatewayClient, proxy_of
         ("http://gateway", {}, None),
         ("http://gateway", {"HTTP_PROXY": "http://p:1"}, "http://p:1"),
         ("http://gateway", {"HTTP_PROXY": "http://p:1", "http_proxy": "http://q:2"}, "http://q:2"),
+        ("http://gateway", {"HTTP_PROXY": "http://p:1", "http_proxy": ""}, None),
         ("http://gateway", {"HTTPS_PROXY": "http://p:1"}, None),
+        ("ws://gateway", {"HTTP_PROXY": "http://p:1", "HTTPS_PROXY": "http://q:2"}, "http://p:1"),
         ("https://gateway", {"https_proxy": "http://p:1"}, "http://p:1"),
+        ("https://gateway", {"https_proxy": "https://p:1"}, "https://p:1"),
         ("https://gateway", {"https_proxy": ""}, None),
-        ("http://gateway:8888", {"http_proxy": "http://p:1", "no_proxy": "gateway"}, None),
-        ("http://a.example", {"http_proxy": "http://p:1", "NO_PROXY": ".example"}, None),
-        ("http://a.example", {"http_proxy": "http://p:1", "NO_PROXY": "b.example"}, "http://p:1"),
+        ("wss://gateway", {"https_proxy": "http://p:1", "http_proxy": "http://q:2"}, "http://p:1"),
+        ("http://gateway", {"http_proxy": "p.example:3128"}, "http://p.example:3128"),
+        ("http://gateway", {"ALL_PROXY": "http://p:1"}, "http://p:1"),
+        ("wss://gateway", {"all_proxy": "http://p:1"}, "http://p:1"),
+        ("https://gateway", {"all_proxy": "http://p:1", "https_proxy": "http://q:2"}, "http://q:2"),
+        ("https://gateway", {"all_proxy": "http://p:1", "https_proxy": ""}, None),
     ],
 )
 def test_the_proxy_of_a_gateway(url: str, environment: dict[str, str], proxy: str | None) -> None:
     assert proxy_of(url, environment) == proxy
 
 
-def test_the_settings_have_the_proxy_and_do_not_show_its_password() -> None:
-    options = GatewayClient(url="http://gateway")
-    settings = options.settings({"HTTP_PROXY": "http://user:secret@p:1"})
-    assert settings.proxy == "http://user:secret@p:1"
-    assert "secret" not in repr(settings)
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "direct"),
+    [
+        ("http://gateway:8888", "gateway", True),
+        ("http://gateway:8888", "other, GATEWAY ,", True),
+        ("http://gateway", "", False),
+        ("http://gateway", "*", True),
+        ("http://a.example", ".example", True),
+        ("http://a.example", "example", True),
+        ("http://a.example", "*.example", True),
+        ("http://example", ".example", True),
+        ("http://a.example", "b.example", False),
+        ("http://an-example", "example", False),
+        ("http://gateway:8888", "gateway:8888", True),
+        ("http://gateway:8888", "gateway:8889", False),
+        ("ws://gateway", "gateway:80", True),
+        ("https://a.example", ".example:443", True),
+        ("wss://gateway", "gateway:80", False),
+        ("http://10.1.2.3:8888", "10.1.2.3", True),
+        ("http://10.1.2.3:8888", "10.0.0.0/8", True),
+        ("http://11.1.2.3:8888", "10.0.0.0/8", False),
+        ("http://gateway", "10.0.0.0/8", False),
+        ("http://[::1]:8888", "::1", True),
+        ("http://[::1]:8888", "[::1]:8888", True),
+        ("http://[::1]:8888", "[::1]:8889", False),
+        ("http://[fd00::7]", "fd00::/8", True),
+    ],
+)
+def test_hosts_that_need_no_proxy(url: str, no_proxy: str, direct: bool) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        environment = {"all_proxy": "http://p:1", name: no_proxy}
+        assert proxy_of(url, environment) == (None if direct else "http://p:1")
+
+
+@pytest.mark.parametrize(
+    "given", [f"socks5://u:{SECRET}@p:1", f"http://u:{SECRET}@", f"http://u:{SECRET}@p:port"]
+)
+def test_what_is_no_http_proxy_is_refused_by_the_variables_name(given: str) -> None:
+    for name in ("HTTPS_PROXY", "all_proxy"):
+        with pytest.raises(ConfigurationError, match=f"{name} must be") as caught:
+            proxy_of("https://gateway", {name: given})
+        assert caught.value.option == name
+        assert SECRET not in str(caught.value)
+
+
+def test_the_settings_have_the_proxies_and_do_not_show_a_password() -> None:
+    options = GatewayClient(url="http://gateway", ws_url="wss://sockets")
+    environment = {f"{name}_PROXY": f"http://{name}:{SECRET}@p:1" for name in ("HTTP", "HTTPS")}
+    settings = options.settings(environment)
+    assert settings.proxy == f"http://HTTP:{SECRET}@p:1"
+    assert settings.ws_proxy == f"http://HTTPS:{SECRET}@p:1"
+    assert SECRET not in repr(settings)

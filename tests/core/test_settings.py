@@ -110,7 +110,7 @@ def test_the_table_and_the_settings_agree() -> None:
     }
     in_kernel_env = {"launch_timeout", "launch_timeout_pad"}
     assert names - own == in_link | in_kernel_env
-    assert own - names == {"name", "link", "kernel_env", "proxy"}
+    assert own - names == {"name", "link", "kernel_env", "proxy", "ws_proxy"}
 
 
 def test_the_defaults_of_the_table_are_those_of_the_settings() -> None:

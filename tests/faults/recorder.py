@@ -19,10 +19,16 @@ class Recorder:
         self._msg_ids = msg_ids
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        long: bool = False,
     ) -> Response:
         """See `Transport.request`."""
-        return await self._transport.request(method, url, headers=headers, body=body)
+        return await self._transport.request(method, url, headers=headers, body=body, long=long)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]

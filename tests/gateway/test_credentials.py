@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +15,8 @@ from jupyter_relay.testing import (
     Silence,
 )
 from jupyter_relay.testing.faults import Fault
-from tests.gateway.support import CHANNELS, KERNELS, settings_for
+from tests.gateway.support import CHANNELS, settings_for
+from tests.support.errors import shown
 
 
 @pytest.mark.parametrize(
@@ -39,26 +39,6 @@ async def test_headers(
     await gateway.kernelspecs()
     await gateway.close()
     assert fake_gateway.requests[0].headers[name] == value
-
-
-@pytest.mark.parametrize("kept", [True, False])
-async def test_cookies_of_a_load_balancer_are_kept_unless_that_is_off(
-    fake_gateway: FakeGateway, kept: bool
-) -> None:
-    sticky = Answer(403, headers={"Set-Cookie": "node=7; Path=/"})
-    fake_gateway.fault("GET", KERNELS, sticky, times=1)
-    gateway = Gateway(settings_for(fake_gateway.url, accept_cookies=kept))
-    await gateway.find_kernels(["k1"])
-    await gateway.close()
-    assert fake_gateway.requests[-1].headers.get("Cookie") == ("node=7" if kept else None)
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it came from."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
 
 
 @pytest.mark.parametrize(
@@ -105,8 +85,7 @@ async def test_no_secret_is_in_any_error_or_log(
     )
     answers = await asyncio.gather(*asked, return_exceptions=True)
     await gateway.close()
-    errors = [link for e in answers if isinstance(e, BaseException) for link in chain(e)]
-    seen = [f"{error!s} {error!r} {vars(error)}" for error in errors]
+    seen = [shown(error) for error in answers if isinstance(error, BaseException)]
     assert seen
     for text in (*seen, caplog.text, repr(gateway.settings)):
         assert secret not in text

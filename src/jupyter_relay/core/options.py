@@ -187,8 +187,18 @@ OPTIONS: tuple[Option, ...] = (
         "How much longer than the launch timeout a request waits.",
     ),
     _option("client_key", Kind.TEXT, None, "The file of the client's TLS key."),
-    _option("client_cert", Kind.TEXT, None, "The file of the client's TLS certificate."),
-    _option("ca_certs", Kind.TEXT, None, "The file of the certificates to trust."),
+    _option(
+        "client_cert",
+        Kind.TEXT,
+        None,
+        "The file of the client's TLS certificate; it may hold the key, too.",
+    ),
+    _option(
+        "ca_certs",
+        Kind.TEXT,
+        None,
+        "The file, or folder of files, with the certificates to trust instead of the system's.",
+    ),
     _option("validate_cert", Kind.FLAG, True, "Whether the gateway's certificate is verified."),
     _option(
         "http_user",
@@ -304,6 +314,13 @@ OPTIONS: tuple[Option, ...] = (
         "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
         "what we missed. For a server the default is jupyter_relay in its data folder; other "
         "programs keep none unless told where.",
+    ),
+    _option(
+        "pool_size",
+        Kind.COUNT,
+        32,
+        "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
+        "half of them at most.",
     ),
 )
 """Every option of a gateway."""

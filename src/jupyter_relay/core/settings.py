@@ -37,9 +37,9 @@ class GatewaySettings:
     """The settings of one gateway, valid and complete; times in seconds.
 
     ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
-    the HTTP proxy on the way to it, which may hold a password. ``kernel_env`` goes with
-    each kernel's start, beneath what the request itself asks for. ``state_folder`` is where a
-    `Store` keeps its file. Secrets do not show in `repr`.
+    the HTTP proxy on the way to it, which may hold a password, and ``ws_proxy`` that of the way to
+    its websockets. ``kernel_env`` goes with each kernel's start, beneath what the request itself
+    asks for. ``state_folder`` is where a `Store` keeps its file. Secrets do not show in `repr`.
     """
 
     name: str
@@ -64,6 +64,8 @@ class GatewaySettings:
     allowed_envs: frozenset[str] = frozenset()
     accept_cookies: bool = True
     proxy: str | None = field(default=None, repr=False)
+    ws_proxy: str | None = field(default=None, repr=False)
+    pool_size: int = 32
     max_request_retries: int = 2
     start_grace: float = 5.0
     listing_ttl: float = 2.0

@@ -1,16 +1,16 @@
-"""The transport that is used: aiohttp. The one file that knows it, and its errors."""
+"""The transport that is used: aiohttp. The one file that knows its errors."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,31 +18,42 @@ import aiohttp
 from jupyter_relay.core.backoff import retry_after
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import (
-    ConfigurationError,
     ConnectionFailed,
     GatewayUnavailable,
     HostNotFound,
     TLSFailed,
 )
+from jupyter_relay.gateway.aiohttp_pools import Pools, Renewed
 from jupyter_relay.gateway.answers import no_answer
+from jupyter_relay.gateway.tls import Tls
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
+
+_T = TypeVar("_T")
+
+_Trust: TypeAlias = ssl.SSLContext | Literal[True]
+"""A TLS context, or aiohttp's own."""
 
 _CLOSE_TIMEOUT: Final = 5.0
 """How long a peer may take to answer our close; after that the connection is dropped."""
 
-_UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_UNCONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+)
 """The errors of a request for which there was no connection; so nothing was sent."""
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 
 class AiohttpTransport:
-    """A pool of connections to one gateway, made in the event loop that first uses it."""
+    """HTTP and websockets to one gateway, in the event loop that first uses it."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
+        self._tls = Tls(settings)
+        self._pools: Pools | None = None
 
     async def request(
         self,
@@ -51,86 +62,108 @@ class AiohttpTransport:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        long: bool = False,
     ) -> Response:
         """See `Transport.request`."""
-        settings = self._settings
-        timeout = aiohttp.ClientTimeout(
-            total=settings.request_timeout, sock_connect=settings.connect_timeout
-        )
-        try:
-            async with self._open().request(
-                method,
-                url,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as answer:
-                return Response(
-                    status=answer.status,
-                    reason=answer.reason or "",
-                    content_type=answer.content_type,
-                    retry_after=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
-                    body=await answer.read(),
-                    headers=answer.headers,
-                    sent=answer.request_info.headers,
-                )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _translated(error, settings)
-        raise failure  # here, without a context: see `_translated`
+        pools = self._open()
+
+        async def ask(trust: _Trust) -> Response:
+            settings = self._settings
+            timeout = aiohttp.ClientTimeout(
+                total=settings.request_timeout, sock_connect=settings.connect_timeout
+            )
+            try:
+                async with pools.requests.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=timeout,
+                    ssl=trust,
+                ) as answer:
+                    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                        raise _refused_by_proxy(answer.status, answer.reason, settings.name)
+                    return Response(
+                        status=answer.status,
+                        reason=answer.reason or "",
+                        content_type=answer.content_type,
+                        retry_after=retry_after(
+                            answer.headers.get("Retry-After"), datetime.now(UTC)
+                        ),
+                        body=await answer.read(),
+                        headers=answer.headers,
+                        sent=answer.request_info.headers,
+                    )
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = _translated(error, settings)
+            raise failure  # here, without a context: see `_translated`
+
+        async with pools.long if long else nullcontext():
+            return await self._trusting(ask)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
     ) -> Socket:
         """See `Transport.connect`."""
-        settings = self._settings
-        try:
-            async with asyncio.timeout(settings.handshake_timeout or None):
-                websocket = await self._open().ws_connect(
-                    url,
-                    headers=headers,
-                    protocols=subprotocols,
-                    heartbeat=settings.ping_interval or None,
-                    max_msg_size=settings.max_message_bytes,
-                    decode_text=False,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+        pools = self._open()
+
+        async def ask(trust: _Trust) -> Socket:
+            settings = self._settings
+            try:
+                async with asyncio.timeout(settings.handshake_timeout or None):
+                    websocket = await pools.sockets.ws_connect(
+                        url,
+                        headers=headers,
+                        protocols=subprotocols,
+                        heartbeat=settings.ping_interval or None,
+                        max_msg_size=settings.max_message_bytes,
+                        decode_text=False,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+                        ssl=trust,
+                    )
+            except aiohttp.WSServerHandshakeError as error:
+                failure: Exception = (
+                    _refused_by_proxy(error.status, error.message, settings.name)
+                    if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+                    else HandshakeRefused(
+                        Response(
+                            error.status,
+                            error.message,
+                            headers=error.headers or {},
+                            sent=error.request_info.headers,
+                        )
+                    )
                 )
-        except aiohttp.WSServerHandshakeError as error:
-            failure: Exception = HandshakeRefused(
-                Response(
-                    error.status,
-                    error.message,
-                    headers=error.headers or {},
-                    sent=error.request_info.headers,
-                )
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _translated(error, settings)
-        else:
-            return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
-        raise failure  # here, without a context: see `_translated`
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = _translated(error, settings)
+            else:
+                return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
+            raise failure  # here, without a context: see `_translated`
+
+        return await self._trusting(ask)
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        pools, self._pools = self._pools, None
+        if pools is not None:
+            await pools.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            settings = self._settings
-            self._session = aiohttp.ClientSession(
-                # Each open websocket holds a connection for its whole life: a pool with a limit
-                # would be full of them, and no request would pass any more.
-                connector=aiohttp.TCPConnector(limit=0, ssl=_ssl_context(settings)),
-                middlewares=(_refuse_redirected_handshake,),
-                cookie_jar=_cookie_jar(settings),
-                # Without a total, which would cut handshakes short too.
-                timeout=aiohttp.ClientTimeout(sock_connect=settings.connect_timeout),
-                # Not ``trust_env``: that asks in a thread of its own for each request.
-                proxy=settings.proxy,
-            )
-        return self._session
+    async def _trusting(self, ask: Callable[[_Trust], Awaitable[_T]]) -> _T:
+        """Ask with the TLS context; anew, if its files have changed before a connection was made.
+
+        A connection of the pool is used as it is: files are looked at before a handshake only.
+        """
+        while True:
+            try:
+                return await ask(await self._tls.context() or True)
+            except Renewed:
+                continue
+
+    def _open(self) -> Pools:
+        if self._pools is None:
+            self._pools = Pools(self._settings, self._tls)
+        return self._pools
 
 
 class AiohttpSocket:
@@ -212,12 +245,58 @@ class AiohttpSocket:
 def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailable:
     """The one map from aiohttp's errors, and those beneath it, to ours.
 
-    The error becomes the cause, unless it is one that holds the request, and with it our token.
+    The error becomes the cause, unless it is one that holds the request, and with it our token; of
+    one that holds the way, and with it the proxy's password, what lies beneath it does.
     """
-    failure = _meaning(error, settings.name)
+    failure = _of_the_proxy(error, settings) or _meaning(error, settings.name)
     failure.doubtful = not isinstance(error, _UNCONNECTED)
-    failure.__cause__ = None if isinstance(error, aiohttp.ClientResponseError) else error
+    failure.__cause__ = _harmless(error)
     return failure
+
+
+def _harmless(error: Exception) -> Exception | None:
+    match error:
+        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
+            return None
+        case aiohttp.ClientConnectorCertificateError():
+            return error.certificate_error
+        case aiohttp.ClientConnectorError():
+            return error.os_error
+    return error
+
+
+def _of_the_proxy(error: Exception, settings: GatewaySettings) -> GatewayUnavailable | None:
+    """Return what an error means if it is the proxy's and not the gateway's, else None."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _refused_by_proxy(error.status, error.message, settings.name)
+    proxies = {urlsplit(url).hostname for url in (settings.proxy, settings.ws_proxy) if url}
+    if isinstance(error, aiohttp.ClientProxyConnectionError) or (
+        isinstance(error, aiohttp.ClientConnectorDNSError) and error.host in proxies
+    ):
+        return GatewayUnavailable(
+            f"The proxy on the way to {settings.name} cannot be reached: {_told(error)}",
+            hint="Look at HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment.",
+            gateway=settings.name,
+        )
+    return None
+
+
+def _refused_by_proxy(status: int, reason: str | None, name: str) -> GatewayUnavailable:
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return GatewayUnavailable(
+            f"The proxy on the way to {name} wants a user and a password, or others (407).",
+            hint="Put them into the proxy's URL in the environment: http://user:password@host:port",
+            retryable=False,
+            doubtful=False,
+            gateway=name,
+        )
+    return GatewayUnavailable(
+        f"The proxy on the way to {name} does not let us through ({status} {reason or ''}".rstrip()
+        + ").",
+        hint="Look at the proxy's log, or name the gateway in NO_PROXY.",
+        retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        gateway=name,
+    )
 
 
 def _meaning(error: Exception, name: str) -> GatewayUnavailable:
@@ -267,53 +346,3 @@ def _told(error: BaseException) -> str:
         return os.strerror(cause.errno) + "."  # its own text is about a call, and an address
     text = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
     return (text or type(cause).__name__).rstrip(".") + "."
-
-
-def _cookie_jar(settings: GatewaySettings) -> aiohttp.abc.AbstractCookieJar:
-    if not settings.accept_cookies:
-        return aiohttp.DummyCookieJar()
-    host = urlsplit(settings.url).hostname or ""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return aiohttp.CookieJar()
-    # Without this aiohttp keeps no cookie of a host that is named by its address.
-    return aiohttp.CookieJar(unsafe=True)
-
-
-def _ssl_context(settings: GatewaySettings) -> ssl.SSLContext | bool:
-    if not any(url.startswith(("https:", "wss:")) for url in (settings.url, settings.ws_url)):
-        return True  # aiohttp's own default, which costs nothing; reading certificates takes long
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_certs)
-        if settings.client_cert:
-            context.load_cert_chain(settings.client_cert, settings.client_key)
-    except OSError as error:
-        files = [settings.ca_certs, settings.client_cert, settings.client_key]
-        raise ConfigurationError(
-            f"A certificate file of {settings.name} cannot be read "
-            f"({', '.join(filter(None, files))}): {_told(error)}",
-            option="ca_certs",
-        ) from error
-    if not settings.validate_cert:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-async def _refuse_redirected_handshake(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Do not follow a redirect with a handshake, which aiohttp would: our token is in it."""
-    response = await handler(request)
-    moved = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST
-    if moved and "Upgrade" in request.headers:
-        response.close()
-        raise aiohttp.WSServerHandshakeError(
-            response.request_info,
-            response.history,
-            status=response.status,
-            message=response.reason or "",
-            headers=response.headers,
-        )
-    return response

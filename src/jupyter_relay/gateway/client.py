@@ -122,7 +122,7 @@ class Gateway:
 
     async def _ask_for_kernel(self, name: str | None, request: Mapping[str, object]) -> KernelModel:
         try:
-            response = await self._post(self._endpoints.kernels, request)
+            response = await self._post(self._endpoints.kernels, request, long=True)
             return self._read(response, KernelModel.read)
         except (AuthenticationFailed, TooManyRequests, UnexpectedAnswer):
             raise
@@ -177,8 +177,9 @@ class Gateway:
 
     async def restart_kernel(self, kernel_id: str) -> None:
         """Restart a kernel. Raises `KernelNotFound`."""
+        url = self._endpoints.kernel(kernel_id, "restart")
         try:
-            await self._post(self._endpoints.kernel(kernel_id, "restart"), {}, kernel_id)
+            await self._post(url, {}, kernel_id, long=True)
         finally:
             self._listing.forget()
 
@@ -295,10 +296,15 @@ class Gateway:
         )
 
     async def _post(
-        self, url: str, value: Mapping[str, object], kernel_id: str | None = None
+        self,
+        url: str,
+        value: Mapping[str, object],
+        kernel_id: str | None = None,
+        *,
+        long: bool = False,
     ) -> Response:
         return await self._requester.request(
-            "POST", url, body=msgspec.json.encode(value), kernel_id=kernel_id
+            "POST", url, body=msgspec.json.encode(value), kernel_id=kernel_id, long=long
         )
 
     def _read(

@@ -34,7 +34,13 @@ class Requester:
         self._refusals = Refusals(settings.name)
 
     async def request(
-        self, method: str, url: str, *, body: bytes | None = None, kernel_id: str | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        kernel_id: str | None = None,
+        long: bool = False,
     ) -> Response:
         """Send a request; return the answer if its status is below 300.
 
@@ -42,7 +48,9 @@ class Requester:
         or the answer is 502, 503, 504, or 429 with a ``Retry-After``. The waits are jittered, and
         not shorter than ``Retry-After`` asks. All of it takes no longer than ``request_timeout``:
         a wait that would is not begun, and the failure is raised at once. A request that was not
-        answered in time has waited that long, and is not sent again.
+        answered in time has waited that long, and is not sent again. ``long`` is for
+        `Transport.request`: what may have to wait for its turn is not sent again, and its time
+        begins then.
         """
         headers = {**request_headers(self._settings)}
         if body is not None:
@@ -51,7 +59,9 @@ class Requester:
         deadline = asyncio.get_running_loop().time() + self._settings.request_timeout
         for attempt in range(tries + 1):
             try:
-                response = await self._attempt(method, url, headers, body, deadline)
+                response = await self._attempt(
+                    method, url, headers, body, deadline if tries else None, long
+                )
             except GatewayUnavailable as error:
                 if not error.retryable or isinstance(error, GatewayTimeout):
                     raise  # one who has waited that long is not to wait as long again
@@ -80,12 +90,15 @@ class Requester:
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        deadline: float,
+        deadline: float | None,
+        long: bool,
     ) -> Response:
         """Send a request once. Raises `GatewayTimeout` where no answer comes by the deadline."""
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                return await self._transport.request(method, url, headers=headers, body=body)
+                return await self._transport.request(
+                    method, url, headers=headers, body=body, long=long
+                )
         except TimeoutError as error:
             if not limit.expired():
                 raise

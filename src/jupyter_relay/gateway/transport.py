@@ -78,8 +78,12 @@ class Transport(Protocol):
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        long: bool = False,
     ) -> Response:
         """Send a request; an answer of any status is returned.
+
+        ``long`` marks one that may take its whole time-out, as a kernel's start: such requests
+        leave room for others.
 
         Raises `GatewayUnavailable` or `GatewayTimeout`.
         """

@@ -16,6 +16,7 @@ had by its attributes, which may be changed at any time.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -70,6 +71,7 @@ class FakeGateway:
         nudges: bool = False,
         ping_interval: float | None = None,
         kernelspecs: tuple[str, ...] = ("python3",),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Describe a gateway.
 
@@ -77,7 +79,8 @@ class FakeGateway:
         keeps messages for an absent session id. ``kernel_ids`` is where it looks for a kernel id
         chosen by the client. ``unauthorized`` is its status for a bad token. With ``nudges`` a
         handshake brings a foreign busy and idle. ``ping_interval`` is in seconds, None for no
-        pings. An empty ``token`` opens the gateway to all.
+        pings. An empty ``token`` opens the gateway to all. With ``tls``, the context of a server,
+        it speaks https and wss.
         """
         self.token = token
         self.base_path = base_path.rstrip("/")
@@ -89,6 +92,7 @@ class FakeGateway:
         self.nudges = nudges
         self.ping_interval = ping_interval
         self.kernelspecs = list(kernelspecs)
+        self._tls = tls
         self.on_execute: Handler = print_code
         self.requests: list[Request] = []
         self.abandoned: list[Request] = []
@@ -110,7 +114,7 @@ class FakeGateway:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
         self._port = site.port
         return self
@@ -140,7 +144,8 @@ class FakeGateway:
     @property
     def url(self) -> str:
         """Where it is, base path included."""
-        return f"http://127.0.0.1:{self._port}{self.base_path}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._port}{self.base_path}"
 
     @property
     def open_sockets(self) -> list[FakeSocket]:

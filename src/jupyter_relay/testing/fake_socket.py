@@ -41,8 +41,9 @@ def abort(transport: asyncio.BaseTransport | None) -> None:
     """Reset a TCP connection: the peer sees RST, and what was not yet sent is lost."""
     if not isinstance(transport, asyncio.Transport):
         return
-    raw = transport.get_extra_info("socket")
-    if raw is not None and not transport.is_closing():
+    # One of TLS that has ended cannot be asked for its socket any more.
+    raw = None if transport.is_closing() else transport.get_extra_info("socket")
+    if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 

@@ -19,6 +19,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import sys
 import tempfile
 from contextlib import asynccontextmanager
@@ -61,6 +62,23 @@ class ServerStartError(RuntimeError):
 
 class _PortTakenError(ServerStartError):
     """Somebody else took the port between our choice and the server's bind."""
+
+
+@dataclass(frozen=True)
+class ServerTls:
+    """The files by which a server speaks TLS, and how to speak with it."""
+
+    certificate: Path
+    """Its certificate, and those up to its authority."""
+
+    key: Path
+    """The key of its certificate."""
+
+    client: ssl.SSLContext = field(repr=False)
+    """The context of a client that it accepts; used to find out whether it is up."""
+
+    client_authority: Path | None = None
+    """The authority of its clients' certificates; None asks for none."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +131,17 @@ class _Program:
     python: str = sys.executable
     port_option: str = "--port={port}"
     reports_port: bool = False
+    tls: ServerTls | None = None
+
+    def url(self, port: int) -> str:
+        return f"{'https' if self.tls else 'http'}://{HOST}:{port}"
 
 
 @asynccontextmanager
 async def kernel_gateway(
     *,
     list_kernels: bool = True,
+    tls: ServerTls | None = None,
     port: int | None = None,
     token: str | None = None,
     env: Mapping[str, str] | None = None,
@@ -128,7 +151,8 @@ async def kernel_gateway(
 ) -> AsyncIterator[RunningServer]:
     """Run Jupyter Kernel Gateway from this Python environment.
 
-    `list_kernels` allows ``GET /api/kernels``, which it refuses by default. `port` and `token` are
+    `list_kernels` allows ``GET /api/kernels``, which it refuses by default. With `tls` it speaks
+    https and wss. `port` and `token` are
     chosen at random unless given (give them to bring a gateway back at its old address), `env` and
     `extra_args` are added to what it is started with, and `directory` keeps its files, log and
     all, after the end. ServerStartError if it does not answer within `timeout` seconds.
@@ -136,7 +160,12 @@ async def kernel_gateway(
     token = token or secrets.token_urlsafe(24)
     program = _Program(
         module="kernel_gateway",
-        arguments=[f"--KernelGatewayApp.ip={HOST}", "--port_retries=0", *extra_args],
+        arguments=[
+            f"--KernelGatewayApp.ip={HOST}",
+            "--port_retries=0",
+            *_tls_arguments(tls),
+            *extra_args,
+        ],
         environment={
             "KG_AUTH_TOKEN": token,
             "KG_LIST_KERNELS": str(list_kernels),
@@ -144,9 +173,17 @@ async def kernel_gateway(
         },
         token=token,
         port=port,
+        tls=tls,
     )
     async with _run(program, directory, timeout) as server:
         yield server
+
+
+def _tls_arguments(tls: ServerTls | None) -> list[str]:
+    if tls is None:
+        return []
+    files = {"certfile": tls.certificate, "keyfile": tls.key, "client_ca": tls.client_authority}
+    return [f"--KernelGatewayApp.{name}={path}" for name, path in files.items() if path]
 
 
 @asynccontextmanager
@@ -294,15 +331,15 @@ async def _start_once(program: _Program, directory: Path, timeout: float) -> Run
 
     def find_url() -> str | None:
         if not program.reports_port:
-            return f"http://{HOST}:{port}"
+            return program.url(port)
         try:
-            return f"http://{HOST}:{json.loads(info.read_text(encoding='utf-8'))['port']}"
+            return program.url(json.loads(info.read_text(encoding="utf-8"))["port"])
         except (OSError, ValueError):  # not there yet, or half written
             return None
 
     try:
         async with asyncio.timeout(timeout):
-            url = await _answering(process, find_url, program.token)
+            url = await _answering(process, find_url, program)
     except TimeoutError:
         message = f"{program.module} did not answer within {timeout:g} s"
         raise ServerStartError(await _stopped(process, program, message)) from None
@@ -325,14 +362,16 @@ async def _start_once(program: _Program, directory: Path, timeout: float) -> Run
     )
 
 
-async def _answering(process: ServerProcess, find_url: Callable[[], str | None], token: str) -> str:
+async def _answering(
+    process: ServerProcess, find_url: Callable[[], str | None], program: _Program
+) -> str:
     """Wait until the server answers a request that carries its token; return its address."""
     while True:
         if await asyncio.to_thread(process.wait, POLL_SECONDS):
             port_taken = PORT_TAKEN in await asyncio.to_thread(process.log_tail)
             raise _PortTakenError if port_taken else ServerStartError
         url = await asyncio.to_thread(find_url)
-        if url is not None and await asyncio.to_thread(_answers, url, token):
+        if url is not None and await asyncio.to_thread(_answers, url, program):
             return url
 
 
@@ -342,12 +381,16 @@ async def _stopped(process: ServerProcess, program: _Program, message: str) -> s
     return f"{message}; its log ends with:\n{tail.replace(program.token, '<token>')}"
 
 
-def _answers(url: str, token: str) -> bool:
+def _answers(url: str, program: _Program) -> bool:
     # Not urllib: a proxy from the environment must not stand between us and loopback.
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(HOST, address.port, timeout=5)
+    port = urlsplit(url).port
+    connection = (
+        http.client.HTTPSConnection(HOST, port, timeout=5, context=program.tls.client)
+        if program.tls
+        else http.client.HTTPConnection(HOST, port, timeout=5)
+    )
     try:
-        connection.request("GET", "/api", headers={"Authorization": f"token {token}"})
+        connection.request("GET", "/api", headers={"Authorization": f"token {program.token}"})
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False

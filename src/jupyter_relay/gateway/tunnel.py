@@ -1,0 +1,78 @@
+"""A way through an HTTP proxy, asked for with CONNECT (RFC 9110, 9.3.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from base64 import b64encode
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+_P = TypeVar("_P", bound=asyncio.Protocol)
+
+_PORTS: Final = {"http": 80, "https": 443}
+_MAX_HEAD: Final = 64 * 1024
+
+
+class TunnelRefused(Exception):  # an answer of the proxy
+    """The proxy does not let us through; ``status`` and ``reason`` are what it answered."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+async def open_tunnel(
+    proxy: str, host: str, port: int, protocol: _P, trust: ssl.SSLContext | None
+) -> _P:
+    """Connect a protocol to a host through a proxy, and return it.
+
+    The proxy's URL may hold a user and a password, and begin with https://; then ``trust`` is the
+    context by which the proxy is verified. Raises `TunnelRefused`, or `OSError` if the proxy
+    cannot be reached or is none.
+    """
+    parts = urlsplit(proxy)
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_MAX_HEAD)
+    transport, _ = await loop.create_connection(
+        lambda: asyncio.StreamReaderProtocol(reader),
+        parts.hostname or "",
+        parts.port or _PORTS[parts.scheme],
+        ssl=trust if parts.scheme == "https" else None,
+        happy_eyeballs_delay=0.25,
+    )
+    try:
+        transport.write(_request(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+        status, reason = _status(await reader.readuntil(b"\r\n\r\n"))
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
+        transport.abort()
+        raise ConnectionError("it does not answer as an HTTP proxy does") from error
+    except BaseException:
+        transport.abort()
+        raise
+    if status != HTTPStatus.OK:
+        transport.abort()
+        raise TunnelRefused(status, reason)
+    # Nothing came behind the head: in a tunnel to a server the client speaks first.
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return protocol
+
+
+def _request(proxy: str, target: str) -> bytes:
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    parts = urlsplit(proxy)
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        lines.append(f"Proxy-Authorization: Basic {b64encode(pair).decode()}")
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
+def _status(head: bytes) -> tuple[int, str]:
+    """Return the status and reason of an answer. Raises `ValueError`."""
+    version, status, *reason = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
+    if not version.startswith("HTTP/1."):
+        raise ValueError(version)
+    return int(status), "".join(reason)
