@@ -61,9 +61,9 @@ async def test_no_more_connections_than_the_pool_has(
     fake_gateway: FakeGateway, wire: FaultyProxy
 ) -> None:
     released = asyncio.Event()
-    fake_gateway.fault("GET", "/api/kernelspecs", Hold(released))
+    fake_gateway.fault("GET", "/api/kernelspecs/*", Hold(released))
     gateway = Gateway(settings_for(wire.url, pool_size=3))
-    asked = [asyncio.create_task(gateway.kernelspecs()) for _ in range(8)]
+    asked = [asyncio.create_task(gateway.kernelspec("python3")) for _ in range(8)]
     await fake_gateway.wait_for(lambda: len(fake_gateway.requests) == 3)
     released.set()
     await asyncio.gather(*asked)

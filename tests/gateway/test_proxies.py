@@ -106,7 +106,7 @@ async def test_a_proxy_that_does_not_know_us_is_told_from_the_gateway(
         for error in errors:
             assert isinstance(error, GatewayUnavailable)
             assert not error.retryable
-            assert str(error) == (
+            assert error.message == (
                 f"The proxy on the way to {fake.url} wants a user and a password, or others (407)."
             )
         assert not fake.requests
