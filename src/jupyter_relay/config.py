@@ -29,7 +29,7 @@ class OptionTrait(TraitType[Value, Value]):
         self.info_text = option.kind.value
         self.tag(config=True)
 
-    def validate(self, obj: HasTraits, value: Value) -> Value:
+    def validate(self, obj: HasTraits, value: object) -> Value:
         """Return the value as the option's kind. Raises `ConfigurationError`."""
         return self.option.read(value)
 
@@ -40,7 +40,11 @@ class OptionTrait(TraitType[Value, Value]):
 
     def from_string(self, s: str) -> Value:
         """Take an option of the command line; its kind reads it."""
-        return None if s == "None" else s
+        return s
+
+    def from_string_list(self, s_list: list[str]) -> str | list[str]:
+        """Take an option that the command line gives any number of times; no kind reads two."""
+        return s_list[0] if len(s_list) == 1 else s_list
 
 
 class GatewayClient(LoggingConfigurable):
@@ -54,6 +58,14 @@ class GatewayClient(LoggingConfigurable):
 
     if TYPE_CHECKING:
         url: str | None
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        for option in OPTIONS:
+            if option.instead is not None and getattr(self, option.name) is not None:
+                self.log.warning(
+                    "%s is deprecated, use GatewayClient.%s.", option.called, option.instead
+                )
 
     @property
     def configured(self) -> bool:

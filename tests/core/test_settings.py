@@ -6,33 +6,43 @@ from dataclasses import fields, replace
 
 import pytest
 
-from jupyter_relay.core.options import OPTIONS, Kind, Option, Value
-from jupyter_relay.core.settings import GatewaySettings, kernel_variables
+from jupyter_relay.core.options import OPTIONS, Kind, Option, Value, default_of
+from jupyter_relay.core.settings import GatewaySettings, LinkSettings, kernel_variables
 from jupyter_relay.errors import ConfigurationError
 
 SECRET = "hunter2"
 URL = "http://gpu.example"
 
-BAD: dict[Kind, tuple[Value, ...]] = {
-    Kind.TEXT: (),
+NO_VALUES: tuple[object, ...] = ([], ["a"], {}, {"a": "b"}, b"a", ("a",), object())
+"""What no option takes."""
+
+BAD: dict[Kind, tuple[object, ...]] = {
+    Kind.TEXT: (True, 1.5, "two\nlines", "nul\0"),
     Kind.SECONDS: ("soon", "-1", -0.5, "nan", "inf", float("inf"), True, 10**400),
     Kind.COUNT: ("many", "-1", -1, "1.5", 1.5, float("inf"), float("nan"), True),
     Kind.FLAG: ("perhaps", "2", 2, "truee"),
     Kind.HTTP_URL: ("gpu.example", "ftp://gpu", "http://", "http://a b", "http://gpu:port", 7),
     Kind.WS_URL: ("http://gpu.example", "gpu", "ws://", "wss://:8", "ws://[::1", "ws://u:p@/"),
-    Kind.HEADERS: ("{", "[]", '{"a": 1}', "null", "a: b"),
+    Kind.PATH: ("http://gpu/api", "/api?a=1", "/api#a", "/a b", "\\api", True),
+    Kind.HEADER: ("X Token", "X-Token:", "Tökèn", "X\nY"),
+    Kind.HEADERS: (
+        *("{", "[]", '{"a": 1}', "null", "a: b", 7),
+        *('{"a b": ""}', '{"": "a"}', '{"a": "b\\r\\nc: d"}'),
+    ),
 }
 
 GOOD: dict[Kind, tuple[tuple[Value, Value], ...]] = {
-    Kind.TEXT: (("", ""), ("a b", "a b"), (7, "7")),
+    Kind.TEXT: (("", ""), ("a b", "a b"), (7, "7"), ("from a file\n", "from a file")),
     Kind.SECONDS: (("1.5", 1.5), (0, 0.0), (3, 3.0), ("1e3", 1000.0)),
-    Kind.COUNT: (("7", 7), (0, 0), (3.0, 3)),
+    Kind.COUNT: (("7", 7), (0, 0), (3.0, 3), (10**400, 10**400)),
     Kind.FLAG: (
         *((text, True) for text in ("1", "true", "TRUE", "Yes", " on ", 1, True)),
         *((text, False) for text in ("0", "False", "NO", "off", 0, False)),
     ),
     Kind.HTTP_URL: ((" https://gpu/x ", "https://gpu/x"), ("HTTP://gpu:8", "HTTP://gpu:8")),
     Kind.WS_URL: (("wss://gpu/x", "wss://gpu/x"),),
+    Kind.PATH: (("/api/kernels", "/api/kernels"), (" a/%20/ ", "a/%20/")),
+    Kind.HEADER: (("X-Token", "X-Token"),),
     Kind.HEADERS: (('{"A": "b"}', '{"A": "b"}'),),
 }
 
@@ -61,11 +71,13 @@ def test_an_option_has_its_variable_help_and_a_default_that_it_takes_itself(opti
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_a_value_of_the_wrong_kind_is_refused_by_the_options_name(option: Option) -> None:
-    for bad in BAD[option.kind]:
+    for bad in (*BAD[option.kind], *NO_VALUES):
         with pytest.raises(ConfigurationError) as caught:
             option.read(bad)
         assert caught.value.option == option.name
-        assert f"GatewayClient.{option.name} ({option.variable}) must be" in str(caught.value)
+        assert str(caught.value) == (
+            f"GatewayClient.{option.name} ({option.variable}) must be {option.kind.value}."
+        )
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -78,7 +90,9 @@ def test_a_value_of_the_right_kind_is_read(option: Option) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_nothing_is_the_default(option: Option) -> None:
-    nothing: tuple[Value, ...] = (None,) if option.kind is Kind.TEXT else (None, "", "  ")
+    nothing: tuple[Value, ...] = (None, "None")
+    if option.kind is not Kind.TEXT:
+        nothing = (*nothing, "", "  ")
     for given in nothing:
         assert option.read(given) is None
         if option.name != "url":
@@ -109,16 +123,26 @@ def test_the_table_and_the_settings_agree() -> None:
         "outbox_bytes",
     }
     in_kernel_env = {"launch_timeout", "launch_timeout_pad"}
-    assert names - own == in_link | in_kernel_env
+    deprecated = {option.name for option in OPTIONS if option.instead is not None}
+    assert names - own == in_link | in_kernel_env | deprecated
     assert own - names == {"name", "link", "kernel_env", "proxy", "ws_proxy"}
 
 
-def test_the_defaults_of_the_table_are_those_of_the_settings() -> None:
-    made = make()
-    plain = GatewaySettings(name=URL, url=URL, ws_url="ws://gpu.example")
-    for field in fields(GatewaySettings):
-        if field.name != "kernel_env":
-            assert getattr(made, field.name) == getattr(plain, field.name), field.name
+def test_the_defaults_of_a_link_are_those_of_the_table() -> None:
+    assert make().link == LinkSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("nonsense", str), ("linger", str), ("gateway_retry_max", int)]
+)
+def test_there_is_no_default_of_what_has_none(name: str, kind: type) -> None:
+    with pytest.raises(LookupError):
+        default_of(name, kind)
+
+
+def test_what_a_deprecated_option_stands_for_is_an_option() -> None:
+    names = {option.name for option in OPTIONS if option.instead is None}
+    assert {option.instead for option in OPTIONS} - {None} <= names
 
 
 def test_every_option_arrives() -> None:
@@ -146,6 +170,22 @@ def test_every_option_arrives() -> None:
     assert settings.client_cert == "/c.pem"
 
 
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({"allowed_envs": "A"}, {"A"}),
+        ({"env_whitelist": "B"}, {"B"}),
+        ({"allowed_envs": "A", "env_whitelist": "B"}, {"A"}),
+        ({"allowed_envs": "", "env_whitelist": "B"}, set()),
+        ({}, set()),
+    ],
+)
+def test_the_deprecated_name_is_used_where_the_other_is_not(
+    given: dict[str, Value], allowed: set[str]
+) -> None:
+    assert make(**given).allowed_envs == allowed
+
+
 # Addresses.
 
 
@@ -160,12 +200,25 @@ def test_without_a_url_there_is_no_gateway(url: str | None) -> None:
     ("given", "url", "ws_url"),
     [
         ("http://gpu", "http://gpu", "ws://gpu"),
+        ("http://gpu/", "http://gpu", "ws://gpu"),
         ("https://gpu:8443/", "https://gpu:8443", "wss://gpu:8443"),
+        ("https://gpu/a/b", "https://gpu/a/b", "wss://gpu/a/b"),
         ("https://gpu/A/B//", "https://gpu/A/B", "wss://gpu/A/B"),
-        ("HTTPS://GPU/Http/x", "https://GPU/Http/x", "wss://GPU/Http/x"),
+        ("https://gpu//A//B///", "https://gpu//A//B", "wss://gpu//A//B"),
+        ("HTTPS://GPU.Example/Http/x", "https://GPU.Example/Http/x", "wss://GPU.Example/Http/x"),
+        ("http://http.example/http", "http://http.example/http", "ws://http.example/http"),
+        ("http://gpu/?token=t", "http://gpu", "ws://gpu"),
         ("http://gpu/?a=1&token=t", "http://gpu?a=1", "ws://gpu?a=1"),
+        (
+            "http://gpu?a=%20+%2F&b&c=&tok%65n=t",
+            "http://gpu?a=%20+%2F&b&c=",
+            "ws://gpu?a=%20+%2F&b&c=",
+        ),
+        ("http://gpu?token=t&token=u&a=1", "http://gpu?a=1", "ws://gpu?a=1"),
         ("http://u:p@gpu/x#part", "http://gpu/x", "ws://gpu/x"),
+        ("http://u:p%40x@gpu:1/%7Eu%2Fv", "http://gpu:1/%7Eu%2Fv", "ws://gpu:1/%7Eu%2Fv"),
         ("http://[::1]:8888/x", "http://[::1]:8888/x", "ws://[::1]:8888/x"),
+        ("http://u:p@[2001:DB8::1]/x/", "http://[2001:DB8::1]/x", "ws://[2001:DB8::1]/x"),
     ],
 )
 def test_addresses(given: str, url: str, ws_url: str) -> None:
@@ -175,8 +228,18 @@ def test_addresses(given: str, url: str, ws_url: str) -> None:
     assert "?" not in repr(settings)
 
 
-def test_websockets_may_be_elsewhere() -> None:
-    assert make(ws_url="WSS://ws.example/Path/").ws_url == "wss://ws.example/Path"
+@pytest.mark.parametrize(
+    ("given", "ws_url"),
+    [
+        ("WSS://Ws.Example/Path/", "wss://Ws.Example/Path"),
+        ("ws://ws.example:81", "ws://ws.example:81"),
+        ("ws://u:p@[::1]:81/x?a=%2F&token=t", "ws://[::1]:81/x?a=%2F"),
+        ("ws://gpu/http/ws", "ws://gpu/http/ws"),
+    ],
+)
+def test_websockets_may_be_elsewhere(given: str, ws_url: str) -> None:
+    settings = make("https://gpu/base", ws_url=given)
+    assert (settings.url, settings.ws_url) == ("https://gpu/base", ws_url)
 
 
 def test_what_an_address_says_of_who_we_are_is_taken_out_of_it() -> None:

@@ -33,9 +33,28 @@ def test_where_things_are() -> None:
     )
 
 
-def test_endpoints_may_be_elsewhere() -> None:
-    at = endpoints("http://gpu.example/", kernels_endpoint="/gateway/kernels/")
-    assert at.kernel(KERNEL) == f"http://gpu.example/gateway/kernels/{KERNEL}"
+@pytest.mark.parametrize("path", ["/gateway/of", "gateway/of", "/gateway/of/", "//gateway/of//"])
+def test_endpoints_may_be_elsewhere(path: str) -> None:
+    base = "http://gpu.example/Base"
+    at = endpoints(
+        f"{base}/",
+        kernels_endpoint=path,
+        kernelspecs_endpoint=path,
+        kernelspecs_resource_endpoint=path,
+    )
+    assert at.kernel(KERNEL) == f"{base}/gateway/of/{KERNEL}"
+    assert at.kernelspec("r") == f"{base}/gateway/of/r"
+    assert at.resource("r", "logo.svg") == f"{base}/gateway/of/r/logo.svg"
+    channels = f"ws://gpu.example/Base/gateway/of/{KERNEL}/channels?session_id=me"
+    assert at.channels(KERNEL, "me") == channels
+
+
+def test_websockets_may_be_elsewhere() -> None:
+    at = endpoints("https://gpu.example/base?a=1", ws_url="ws://ws.example:81/Own/Path/?b=2")
+    assert at.kernels == "https://gpu.example/base/api/kernels?a=1"
+    assert at.channels(KERNEL, "me") == (
+        f"ws://ws.example:81/Own/Path/api/kernels/{KERNEL}/channels?b=2&session_id=me"
+    )
 
 
 def test_the_query_of_the_base_url_stays_behind_the_path() -> None:

@@ -41,6 +41,17 @@ async def test_headers(
     assert fake_gateway.requests[0].headers[name] == value
 
 
+@pytest.mark.parametrize("token", [None, "", "  ", "\n"])
+async def test_no_header_is_sent_for_an_empty_token(
+    fake_gateway: FakeGateway, token: str | None
+) -> None:
+    fake_gateway.token = ""
+    gateway = Gateway(settings_for(fake_gateway.url, auth_token=token))
+    await gateway.kernelspecs()
+    await gateway.close()
+    assert "Authorization" not in fake_gateway.requests[0].headers
+
+
 @pytest.mark.parametrize(
     "fault",
     [

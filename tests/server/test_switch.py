@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 
-from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.options import OPTIONS, Option
-from jupyter_relay.server.extension import _link_jupyter_server_extension
+from jupyter_relay.server.gateway_config import GatewayConfig
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import RunningServer, jupyter_lab, jupyter_server
 from tests.support.server import server_on
-
-VALID = "--gateway-url=http://gateway.example"
 
 ROLES = (
     "kernel_manager_class",
@@ -117,7 +109,6 @@ async def test_without_a_gateway_the_server_is_as_it_was(tmp_path: Path) -> None
         assert handlers
         assert not [kind for kind in handlers if kind.__module__.startswith("jupyter_relay")]
         assert (await server.call("GET", "/api/kernels")).json == []
-    BuiltInGatewayClient.clear_instance()
 
 
 async def test_a_class_that_the_user_has_set_is_left_alone(
@@ -134,69 +125,14 @@ async def test_a_class_that_the_user_has_set_is_left_alone(
         assert not fake_gateway.requests_to("GET", "/api/kernelspecs")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment", "option"),
-    [
-        (["--gateway-url=ftp://gateway.example"], {}, "url"),
-        ([], {"JUPYTER_GATEWAY_URL": "gateway.example"}, "url"),
-        (["--gateway-url=http://gateway.example:port"], {}, "url"),
-        ([VALID], {"JUPYTER_GATEWAY_REQUEST_TIMEOUT": "soon"}, "request_timeout"),
-        ([VALID, "--GatewayClient.ping_interval=-1"], {}, "ping_interval"),
-        ([VALID, "--GatewayClient.headers=none"], {}, "headers"),
-        ([VALID], {"JUPYTER_GATEWAY_VALIDATE_CERT": "perhaps"}, "validate_cert"),
-    ],
-)  # fmt: skip
-async def test_a_value_that_makes_no_sense_stops_the_start_with_one_line(
-    arguments: list[str], environment: dict[str, str], option: str, tmp_path: Path
-) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "jupyter_server", "--ServerApp.allow_root=True", "--no-browser",
-        "--port=0", *arguments,
-        env={**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 1
-    lines = output.decode().splitlines()
-    assert [line for line in lines if f"GatewayClient.{option}" in line and "must be" in line]
-    assert "Traceback" not in output.decode()
-    assert len([line for line in lines if "C " in line[:3]]) == 1
-
-
-@pytest.mark.parametrize("option", [o for o in OPTIONS if o.variable], ids=lambda o: o.name)
-def test_each_option_is_read_from_its_variable(
-    option: Option, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = {
-        "HTTP_URL": "http://gateway.example",
-        "WS_URL": "ws://gateway.example",
-        "FLAG": "0",
-        "HEADERS": '{"X-A": "b"}',
-        "SECONDS": "7.5",
-        "COUNT": "7",
-        "TEXT": "some text",
-    }[option.kind.name]
-    assert option.variable is not None
-    monkeypatch.setenv(option.variable, given)
-    assert getattr(GatewayClient(), option.name) == option.read(given) != option.default
-    assert (
-        GatewayClient(**{option.name: option.default}).trait_values()[option.name] == option.default
-    )
-
-
 def test_a_class_given_as_an_argument_is_left_alone(tmp_path: Path) -> None:
     class Mine(SessionManager):
         """A user's own."""
 
     app = ServerApp(session_manager_class=Mine, root_dir=str(tmp_path))
     app.config.GatewayClient.url = "http://127.0.0.1:1"
-    _link_jupyter_server_extension(app)
+    app.jpserver_extensions = {"jupyter_relay": True}
+    app.init_server_extensions()
     assert app.session_manager_class is Mine
     assert app.kernel_manager_class.__module__ == "jupyter_relay.server.kernels"
+    GatewayConfig.clear_instance()

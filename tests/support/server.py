@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
 import aiohttp
-from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from jupyter_relay.server.gateway_config import GatewayConfig
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.support.tab import Tab
@@ -132,5 +132,5 @@ async def server_on(
     finally:
         await app._cleanup()
         await app.http_server.close_all_connections()
-        BuiltInGatewayClient.clear_instance()
+        GatewayConfig.clear_instance()
         gc.collect()  # the sessions' database is closed by it

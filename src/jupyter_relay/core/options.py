@@ -10,57 +10,86 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from jupyter_relay.errors import ConfigurationError
 
+T = TypeVar("T")
+
 Value: TypeAlias = str | int | float | bool | None
-"""What an option can be given as; a string, from the environment, is read by its kind."""
+"""What an option can be; a string, from the environment, is read by its kind."""
 
 
 class Kind(Enum):
     """What an option takes; the value is how that is said to a person."""
 
-    TEXT = "a text"
+    TEXT = "a text of one line"
     SECONDS = "a number of seconds, 0 or more"
     COUNT = "a whole number, 0 or more"
     FLAG = "true or false (also yes, no, on, off, 1, 0)"
     HTTP_URL = "a URL that begins with http:// or https://"
     WS_URL = "a URL that begins with ws:// or wss://"
+    PATH = "a path, such as /api/kernels"
+    HEADER = "the name of an HTTP header"
     HEADERS = "a JSON object of header names and texts"
+
+
+class Group(Enum):
+    """What an option is about; the value is how that is said to a person."""
+
+    PLACE = "Where the gateway is"
+    IDENTITY = "Who we are"
+    TLS = "TLS"
+    TIME = "Time"
+    REQUESTS = "Requests"
+    LINK = "The link"
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its trait's name, what it takes, its environment variable, default and help."""
+    """One option: its trait's name, what it takes, its environment variable, default and help.
 
+    ``instead`` is the option to use in its place, for one that is deprecated.
+    """
+
+    group: Group
     name: str
     kind: Kind
     variable: str | None
     default: Value
     help: str
+    instead: str | None = None
 
-    def read(self, given: Value) -> Value:
+    @property
+    def called(self) -> str:
+        """How people know it: by its trait, and by its environment variable if it has one."""
+        variable = f" ({self.variable})" if self.variable else ""
+        return f"GatewayClient.{self.name}{variable}"
+
+    def read(self, given: object) -> Value:
         """Return the value that was given, as its kind; None where none was.
 
-        An empty text is a value for a text only: a compose file sets variables to it.
+        An empty text is a value for a text only: a compose file sets variables to it. The text
+        None stands for None, which neither the environment nor a command line can say otherwise.
 
         Raises `ConfigurationError` naming the option, and never the value of a secret.
         """
-        if given is None or (self.kind is not Kind.TEXT and str(given).strip() == ""):
+        if given is None or given == "None":
+            return None
+        if self.kind is not Kind.TEXT and isinstance(given, str) and not given.strip():
             return None
         try:
             return _READERS[self.kind](given)
         except (ValueError, TypeError, OverflowError):
-            named = f"{self.name} ({self.variable})" if self.variable else self.name
             raise ConfigurationError(
-                f"GatewayClient.{named} must be {self.kind.value}.", option=self.name
+                f"{self.called} must be {self.kind.value}.", option=self.name
             ) from None
 
-    def value(self, given: Value) -> Value:
+    def value(self, given: object) -> Value:
         """Return the value to use: as `read`, with the default where there is none."""
         value = self.read(given)
         if value is None and self.name != "auth_scheme":  # None is a choice there
@@ -68,19 +97,42 @@ class Option:
         return value
 
 
-def _text(given: Value) -> str:
-    return str(given)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2
+_PATH = re.compile(r"(?!\w+://)[^\s?#\\]+")
 
 
-def _seconds(given: Value) -> float:
-    number = float(given) if not isinstance(given, bool) and given is not None else -1.0
+def _text(given: object) -> str:
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise TypeError
+    text = str(given).strip("\r\n")  # a file that was read into a variable ends with one
+    if _CONTROL.search(text):
+        raise ValueError
+    return text
+
+
+def _word(pattern: re.Pattern[str], given: object) -> str:
+    text = _text(given).strip()
+    if not pattern.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _number(given: object) -> str | int | float:
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        raise TypeError
+    return given
+
+
+def _seconds(given: object) -> float:
+    number = float(_number(given))
     if not 0 <= number < float("inf"):
         raise ValueError
     return number
 
 
-def _count(given: Value) -> int:
-    number = int(given) if not isinstance(given, bool) and given is not None else -1
+def _count(given: object) -> int:
+    number = int(_number(given))
     if number < 0 or (isinstance(given, float) and given != number):
         raise ValueError
     return number
@@ -92,10 +144,10 @@ _FLAGS = {
 }
 
 
-def _flag(given: Value) -> bool:
+def _flag(given: object) -> bool:
     if isinstance(given, bool):
         return given
-    flag = _FLAGS.get(str(given).strip().lower())
+    flag = _FLAGS.get(_text(given).strip().lower())
     if flag is None:
         raise ValueError
     return flag
@@ -109,205 +161,243 @@ _HTTP_URL = _url("http", "https")
 _WS_URL = _url("ws", "wss")
 
 
-def _matching(pattern: re.Pattern[str], given: Value) -> str:
-    text = str(given).strip()
+def _address(pattern: re.Pattern[str], given: object) -> str:
+    text = _word(pattern, given)
     # The port raises ValueError if it is none.
-    if not pattern.fullmatch(text) or not urlsplit(text).hostname or urlsplit(text).port == 0:
+    if not urlsplit(text).hostname or urlsplit(text).port == 0:
         raise ValueError
     return text
 
 
-def _headers(given: Value) -> str:
-    text = str(given).strip()
+def _headers(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError
     try:
-        msgspec.json.decode(text, type=dict[str, str])
+        headers = msgspec.json.decode(given, type=dict[str, str])
     except msgspec.MsgspecError as error:
         raise ValueError from error
-    return text
+    if any(not _HEADER.fullmatch(key) or _CONTROL.search(headers[key]) for key in headers):
+        raise ValueError
+    return given.strip()
 
 
-_READERS: Mapping[Kind, Callable[[Value], Value]] = {
+_READERS: Mapping[Kind, Callable[[object], Value]] = {
     Kind.TEXT: _text,
     Kind.SECONDS: _seconds,
     Kind.COUNT: _count,
     Kind.FLAG: _flag,
-    Kind.HTTP_URL: lambda given: _matching(_HTTP_URL, given),
-    Kind.WS_URL: lambda given: _matching(_WS_URL, given),
+    Kind.HTTP_URL: partial(_address, _HTTP_URL),
+    Kind.WS_URL: partial(_address, _WS_URL),
+    Kind.PATH: partial(_word, _PATH),
+    Kind.HEADER: partial(_word, _HEADER),
     Kind.HEADERS: _headers,
 }
 
 
-def _option(
+def _row(
+    group: Group,
     name: str,
     kind: Kind,
     default: Value,
     help: str,  # noqa: A002  # the word that traitlets uses
     *,
     variable: str | None = "",
+    instead: str | None = None,
 ) -> Option:
     if variable == "":
         variable = "JUPYTER_GATEWAY_" + name.removeprefix("gateway_").upper()
-    return Option(name, kind, variable, default, help)
+    return Option(group, name, kind, variable, default, help, instead)
 
+
+_place = partial(_row, Group.PLACE)
+_identity = partial(_row, Group.IDENTITY)
+_tls = partial(_row, Group.TLS)
+_time = partial(_row, Group.TIME)
+_requests = partial(_row, Group.REQUESTS)
+_link = partial(_row, Group.LINK)
 
 OPTIONS: tuple[Option, ...] = (
-    _option("url", Kind.HTTP_URL, None, "Where the gateway is. Setting it switches Relay on."),
-    _option(
+    _place(
+        "url",
+        Kind.HTTP_URL,
+        None,
+        "Where the gateway is; setting it switches Relay on. A user, a password and a `token` in "
+        "it are taken out, for `http_user`, `http_pwd` and `auth_token` where those are not given.",
+    ),
+    _place(
         "ws_url",
         Kind.WS_URL,
         None,
         "Where its websockets are; by default `url` with ws in place of http.",
     ),
-    _option("kernels_endpoint", Kind.TEXT, "/api/kernels", "The path of its kernels."),
-    _option("kernelspecs_endpoint", Kind.TEXT, "/api/kernelspecs", "The path of its kernelspecs."),
-    _option(
+    _place("kernels_endpoint", Kind.PATH, "/api/kernels", "The path of its kernels."),
+    _place("kernelspecs_endpoint", Kind.PATH, "/api/kernelspecs", "The path of its kernelspecs."),
+    _place(
         "kernelspecs_resource_endpoint",
-        Kind.TEXT,
+        Kind.PATH,
         "/kernelspecs",
         "The path of the files of its kernelspecs, such as logos.",
     ),
-    _option("connect_timeout", Kind.SECONDS, 40.0, "How long a TCP connection may take to open."),
-    _option(
+    _time(
+        "connect_timeout",
+        Kind.SECONDS,
+        40.0,
+        "How long a TCP connection may take to open; 0 sets no limit.",
+    ),
+    _time(
         "request_timeout",
         Kind.SECONDS,
         42.0,
         "How long a request may take; never less than the launch timeout and its pad.",
     ),
-    _option(
+    _time(
         "launch_timeout",
         Kind.SECONDS,
         40.0,
-        "How long the gateway may take to start a kernel; sent to it as KERNEL_LAUNCH_TIMEOUT.",
+        "How long the gateway may take to start a kernel, and longer if `request_timeout` leaves "
+        "more; sent to it as KERNEL_LAUNCH_TIMEOUT, in whole seconds.",
         variable="KERNEL_LAUNCH_TIMEOUT",
     ),
-    _option(
+    _time(
         "launch_timeout_pad",
         Kind.SECONDS,
         2.0,
-        "How much longer than the launch timeout a request waits.",
+        "How much longer than the launch timeout a request waits, at least.",
     ),
-    _option("client_key", Kind.TEXT, None, "The file of the client's TLS key."),
-    _option(
+    _tls("client_key", Kind.TEXT, None, "The file of the client's TLS key."),
+    _tls(
         "client_cert",
         Kind.TEXT,
         None,
         "The file of the client's TLS certificate; it may hold the key, too.",
     ),
-    _option(
+    _tls(
         "ca_certs",
         Kind.TEXT,
         None,
         "The file, or folder of files, with the certificates to trust instead of the system's.",
     ),
-    _option("validate_cert", Kind.FLAG, True, "Whether the gateway's certificate is verified."),
-    _option(
+    _tls("validate_cert", Kind.FLAG, True, "Whether the gateway's certificate is verified."),
+    _identity(
         "http_user",
         Kind.TEXT,
         None,
         "The user for HTTP basic authentication, and KERNEL_USERNAME where that is not set.",
     ),
-    _option("http_pwd", Kind.TEXT, None, "The password for HTTP basic authentication."),
-    _option("headers", Kind.HEADERS, "{}", "Headers to send with each request, as a JSON object."),
-    _option("auth_header_key", Kind.TEXT, "Authorization", "The header that carries the token."),
-    _option(
+    _identity("http_pwd", Kind.TEXT, None, "The password for HTTP basic authentication."),
+    _requests(
+        "headers", Kind.HEADERS, "{}", "Headers to send with each request, as a JSON object."
+    ),
+    _identity(
+        "auth_header_key", Kind.HEADER, "Authorization", "The header that carries the token."
+    ),
+    _identity(
         "auth_scheme",
         Kind.TEXT,
         "token",
         "The word before the token; None sends the bare token.",
     ),
-    _option("auth_token", Kind.TEXT, None, "The token of the gateway."),
-    _option(
+    _identity("auth_token", Kind.TEXT, None, "The token of the gateway."),
+    _requests(
         "allowed_envs",
         Kind.TEXT,
-        "",
+        None,
         "Comma-separated names of environment variables to send with a kernel's start, beside "
         "those that begin with KERNEL_.",
     ),
-    _option("accept_cookies", Kind.FLAG, True, "Whether cookies are kept, for load balancers."),
-    _option(
+    _requests(
+        "env_whitelist",
+        Kind.TEXT,
+        None,
+        "Deprecated: what `allowed_envs` was called; used where that is not given.",
+        instead="allowed_envs",
+    ),
+    _requests("accept_cookies", Kind.FLAG, True, "Whether cookies are kept, for load balancers."),
+    _link(
         "gateway_retry_interval",
         Kind.SECONDS,
         1.0,
         "How long to wait before the first reconnect, at most; doubled at each try.",
     ),
-    _option(
+    _link(
         "gateway_retry_interval_max",
         Kind.SECONDS,
         30.0,
         "How long to wait between reconnects, at most.",
     ),
-    _option(
+    _link(
         "gateway_retry_max",
         Kind.COUNT,
         None,
         "After how many reconnects to give up; None goes on while anybody waits.",
     ),
-    _option(
+    _requests(
         "max_request_retries",
         Kind.COUNT,
         2,
         "How often a GET or DELETE is tried again when the gateway is unavailable; all tries "
         "together take no longer than the request timeout.",
     ),
-    _option(
+    _time(
         "start_grace",
         Kind.SECONDS,
         5.0,
         "How long Jupyter Server waits for the start of a kernel before it shows it as one that "
         "is starting. An error that comes later shows as a dead kernel.",
     ),
-    _option(
+    _requests(
         "listing_ttl",
         Kind.SECONDS,
         2.0,
         "How long a list of the kernels answers for all who ask, such as each tab of JupyterLab "
         "every 10 s; what is done here to a kernel ends it.",
     ),
-    _option(
+    _link(
         "ping_interval",
         Kind.SECONDS,
         20.0,
         "How long a websocket may be silent before it is pinged; half of it later, without an "
-        "answer, it is given up. 20 finds a dead one within 30 s, and is below the idle limits of "
-        "common proxies (60 s).",
+        "answer, it is given up; 0 never pings. 20 finds a dead one within 30 s, and is below the "
+        "idle limits of common proxies (60 s).",
     ),
-    _option(
+    _link(
         "handshake_timeout",
         Kind.SECONDS,
         90.0,
-        "How long a websocket may take to open. Gateways wait up to 60 s for the kernel first.",
+        "How long a websocket may take to open; 0 sets no limit. Gateways wait up to 60 s for the "
+        "kernel first.",
     ),
-    _option(
+    _link(
         "linger",
         Kind.SECONDS,
         30.0,
         "How long a kernel's websocket stays open when nobody uses it.",
     ),
-    _option(
+    _link(
         "outbox_messages",
         Kind.COUNT,
         1000,
         "How many messages may wait for a kernel's websocket to open again.",
     ),
-    _option(
+    _link(
         "outbox_bytes",
         Kind.COUNT,
         64 * 2**20,
         "How many bytes may wait for a kernel's websocket to open again.",
     ),
-    _option(
+    _link(
         "backlog_bytes",
         Kind.COUNT,
         64 * 2**20,
         "How many bytes are kept for one slow or absent reader of a kernel.",
     ),
-    _option(
+    _link(
         "max_message_bytes",
         Kind.COUNT,
         2**30,
         "The largest message that is taken from a gateway; 0 takes any.",
     ),
-    _option(
+    _link(
         "state_folder",
         Kind.TEXT,
         None,
@@ -315,7 +405,7 @@ OPTIONS: tuple[Option, ...] = (
         "what we missed. For a server the default is jupyter_relay in its data folder; other "
         "programs keep none unless told where.",
     ),
-    _option(
+    _requests(
         "pool_size",
         Kind.COUNT,
         32,
@@ -324,3 +414,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 """Every option of a gateway."""
+
+
+def default_of(name: str, kind: type[T]) -> T:
+    """Return the default of an option, which is of a type.
+
+    Raises `LookupError` if no option is called so, or its default is of another type.
+    """
+    for option in OPTIONS:
+        if option.name == name and isinstance(option.default, kind):
+            return option.default
+    raise LookupError(name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from dataclasses import dataclass, field, fields
+from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
 import msgspec
 
 from jupyter_relay.core.backoff import Backoff
-from jupyter_relay.core.options import OPTIONS, Value
+from jupyter_relay.core.options import OPTIONS, Value, default_of
 from jupyter_relay.errors import ConfigurationError
 
 
@@ -17,24 +17,31 @@ from jupyter_relay.errors import ConfigurationError
 class LinkSettings:
     """The bounds and times of a link; times are in seconds.
 
+    What an option gives has that option's default.
+
     ``retry_max`` None means to go on as long as somebody needs the link. ``linger`` is how long a
     socket that nobody needs stays open. ``probe_after`` is how long a kernel that owes an answer
     may be silent before it is asked for; ``alarm_after`` how long an outage may last before the
     waiting cells are told.
     """
 
-    backoff: Backoff = field(default_factory=lambda: Backoff(base=1.0, cap=30.0))
+    backoff: Backoff = field(
+        default_factory=lambda: Backoff(
+            base=default_of("gateway_retry_interval", float),
+            cap=default_of("gateway_retry_interval_max", float),
+        )
+    )
     retry_max: int | None = None
-    linger: float = 30.0
+    linger: float = default_of("linger", float)
     probe_after: float = 10.0
     alarm_after: float = 10.0
-    outbox_messages: int = 1000
-    outbox_bytes: int = 64 * 1024 * 1024
+    outbox_messages: int = default_of("outbox_messages", int)
+    outbox_bytes: int = default_of("outbox_bytes", int)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """The settings of one gateway, valid and complete; times in seconds.
+    """The settings of one gateway, valid and complete, as `make` makes them; times in seconds.
 
     ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
     the HTTP proxy on the way to it, which may hold a password, and ``ws_proxy`` that of the way to
@@ -45,36 +52,36 @@ class GatewaySettings:
     name: str
     url: str = field(repr=False)
     ws_url: str = field(repr=False)
-    kernels_endpoint: str = "/api/kernels"
-    kernelspecs_endpoint: str = "/api/kernelspecs"
-    kernelspecs_resource_endpoint: str = "/kernelspecs"
-    connect_timeout: float = 40.0
-    request_timeout: float = 42.0
-    handshake_timeout: float = 90.0
-    client_key: str | None = None
-    client_cert: str | None = None
-    ca_certs: str | None = None
-    validate_cert: bool = True
-    http_user: str | None = None
-    http_pwd: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    auth_header_key: str = "Authorization"
-    auth_scheme: str | None = "token"
-    auth_token: str = field(default="", repr=False)
-    allowed_envs: frozenset[str] = frozenset()
-    accept_cookies: bool = True
+    kernels_endpoint: str
+    kernelspecs_endpoint: str
+    kernelspecs_resource_endpoint: str
+    connect_timeout: float
+    request_timeout: float
+    handshake_timeout: float
+    client_key: str | None
+    client_cert: str | None
+    ca_certs: str | None
+    validate_cert: bool
+    http_user: str | None
+    http_pwd: str | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    auth_header_key: str
+    auth_scheme: str | None
+    auth_token: str = field(repr=False)
+    allowed_envs: frozenset[str]
+    accept_cookies: bool
     proxy: str | None = field(default=None, repr=False)
     ws_proxy: str | None = field(default=None, repr=False)
-    pool_size: int = 32
-    max_request_retries: int = 2
-    start_grace: float = 5.0
-    listing_ttl: float = 2.0
-    ping_interval: float = 20.0
-    backlog_bytes: int = 64 * 2**20
-    max_message_bytes: int = 2**30
-    state_folder: str | None = None
-    link: LinkSettings = field(default_factory=LinkSettings)
-    kernel_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    pool_size: int
+    max_request_retries: int
+    start_grace: float
+    listing_ttl: float
+    ping_interval: float
+    backlog_bytes: int
+    max_message_bytes: int
+    state_folder: str | None
+    link: LinkSettings
+    kernel_env: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def make(
@@ -89,9 +96,7 @@ class GatewaySettings:
             option.name: option.value(given.get(option.name, option.default)) for option in OPTIONS
         }
         text = {key: value for key, value in values.items() if isinstance(value, str)}
-        number = {
-            key: float(value) for key, value in values.items() if isinstance(value, int | float)
-        }
+        number = {key: value for key, value in values.items() if isinstance(value, int | float)}
         if not text.get("url"):
             raise ConfigurationError(
                 "GatewayClient.url (JUPYTER_GATEWAY_URL) is not set.", option="url"
@@ -101,15 +106,21 @@ class GatewaySettings:
         launch, request = _timeouts(
             number["launch_timeout"], number["request_timeout"], number["launch_timeout_pad"]
         )
-        allowed = frozenset(filter(None, (n.strip() for n in text["allowed_envs"].split(","))))
+        allowed_envs = text.get("allowed_envs", text.get("env_whitelist", ""))
+        allowed = frozenset(filter(None, (n.strip() for n in allowed_envs.split(","))))
         user = text.get("http_user") or address.user
-        own = {f.name for f in fields(cls)}
         retry_max = number.get("gateway_retry_max")
-        settings = cls(
-            name=name or address.url.partition("?")[0],
-            url=address.url,
-            ws_url=_Address.read(ws_url).url,
-            link=LinkSettings(
+        made = {
+            "name": name or address.url.partition("?")[0],
+            "url": address.url,
+            "ws_url": _Address.read(ws_url).url,
+            "request_timeout": request,
+            "http_user": user,
+            "http_pwd": text.get("http_pwd") or address.password,
+            "headers": msgspec.json.decode(text["headers"], type=dict[str, str]),
+            "auth_token": (text.get("auth_token") or address.token).strip(),
+            "allowed_envs": allowed,
+            "link": LinkSettings(
                 backoff=Backoff(
                     base=number["gateway_retry_interval"], cap=number["gateway_retry_interval_max"]
                 ),
@@ -118,22 +129,10 @@ class GatewaySettings:
                 outbox_messages=int(number["outbox_messages"]),
                 outbox_bytes=int(number["outbox_bytes"]),
             ),
-        )
-        plain = own - {
-            "name", "url", "ws_url", "link", "request_timeout", "http_user", "http_pwd",
-            "headers", "auth_token", "allowed_envs", "kernel_env",
-        }  # fmt: skip
-        return replace(
-            settings,
-            **{key: values[key] for key in plain & values.keys()},  # type: ignore[arg-type]  # each value was read by its option's kind
-            request_timeout=request,
-            http_user=user,
-            http_pwd=text.get("http_pwd") or address.password,
-            headers=msgspec.json.decode(text["headers"], type=dict[str, str]),
-            auth_token=(text.get("auth_token") or address.token).strip(),
-            allowed_envs=allowed,
-            kernel_env=_kernel_env(environment, allowed, user=user, launch_timeout=launch),
-        )
+            "kernel_env": _kernel_env(environment, allowed, user=user, launch_timeout=launch),
+        }
+        as_read = {key: values[key] for key in values.keys() & {f.name for f in fields(cls)}}
+        return cls(**as_read | made)  # type: ignore[arg-type]  # each was read by its option's kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +147,16 @@ class _Address:
     @classmethod
     def read(cls, text: str) -> _Address:
         parts = urlsplit(text)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        token = next((value for key, value in query if key == "token"), "")
-        rest = urlencode([pair for pair in query if pair[0] != "token"])
+        query = [(unquote_plus(pair.partition("=")[0]), pair) for pair in parts.query.split("&")]
+        token = next((pair.partition("=")[2] for key, pair in query if key == "token"), "")
+        rest = "&".join(pair for key, pair in query if key != "token")
         host = parts.netloc.rpartition("@")[2]
         url = urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), rest, ""))
         return cls(
             url,
             unquote(parts.username) if parts.username else None,
             unquote(parts.password) if parts.password else None,
-            token,
+            unquote_plus(token),
         )
 
 

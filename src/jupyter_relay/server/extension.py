@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_relay.config import GatewayClient
+from traitlets import TraitError
+
 from jupyter_relay.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,22 +27,33 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
 
     A setting that makes no sense stops the server with one line.
     """
+    from jupyter_relay.server.gateway_config import GatewayConfig
+
+    _link_applications(serverapp)
     try:
-        options = GatewayClient(parent=serverapp)
-        if not options.configured:
-            return
-        options.settings()
-    except ConfigurationError as error:
+        gateway = GatewayConfig.install(serverapp)
+    except (ConfigurationError, TraitError) as error:  # ours, or that of the built-in class
         serverapp.log.critical("%s", error)
         serverapp.exit(1)
+    if not gateway.gateway_enabled:
+        return
     for name, value in _CLASSES.items():
         if name not in serverapp.config.ServerApp and not serverapp.trait_has_value(name):
             setattr(serverapp, name, value)
 
 
+def _link_applications(serverapp: ServerApp) -> None:
+    """Link the applications among the extensions, such as JupyterLab: they bring the options of
+    their own configuration files only then."""
+    manager = serverapp.extension_manager
+    for name, applications in manager.extension_apps.items():
+        if applications:
+            manager.link_extension(name)
+
+
 def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     """Put our handlers before the server's, and our events beside its own, for what is in use."""
-    if not GatewayClient(parent=serverapp).configured:
+    if not serverapp.gateway_config.gateway_enabled:
         return
     from jupyter_server.utils import url_path_join
 

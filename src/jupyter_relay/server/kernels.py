@@ -17,7 +17,6 @@ from jupyter_server.services.kernels.kernelmanager import (
 )
 from traitlets import default
 
-from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.gateway.client import Gateway
@@ -25,6 +24,7 @@ from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.latest import Latest
 from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
+from jupyter_relay.server.gateway_config import options_of
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.server.link_events import emit
@@ -136,7 +136,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         self.gateway = (
             specs.gateway
             if isinstance(specs, GatewayKernelSpecManager)
-            else Gateway(GatewayClient(parent=self.parent or self).settings())
+            else Gateway(options_of(self).settings())
         )
         data_folder = getattr(self.parent, "data_dir", "") or jupyter_data_dir()
         folder = self.gateway.settings.state_folder or Path(data_folder) / "jupyter_relay"

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
 
-from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.models import KernelSpecModel, KernelSpecs
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.latest import Latest
+from jupyter_relay.server.gateway_config import options_of
 from jupyter_relay.server.http_errors import http_errors
 
 Model: TypeAlias = dict[str, Any]
@@ -32,7 +32,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gateway = Gateway(GatewayClient(parent=self.parent or self).settings())
+        self.gateway = Gateway(options_of(self).settings())
         self._latest = Latest(
             self._ask,
             what=f"The kernelspecs of {self.gateway.name}",

@@ -1,0 +1,69 @@
+"""What a server knows of its gateway: the options, read once, and what Jupyter Server is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
+from traitlets.config import Config, Configurable
+
+from jupyter_relay.config import GatewayClient
+from jupyter_relay.core.options import OPTIONS
+
+
+class GatewayConfig(BuiltInGatewayClient):
+    """The ``gateway_config`` of a server: Jupyter Server's own class, told what it can know.
+
+    It has those options that it knows, with values that it takes, so it never refuses nor
+    misses one; and the URL without what is secret in it, since the server prints that.
+    ``options`` are all of them, as they were given. Raises `ConfigurationError` for a value that
+    makes no sense.
+    """
+
+    def __init__(self, *, options: GatewayClient, **kwargs: Any) -> None:
+        super().__init__(config=Config(GatewayClient=self._known_of(options)), **kwargs)
+        self.options = options
+
+    @classmethod
+    def install(cls, server: Configurable) -> GatewayConfig:
+        """Read the options of a server, and be the instance that it will find.
+
+        One of another server in this process is left to that server.
+        """
+        options = GatewayClient(parent=server)
+        for kind in (cls, BuiltInGatewayClient):
+            kind.clear_instance()
+        config: GatewayConfig = cls.instance(parent=server, options=options)
+        return config
+
+    @classmethod
+    def _known_of(cls, options: GatewayClient) -> dict[str, object]:
+        known = cls.class_traits(config=True)
+        values = {
+            option.name: getattr(options, option.name)
+            for option in OPTIONS
+            if option.name in known and option.instead is None
+        }
+        if options.configured:
+            settings = options.settings()
+            values |= {
+                "url": settings.url.partition("?")[0],
+                "ws_url": settings.ws_url.partition("?")[0],
+                "http_user": settings.http_user,
+                "http_pwd": settings.http_pwd,
+                "auth_token": settings.auth_token,
+                "allowed_envs": ",".join(sorted(settings.allowed_envs)),
+            }
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or known[name].allow_none
+        }
+
+
+def options_of(manager: Configurable) -> GatewayClient:
+    """Return the options of a manager's server; read now, if that server did not read them."""
+    config = getattr(manager.parent, "gateway_config", None)
+    if isinstance(config, GatewayConfig):
+        return config.options
+    return GatewayClient(parent=manager.parent or manager)

@@ -1,0 +1,88 @@
+"""Print the reference page of the settings, made from the table of options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jupyter_relay.core.options import OPTIONS, Group, Option, Value
+
+HEAD = """\
+# Settings
+
+All are options of `GatewayClient`. This page is made from their table, `core/options.py`, by
+`make settings-page`.
+
+An option can be given in three ways, here with `linger` as an example. Given in several, the first
+in this list counts:
+
+1. on the command line: `--GatewayClient.linger=60`; for `url` there is `--gateway-url=…` too;
+2. in a configuration file of the server, or of an application on it such as JupyterLab:
+   `c.GatewayClient.linger = 60`;
+3. in the environment: `JUPYTER_GATEWAY_LINGER=60`.
+
+nbclient, papermill and scripts read the environment, and the configuration of what makes the kernel
+manager, if it has one.
+
+*   **A value that makes no sense** stops the start of the server with one line that names the
+    option and what it takes. The value is not repeated, since it may be secret. A program gets a
+    `ConfigurationError` with the same sentence.
+*   **An option that does not exist** is told of in the log once, with the one that may be meant.
+*   **An empty value** is as none given, except for a text. The text `None` is as none given, too,
+    but for `auth_scheme` it is a choice.
+*   **Secrets** (`auth_token`, `http_pwd`, `headers`, and what a URL says of who we are) are in no
+    line of the log. Give them in the environment: a command line can be seen by all users of a
+    machine, and with `--debug` Jupyter itself logs the whole configuration.
+*   **Two variables** are read by Jupyter Server as it is imported, before any extension:
+    `KERNEL_LAUNCH_TIMEOUT` and `JUPYTER_GATEWAY_MAX_REQUEST_RETRIES`. If they are no whole number
+    it ends with Python's own error, not with a line of ours.
+"""
+
+FOOT = """
+## Beside the built-in client
+
+Each option of Jupyter Server's own `GatewayClient` is here with the same name, variable and
+default, but for these:
+
+| option | what differs | why |
+|---|---|---|
+| `accept_cookies` | on by default | kernels behind a load balancer work as they come |
+| `gateway_retry_max` | none by default, not 5 | no cell is lost to an outage, however long |
+| `allowed_envs` | counts where `env_whitelist` is given as well | what is deprecated gives way |
+| `event_logger` | is no option | what happens is told to the server's own event logger |
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    return HEAD + "".join(line for group in Group for line in section(group)) + FOOT
+
+
+def section(group: Group) -> Iterator[str]:
+    """Yield the lines of a group's options."""
+    yield f"\n## {group.value}\n\n"
+    yield "| option | variable | takes | default | meaning |\n|---|---|---|---|---|\n"
+    for option in OPTIONS:
+        if option.group is group:
+            yield row(option)
+
+
+def row(option: Option) -> str:
+    """Return the line of one option."""
+    variable = f"`{option.variable}`" if option.variable else "–"
+    cells = (
+        f"`{option.name}`", variable, option.kind.value, shown(option.default), option.help
+    )  # fmt: skip
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+
+def shown(default: Value) -> str:
+    """Return a default as a person would give it."""
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
