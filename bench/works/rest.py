@@ -1,0 +1,234 @@
+"""Requests through the server: how many pass, and what it costs to have many kernels."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+from bench.runner import Better, Clock, Goal, Row, Sample, Scale, Subjects, Work, median_of
+from bench.site import Endpoint, Scheme, gateway
+
+_CALLERS = 20
+_AT_ONCE = 20
+
+
+async def start_kernels(endpoint: Endpoint, count: int) -> list[str]:
+    """Start many kernels, some at a time; return their ids."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def start() -> str:
+        async with turn:
+            return await endpoint.start_kernel()
+
+    return list(await asyncio.gather(*(start() for _ in range(count))))
+
+
+def _rest(scheme: Scheme) -> Callable[[Scale], AbstractAsyncContextManager[Subjects]]:
+    @asynccontextmanager
+    async def subjects(scale: Scale) -> AsyncIterator[Subjects]:
+        requests = scale.of(25, 10)
+        async with gateway() as site, site.servers(scheme) as servers:
+            for server in servers.values():
+                await server.start_kernel()
+
+            async def rate(server: Endpoint, path: str) -> Sample:
+                async def caller() -> None:
+                    for _ in range(requests):
+                        await server.call("GET", path)
+
+                before = (await site.stats())["connections"]
+                clock = Clock()
+                await asyncio.gather(*(caller() for _ in range(_CALLERS)))
+                seconds = clock.seconds
+                opened = (await site.stats())["connections"] - before
+                return {
+                    f"rest-{scheme}": _CALLERS * requests / seconds,
+                    f"rest-{scheme}-connections": opened,
+                }
+
+            async def own() -> Sample:
+                sample = await rate(servers["relay"], "/api")
+                return {name: value for name, value in sample.items() if "connections" not in name}
+
+            yield {
+                **{kind: partial(rate, server, "/api/kernels") for kind, server in servers.items()},
+                "limit": own,
+            }
+
+    return subjects
+
+
+@asynccontextmanager
+async def _listing(scale: Scale) -> AsyncIterator[Subjects]:
+    count = 1000
+    # Each server has a gateway of its own, since a listing shows all kernels of a gateway.
+    async with (
+        gateway() as site,
+        gateway() as other,
+        site.server("relay") as relay,
+        other.server("peer") as peer,
+    ):
+        for server in (relay, peer):
+            await start_kernels(server, count)
+
+        async def listing(endpoint: Endpoint) -> Sample:
+            async def ask() -> None:
+                models = await endpoint.call("GET", "/api/kernels")
+                assert len(models) == count
+
+            return {"list": await median_of(scale.of(20, 5), ask) * 1e3}
+
+        yield {
+            "relay": partial(listing, relay),
+            "peer": partial(listing, peer),
+            "limit": partial(listing, site.plain),
+        }
+
+
+@asynccontextmanager
+async def _shutdown(scale: Scale) -> AsyncIterator[Subjects]:
+    count = scale.of(100, 20)
+    async with gateway() as site, site.servers() as servers:
+
+        async def through(server: Endpoint) -> Sample:
+            await start_kernels(server, count)
+            await site.behave(DELETE=0.1)
+            answer = await server.call("POST", "/bench/shutdown_all")
+            await site.behave()
+            return {"shutdown": answer["seconds"]}
+
+        async def straight() -> Sample:
+            kernel_ids = await start_kernels(site.plain, count)
+            await site.behave(DELETE=0.1)
+            clock = Clock()
+            await asyncio.gather(
+                *(site.plain.call("DELETE", f"/api/kernels/{kernel}") for kernel in kernel_ids)
+            )
+            seconds = clock.seconds
+            await site.behave()
+            return {"shutdown": seconds}
+
+        yield {
+            **{kind: partial(through, server) for kind, server in servers.items()},
+            "limit": straight,
+        }
+
+
+@asynccontextmanager
+async def _recheck(scale: Scale) -> AsyncIterator[Subjects]:
+    """The gateway's listing leaves all kernels out, so each is asked for by itself."""
+    count = 50
+    async with gateway() as site, site.servers() as servers:
+        kernel_ids: list[str] = []
+        for server in servers.values():
+            kernel_ids = await start_kernels(server, count)
+        await site.behave(hidden=1, GET=0.02)
+
+        async def through(server: Endpoint) -> Sample:
+            clock = Clock()
+            assert len(await server.call("GET", "/api/kernels")) == count
+            return {"recheck": clock.seconds}
+
+        async def straight() -> Sample:
+            clock = Clock()
+            await asyncio.gather(
+                *(site.plain.call("GET", f"/api/kernels/{kernel}") for kernel in kernel_ids)
+            )
+            return {"recheck": clock.seconds}
+
+        yield {
+            **{kind: partial(through, server) for kind, server in servers.items()},
+            "limit": straight,
+        }
+
+
+def _post(scheme: Scheme) -> Callable[[Scale], AbstractAsyncContextManager[Subjects]]:
+    @asynccontextmanager
+    async def subjects(scale: Scale) -> AsyncIterator[Subjects]:
+        async with gateway() as site, site.servers(scheme) as servers:
+
+            async def posts(endpoint: Endpoint) -> Sample:
+                taken = []
+                for _ in range(scale.of(40, 15)):
+                    clock = Clock()
+                    kernel_id = await endpoint.start_kernel()
+                    taken.append(clock.seconds)
+                    await endpoint.call("DELETE", f"/api/kernels/{kernel_id}")
+                return {f"post-{scheme}": statistics.median(taken) * 1e3}
+
+            yield {
+                **{kind: partial(posts, server) for kind, server in servers.items()},
+                "limit": partial(posts, site.of(scheme)),
+            }
+
+    return subjects
+
+
+def _of_schemes(work: Callable[[Scheme], Work]) -> tuple[Work, Work]:
+    return work("http"), work("https")
+
+
+def _rest_work(scheme: Scheme) -> Work:
+    return Work(
+        f"rest-{scheme}",
+        (
+            Row(
+                f"rest-{scheme}",
+                f"REST, {_CALLERS} callers, gateway on {scheme} (limit: the server's own /api)",
+                "req/s",
+                Better.MORE,
+                (Goal(0.8, "limit"),),
+            ),
+            Row(
+                f"rest-{scheme}-connections",
+                f"… new connections to the gateway, {scheme}",
+                "",
+                goals=(Goal(0),),
+            ),
+        ),
+        _rest(scheme),
+    )
+
+
+def _post_work(scheme: Scheme) -> Work:
+    title = f"POST of a kernel, gateway on {scheme}, p50"
+    return Work(
+        f"post-{scheme}",
+        (Row(f"post-{scheme}", title, "ms", goals=(Goal(1.5),)),),
+        _post(scheme),
+    )
+
+
+WORKS = (
+    *_of_schemes(_rest_work),
+    Work("list", (Row("list", "list with 1,000 kernels", "ms", goals=(Goal(8),)),), _listing),
+    Work(
+        "shutdown",
+        (
+            Row(
+                "shutdown",
+                "shutdown_all of 100 kernels, each DELETE 100 ms (short: of 20)",
+                "s",
+                goals=(Goal(0.3),),
+            ),
+        ),
+        _shutdown,
+        warm=False,
+    ),
+    Work(
+        "recheck",
+        (
+            Row(
+                "recheck",
+                "50 hidden kernels re-checked, each GET 20 ms",
+                "s",
+                goals=(Goal(0.1),),
+            ),
+        ),
+        _recheck,
+    ),
+    *_of_schemes(_post_work),
+)

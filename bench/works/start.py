@@ -1,0 +1,103 @@
+"""What is paid before the first message: imports, and our share of a server's start.
+
+In seconds of CPU, which is what both are made of, and which other programs do not change much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from bench.runner import Goal, Row, Sample, Scale, Subjects, Work
+from bench.site import environment, extensions
+
+_MODULES = {
+    "relay": "jupyter_relay.headless.manager",
+    "peer": "jupyter_server.gateway.managers",
+}
+
+_IMPORT = """
+import time, jupyter_client
+started = time.process_time()
+import {module}
+print(time.process_time() - started)
+"""
+
+_START = """
+import time
+started = time.process_time()
+from jupyter_server.serverapp import ServerApp
+app = ServerApp(jpserver_extensions={extensions}, open_browser=False, allow_root=True)
+app.initialize(["--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--ServerApp.log_level=ERROR"])
+print(time.process_time() - started)
+"""
+
+
+async def _seconds(program: str) -> float:
+    """Run a program that prints the seconds it took, in folders of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        own = dict.fromkeys(
+            ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"), directory
+        )
+        gateway = {"JUPYTER_GATEWAY_URL": "http://127.0.0.1:9"}  # nobody is asked
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            program,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=directory,
+            env={**os.environ, **environment(), **own, **gateway},
+        )
+        printed, _ = await process.communicate()
+        return float(printed.split()[-1])
+
+
+@asynccontextmanager
+async def _imports(scale: Scale) -> AsyncIterator[Subjects]:
+    async def do(module: str) -> Sample:
+        return {"import": await _seconds(_IMPORT.format(module=module))}
+
+    yield {kind: partial(do, module) for kind, module in _MODULES.items()}
+
+
+@asynccontextmanager
+async def _start(scale: Scale) -> AsyncIterator[Subjects]:
+    """A server that is configured for a gateway, with our extension and without it."""
+
+    async def do() -> Sample:
+        with_us, without = [
+            await _seconds(_START.format(extensions=extensions(kind))) for kind in ("relay", "peer")
+        ]
+        return {"start": (with_us - without) * 1e3}
+
+    yield {"relay": do}
+
+
+WORKS = (
+    Work(
+        "import",
+        (
+            Row(
+                "import",
+                "import of the headless manager, on top of jupyter_client (CPU)",
+                "s",
+                goals=(Goal(0.15),),
+            ),
+        ),
+        _imports,
+    ),
+    Work(
+        "start",
+        (
+            Row(
+                "start", "the extension's share of a server's start (CPU)", "ms", goals=(Goal(100),)
+            ),
+        ),
+        _start,
+    ),
+)
