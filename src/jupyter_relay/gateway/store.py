@@ -34,15 +34,21 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A session id at one kernel that is nobody else's until `end`."""
+    """A session id at one kernel that is nobody else's until `end`.
+
+    ``writing`` writes it down, if that is still under way.
+    """
 
     store: Store
     gateway: str
     kernel_id: str
     session: str
+    writing: asyncio.Task[None] | None = None
 
     async def end(self, *, gone: bool) -> None:
         """Leave the id to whoever attaches next; or to nobody, if the kernel is ``gone``."""
+        if self.writing is not None:
+            await asyncio.wait([self.writing])
         if gone:
             await self.store.forget(self.gateway, self.kernel_id)
         else:
@@ -75,6 +81,7 @@ class Store:
         self._log = log
         self._owner = uuid4().hex
         self._turn = threading.Lock()
+        self._writing: set[asyncio.Task[None]] = set()
         self._lock: sqlite3.Connection | None = None
         self._memory: sqlite3.Connection | None = None
 
@@ -85,6 +92,21 @@ class Store:
         """
         session = await self._do(lambda links: self._claim(links, gateway, kernel_id))
         return Claim(self, gateway, kernel_id, session)
+
+    def claim_new(self, gateway: str, kernel_id: str) -> Claim:
+        """Return a new id for a kernel that was just started here; it is written down meanwhile."""
+        session = uuid4().hex
+        writing = asyncio.create_task(
+            self._do(lambda links: self._keep(links, gateway, kernel_id, session))
+        )
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return Claim(self, gateway, kernel_id, session, writing)
+
+    async def settle(self) -> None:
+        """Wait until all is written down."""
+        if self._writing:
+            await asyncio.wait(self._writing)
 
     async def release(self, session: str) -> None:
         """Let go of an id: the kernel lives, and whoever attaches next may have it."""
@@ -102,6 +124,7 @@ class Store:
 
     async def close(self) -> None:
         """Let go of the folder. What is still claimed is left to the next process."""
+        await self.settle()
         if self._lock is not None:
             await self._do(lambda _: self._unlock())
         if self._memory is not None:
@@ -153,16 +176,19 @@ class Store:
         ).fetchone()
         session = str(left[0]) if left else uuid4().hex
         links.execute(f"DELETE FROM links WHERE {free}", [gateway, kernel_id])  # noqa: S608  # a constant
-        links.execute(
-            "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)",
-            [gateway, kernel_id, session, self._owner],
-        )
+        self._keep(links, gateway, kernel_id, session)
         links.execute(
             "DELETE FROM links WHERE owner = '' AND rowid NOT IN "
             "(SELECT rowid FROM links WHERE owner = '' ORDER BY rowid DESC LIMIT ?)",
             [self._max_left],
         )
         return session
+
+    def _keep(self, links: sqlite3.Connection, gateway: str, kernel_id: str, session: str) -> None:
+        links.execute(
+            "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)",
+            [gateway, kernel_id, session, self._owner],
+        )
 
     def _lock_of(self, owner: str) -> Path:
         return self._folder / f"{owner}.lock"
@@ -182,7 +208,10 @@ class Store:
 
 def _connect(path: Path | str, *, timeout: float = 0) -> sqlite3.Connection:
     # Used by one thread at a time, and not always by the same.
-    return sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    links = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    # What is written outlives us without this; to outlive the machine is not worth a disk's time.
+    links.execute("PRAGMA synchronous = OFF")
+    return links
 
 
 def _begin(links: sqlite3.Connection) -> None:

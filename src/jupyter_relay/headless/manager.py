@@ -25,8 +25,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.start import KernelStart
-from jupyter_relay.gateway.store import Store
+from jupyter_relay.gateway.store import Claim, Store
 from jupyter_relay.headless.client import GatewayKernelClient
 
 
@@ -147,7 +146,18 @@ class GatewayKernelManager(AsyncKernelManager):
             raise
         if self.remote is not None:
             await self.remote.close()
-        self._adopt(await self._hold(model, start))
+        claim = await self._claim(model.id, new=kernel_id is None)
+        self._adopt(
+            RemoteKernel(
+                gateway,
+                model,
+                start=start,
+                session=claim.session if claim is not None else None,
+                log=self.log,
+                on_report=self.take_report,
+                on_close=claim.end if claim is not None else None,
+            )
+        )
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Delete the kernel on its gateway. One that is gone already is as good."""
@@ -227,19 +237,14 @@ class GatewayKernelManager(AsyncKernelManager):
                 await store.forget(gateway.address, kernel_id)
             raise
 
-    async def _hold(self, model: KernelModel, start: KernelStart | None) -> RemoteKernel:
-        """Return the kernel; with a store, under the session id that its gateway knows it by."""
+    async def _claim(self, kernel_id: str, *, new: bool) -> Claim | None:
+        """Claim the session id under which the gateway knows us; None without a store."""
         gateway, store = self.gateway, self.store
-        claim = await store.claim(gateway.address, model.id) if store is not None else None
-        return RemoteKernel(
-            gateway,
-            model,
-            start=start,
-            session=claim.session if claim is not None else None,
-            log=self.log,
-            on_report=self.take_report,
-            on_close=claim.end if claim is not None else None,
-        )
+        if store is None:
+            return None
+        if new:
+            return store.claim_new(gateway.address, kernel_id)
+        return await store.claim(gateway.address, kernel_id)
 
     def _adopt(self, remote: RemoteKernel) -> None:
         self.remote = remote
