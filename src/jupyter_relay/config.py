@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import isabstract
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from traitlets import HasTraits, TraitType
 from traitlets.config import LoggingConfigurable
+from traitlets.utils.importstring import import_item
 
 from jupyter_relay.core.options import OPTIONS, Option, Value
+from jupyter_relay.core.origins import FromOAuth2
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import ConfigurationError
+from jupyter_relay.gateway.token_sources import require
 
 
 class OptionTrait(TraitType[Value, Value]):
@@ -58,6 +62,7 @@ class GatewayClient(LoggingConfigurable):
 
     if TYPE_CHECKING:
         url: str | None
+        gateway_token_renewer_class: type | str | None
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -75,16 +80,77 @@ class GatewayClient(LoggingConfigurable):
     def settings(self, environment: Mapping[str, str] | None = None) -> GatewaySettings:
         """Return the settings that result; the environment is read now.
 
-        Raises `ConfigurationError` for a value that makes no sense, or where there is no URL.
+        A renewer class is loaded when it is first needed, in a thread. Raises `ConfigurationError`
+        for a value that makes no sense, or where there is no URL.
         """
         given = {option.name: getattr(self, option.name) for option in OPTIONS}
         environment = os.environ if environment is None else environment
-        settings = GatewaySettings.make(given, environment)
+        settings = GatewaySettings.make(given, environment, renew=_Renewer(self))
+        origin = settings.token_origin
+        require(origin)
+        if isinstance(origin, FromOAuth2):
+            origin = replace(origin, proxy=proxy_of(origin.token_url, environment))
         return replace(
             settings,
             proxy=proxy_of(settings.url, environment),
             ws_proxy=proxy_of(settings.ws_url, environment),
+            token_origin=origin,
         )
+
+    def check(self) -> None:
+        """Load what else would be loaded when it is needed. It blocks.
+
+        Raises `ConfigurationError` for what is not there.
+        """
+        if self.gateway_token_renewer_class is not None:
+            _renewer_class(self.gateway_token_renewer_class)
+
+
+class _Renewer:
+    """Asks one instance of the renewer class for tokens; it is made when it is first asked.
+
+    All of it may block. One calls at a time. Raises `ConfigurationError` for what is no class.
+    """
+
+    def __init__(self, options: GatewayClient) -> None:
+        self._options = options
+        self._instance: _RenewerClass | None = None
+
+    def __call__(self, auth_header_key: str, auth_scheme: str | None, auth_token: str) -> str:
+        if self._instance is None:
+            kind = _renewer_class(self._options.gateway_token_renewer_class)
+            self._instance = kind(parent=self._options, log=self._options.log)
+        return self._instance.get_token(auth_header_key, auth_scheme, auth_token)
+
+
+class _RenewerClass(Protocol):
+    """What is used of ``GatewayTokenRenewerBase``, as Jupyter Server's own client uses it."""
+
+    def __init__(self, *, parent: LoggingConfigurable, log: object) -> None: ...
+
+    def get_token(
+        self, auth_header_key: str, auth_scheme: str | None, auth_token: str, **kwargs: object
+    ) -> str: ...
+
+
+def _renewer_class(given: type | str | None) -> type[_RenewerClass]:
+    """Load a renewer class. Raises `ConfigurationError`."""
+    name = getattr(given, "__name__", given)
+    try:
+        kind = import_item(given) if isinstance(given, str) else given
+    except Exception as error:  # it runs the user's own module
+        raise ConfigurationError(
+            f"GatewayClient.gateway_token_renewer_class: {name} cannot be imported "
+            f"({type(error).__name__}: {error}).",
+            option="gateway_token_renewer_class",
+        ) from error
+    if not isinstance(kind, type) or not hasattr(kind, "get_token") or isabstract(kind):
+        raise ConfigurationError(
+            f"GatewayClient.gateway_token_renewer_class: {name} must be a class with a method "
+            "get_token, as GatewayTokenRenewerBase of Jupyter Server has it.",
+            option="gateway_token_renewer_class",
+        )
+    return kind
 
 
 _PROXIED_AS = {"ws": "http", "wss": "https"}

@@ -4,6 +4,7 @@
 
     RelayError                      .gateway .kernel_id .hint
     ├ ConfigurationError            (ValueError) .option: a setting that makes no sense
+    ├ CredentialsUnavailable        the source of our token gives none
     ├ GatewayUnavailable            .retryable .doubtful: no answer, or a proxy's 502, 503, 504
     │ ├ HostNotFound                nobody knows the host's name
     │ ├ ConnectionFailed            refused, reset, no route
@@ -63,6 +64,24 @@ class ConfigurationError(RelayError, ValueError):
     def __init__(self, message: str, *, option: str) -> None:
         super().__init__(message)
         self.option = option
+
+
+class CredentialsUnavailable(RelayError):
+    """There is no token to show to the gateway, since its source gives none.
+
+    ``hint`` says what to look at. The gateway was not asked; it is tried again at the next request.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        gateway: str | None = None,
+        kernel_id: str | None = None,
+    ) -> None:
+        super().__init__(message, gateway=gateway, kernel_id=kernel_id)
+        self.hint = hint
 
 
 class GatewayUnavailable(RelayError):

@@ -29,6 +29,8 @@ BAD: dict[Kind, tuple[object, ...]] = {
         *("{", "[]", '{"a": 1}', "null", "a: b", 7),
         *('{"a b": ""}', '{"": "a"}', '{"a": "b\\r\\nc: d"}'),
     ),
+    Kind.COMMAND: ("a 'b", 7, True, [], ["a", 7]),
+    Kind.CLASS: ("Renewer", "a b.C", "a..C", 7, ".C"),
 }
 
 GOOD: dict[Kind, tuple[tuple[Value, Value], ...]] = {
@@ -44,6 +46,8 @@ GOOD: dict[Kind, tuple[tuple[Value, Value], ...]] = {
     Kind.PATH: (("/api/kernels", "/api/kernels"), (" a/%20/ ", "a/%20/")),
     Kind.HEADER: (("X-Token", "X-Token"),),
     Kind.HEADERS: (('{"A": "b"}', '{"A": "b"}'),),
+    Kind.COMMAND: (("a 'b c'", ("a", "b c")), (["a", "b c"], ("a", "b c"))),
+    Kind.CLASS: ((" mine.Renewer ", "mine.Renewer"), (dict, dict)),
 }
 
 VARIABLES = {
@@ -51,6 +55,7 @@ VARIABLES = {
     "gateway_retry_interval": "JUPYTER_GATEWAY_RETRY_INTERVAL",
     "gateway_retry_interval_max": "JUPYTER_GATEWAY_RETRY_INTERVAL_MAX",
     "gateway_retry_max": "JUPYTER_GATEWAY_RETRY_MAX",
+    "gateway_token_renewer_class": "JUPYTER_GATEWAY_TOKEN_RENEWER_CLASS",
 }
 """The environment variables of Jupyter Server that are not simply the option's name."""
 
@@ -71,7 +76,9 @@ def test_an_option_has_its_variable_help_and_a_default_that_it_takes_itself(opti
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_a_value_of_the_wrong_kind_is_refused_by_the_options_name(option: Option) -> None:
-    for bad in (*BAD[option.kind], *NO_VALUES):
+    lists = (["a"], ("a",))
+    no_values = [v for v in NO_VALUES if option.kind is not Kind.COMMAND or v not in lists]
+    for bad in (*BAD[option.kind], *no_values):
         with pytest.raises(ConfigurationError) as caught:
             option.read(bad)
         assert caught.value.option == option.name
@@ -123,9 +130,24 @@ def test_the_table_and_the_settings_agree() -> None:
         "outbox_bytes",
     }
     in_kernel_env = {"launch_timeout", "launch_timeout_pad"}
+    in_token_origin = {
+        "auth_token_env",
+        "auth_token_file",
+        "auth_token_command",
+        "oauth2_token_url",
+        "oauth2_client_id",
+        "oauth2_client_secret",
+        "oauth2_refresh_token",
+        "oauth2_scope",
+        "oauth2_audience",
+        "oauth2_ca_certs",
+        "gateway_token_renewer_class",
+    }
     deprecated = {option.name for option in OPTIONS if option.instead is not None}
-    assert names - own == in_link | in_kernel_env | deprecated
-    assert own - names == {"name", "link", "kernel_env", "proxy", "ws_proxy"}
+    assert names - own == in_link | in_kernel_env | in_token_origin | deprecated
+    assert own - names == {
+        "name", "link", "kernel_env", "proxy", "ws_proxy", "token_origin", "environment"
+    }  # fmt: skip
 
 
 def test_the_defaults_of_a_link_are_those_of_the_table() -> None:

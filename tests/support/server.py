@@ -99,10 +99,9 @@ async def server_on(
     """Run a server whose kernels are on ``gateway``; with None it has no gateway configured."""
     given = []
     if gateway is not None:
-        given = [
-            f"--GatewayClient.url={gateway.url}",
-            f"--GatewayClient.auth_token={gateway.token}",
-        ]
+        given = [f"--GatewayClient.url={gateway.url}"]
+        if gateway.token:  # else it is to come from elsewhere
+            given.append(f"--GatewayClient.auth_token={gateway.token}")
     for name in ("root", "runtime", "data"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     with mock.patch.dict("os.environ", {"JUPYTER_NO_CONFIG": "1"}):

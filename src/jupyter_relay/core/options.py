@@ -7,7 +7,8 @@ reference page are made from it; `GatewaySettings` is the value that results.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -20,7 +21,7 @@ from jupyter_relay.errors import ConfigurationError
 
 T = TypeVar("T")
 
-Value: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = str | int | float | bool | type | Sequence[str] | None
 """What an option can be; a string, from the environment, is read by its kind."""
 
 
@@ -36,6 +37,8 @@ class Kind(Enum):
     PATH = "a path, such as /api/kernels"
     HEADER = "the name of an HTTP header"
     HEADERS = "a JSON object of header names and texts"
+    COMMAND = "a list of texts, or one text with quotes as in a shell"
+    CLASS = "a class, or its name with that of its module before it"
 
 
 class Group(Enum):
@@ -181,6 +184,26 @@ def _headers(given: object) -> str:
     return given.strip()
 
 
+def _command(given: object) -> tuple[str, ...]:
+    """Read a command; no shell is to run it, so nothing in it is expanded."""
+    words = shlex.split(given) if isinstance(given, str) else given
+    if not isinstance(words, Sequence) or not all(isinstance(w, str) for w in words) or not words:
+        raise ValueError
+    return tuple(words)
+
+
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
+
+def _class(given: object) -> str | type:
+    if isinstance(given, type):
+        return given
+    text = str(given).strip()
+    if not _DOTTED.fullmatch(text):
+        raise ValueError
+    return text
+
+
 _READERS: Mapping[Kind, Callable[[object], Value]] = {
     Kind.TEXT: _text,
     Kind.SECONDS: _seconds,
@@ -191,6 +214,8 @@ _READERS: Mapping[Kind, Callable[[object], Value]] = {
     Kind.PATH: partial(_word, _PATH),
     Kind.HEADER: partial(_word, _HEADER),
     Kind.HEADERS: _headers,
+    Kind.COMMAND: _command,
+    Kind.CLASS: _class,
 }
 
 
@@ -215,6 +240,16 @@ _tls = partial(_row, Group.TLS)
 _time = partial(_row, Group.TIME)
 _requests = partial(_row, Group.REQUESTS)
 _link = partial(_row, Group.LINK)
+PROTECTED = (
+    "KERNEL_USERNAME",
+    "KERNEL_ID",
+    "KERNEL_LAUNCH_TIMEOUT",
+    "KERNEL_UID",
+    "KERNEL_GID",
+    "KERNEL_NAMESPACE",
+    "KERNEL_SERVICE_ACCOUNT_NAME",
+)
+"""Variables by which gateways decide as whom, where and for how long a kernel is started."""
 
 OPTIONS: tuple[Option, ...] = (
     _place(
@@ -411,6 +446,67 @@ OPTIONS: tuple[Option, ...] = (
         32,
         "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
         "half of them at most.",
+    ),
+    _identity(
+        "auth_token_env",
+        Kind.TEXT,
+        None,
+        "The name of an environment variable with the token, such as JUPYTERHUB_API_TOKEN.",
+    ),
+    _identity(
+        "auth_token_file",
+        Kind.TEXT,
+        None,
+        "A file with the token; it is read again whenever it has changed.",
+    ),
+    _identity(
+        "auth_token_command",
+        Kind.COMMAND,
+        None,
+        "A command that prints the token, bare or in a JSON object with its end; it is run without "
+        "a shell, and again before the token's end.",
+    ),
+    _identity(
+        "oauth2_token_url",
+        Kind.HTTP_URL,
+        None,
+        "The token endpoint of an OAuth2 server; needs jupyter-relay[oauth2].",
+    ),
+    _identity("oauth2_client_id", Kind.TEXT, None, "The client's id at the OAuth2 server."),
+    _identity("oauth2_client_secret", Kind.TEXT, None, "The client's secret at the OAuth2 server."),
+    _identity(
+        "oauth2_refresh_token",
+        Kind.TEXT,
+        None,
+        "The refresh token to get tokens by; without one it is done by client credentials.",
+    ),
+    _identity("oauth2_scope", Kind.TEXT, None, "The scopes to ask for, with spaces between them."),
+    _identity("oauth2_audience", Kind.TEXT, None, "The audience to ask for, where one is wanted."),
+    _identity(
+        "oauth2_ca_certs",
+        Kind.TEXT,
+        None,
+        "The file of the certificates to trust for the OAuth2 server, instead of the system's.",
+    ),
+    _identity(
+        "gateway_token_renewer_class",
+        Kind.CLASS,
+        None,
+        "A subclass of Jupyter Server's GatewayTokenRenewerBase, asked for the token, in a thread, "
+        "at each request.",
+    ),
+    _identity(
+        "forward_user",
+        Kind.FLAG,
+        False,
+        "Whether a kernel is started as the user who is logged in to this server: the name goes as "
+        "KERNEL_USERNAME.",
+    ),
+    _identity(
+        "protected_envs",
+        Kind.TEXT,
+        ",".join(PROTECTED),
+        "Comma-separated names of variables that nobody can set for a kernel through this server.",
     ),
 )
 """Every option of a gateway."""

@@ -10,6 +10,7 @@ import msgspec
 
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.options import OPTIONS, Value, default_of
+from jupyter_relay.core.origins import Origin, Renew, origin_of
 from jupyter_relay.errors import ConfigurationError
 
 
@@ -46,7 +47,9 @@ class GatewaySettings:
     ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
     the HTTP proxy on the way to it, which may hold a password, and ``ws_proxy`` that of the way to
     its websockets. ``kernel_env`` goes with each kernel's start, beneath what the request itself
-    asks for. ``state_folder`` is where a `Store` keeps its file. Secrets do not show in `repr`.
+    asks for. ``token_origin`` is where a token comes from that is not static. ``environment`` is
+    our own, as it is at any time. ``state_folder`` is where a `Store` keeps its file. Secrets do
+    not show in `repr`.
     """
 
     name: str
@@ -68,6 +71,9 @@ class GatewaySettings:
     auth_header_key: str
     auth_scheme: str | None
     auth_token: str = field(repr=False)
+    token_origin: Origin | None
+    forward_user: bool
+    protected_envs: frozenset[str]
     allowed_envs: frozenset[str]
     accept_cookies: bool
     proxy: str | None = field(default=None, repr=False)
@@ -82,15 +88,22 @@ class GatewaySettings:
     state_folder: str | None
     link: LinkSettings
     kernel_env: Mapping[str, str] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def make(
-        cls, given: Mapping[str, Value], environment: Mapping[str, str], *, name: str = ""
+        cls,
+        given: Mapping[str, Value],
+        environment: Mapping[str, str],
+        *,
+        name: str = "",
+        renew: Renew | None = None,
     ) -> GatewaySettings:
         """Make settings from options by name; what is not given, or None, takes its default.
 
-        ``environment`` is what kernels may be told of. Raises `ConfigurationError` naming the
-        option that makes no sense.
+        ``environment`` is what kernels may be told of, and what ``auth_token_env`` is looked up
+        in. ``renew`` is what a ``gateway_token_renewer_class`` amounts to. Raises
+        `ConfigurationError` naming the option that makes no sense.
         """
         values = {
             option.name: option.value(given.get(option.name, option.default)) for option in OPTIONS
@@ -106,8 +119,8 @@ class GatewaySettings:
         launch, request = _timeouts(
             number["launch_timeout"], number["request_timeout"], number["launch_timeout_pad"]
         )
-        allowed_envs = text.get("allowed_envs", text.get("env_whitelist", ""))
-        allowed = frozenset(filter(None, (n.strip() for n in allowed_envs.split(","))))
+        allowed = _names(text.get("allowed_envs", text.get("env_whitelist", "")))
+        token = (text.get("auth_token") or address.token).strip()
         user = text.get("http_user") or address.user
         retry_max = number.get("gateway_retry_max")
         made = {
@@ -118,7 +131,7 @@ class GatewaySettings:
             "http_user": user,
             "http_pwd": text.get("http_pwd") or address.password,
             "headers": msgspec.json.decode(text["headers"], type=dict[str, str]),
-            "auth_token": (text.get("auth_token") or address.token).strip(),
+            "auth_token": token,
             "allowed_envs": allowed,
             "link": LinkSettings(
                 backoff=Backoff(
@@ -130,9 +143,17 @@ class GatewaySettings:
                 outbox_bytes=int(number["outbox_bytes"]),
             ),
             "kernel_env": _kernel_env(environment, allowed, user=user, launch_timeout=launch),
+            "token_origin": origin_of(values, token, renew),
+            "protected_envs": _names(text["protected_envs"]),
+            "environment": environment,
         }
         as_read = {key: values[key] for key in values.keys() & {f.name for f in fields(cls)}}
         return cls(**as_read | made)  # type: ignore[arg-type]  # each was read by its option's kind
+
+
+def _names(text: str) -> frozenset[str]:
+    """Read comma-separated names."""
+    return frozenset(filter(None, (name.strip() for name in text.split(","))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -21,8 +22,9 @@ from jupyter_relay.core.models import (
     read_json,
     read_kernels,
 )
-from jupyter_relay.core.settings import GatewaySettings, kernel_variables
+from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.core.urls import Endpoints
+from jupyter_relay.core.users import NotebookUser, kernel_environment, kernel_user
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
@@ -44,6 +46,8 @@ from jupyter_relay.gateway.transport import Response, Socket, Transport
 T = TypeVar("T")
 
 _FAREWELL = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -67,6 +71,7 @@ class Gateway:
         )
         self._retiring: asyncio.Task[None] | None = None
         self._specs = Shared(self._ask_for_specs, 0.0)
+        self._left_out: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -81,28 +86,38 @@ class Gateway:
     # Kernels.
 
     async def start_kernel(
-        self, name: str | None, *, env: Mapping[str, str] | None = None, cwd: str | None = None
+        self,
+        name: str | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: NotebookUser | None = None,
     ) -> KernelModel:
         """Start a kernel from the kernelspec ``name``, or from the gateway's default one.
 
         Of ``env``, the ``KERNEL_*`` and the allowed names are sent, over those of our own
-        environment. ``cwd`` goes as ``KERNEL_WORKING_DIR``. The environment is always sent:
-        Kernel Gateway 3.0.1 gives a request without one an earlier user's (seen).
+        environment. ``cwd`` goes as ``KERNEL_WORKING_DIR``. For ``user``, who asks through a
+        server, see `kernel_environment`. The environment is always sent: Kernel Gateway 3.0.1 gives
+        a request without one an earlier user's (seen).
 
         A start whose answer was lost is looked for by the kernel's id, which is chosen here; see
         `KernelStart`. If this is cancelled, the kernel is deleted as soon as it is there.
 
         Raises `KernelSpecNotFound` or `KernelStartFailed`, too.
         """
-        return await self.begin_start(name, env=env, cwd=cwd).wait()
+        return await self.begin_start(name, env=env, cwd=cwd, user=user).wait()
 
     def begin_start(
-        self, name: str | None, *, env: Mapping[str, str] | None = None, cwd: str | None = None
+        self,
+        name: str | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: NotebookUser | None = None,
     ) -> KernelStart:
         """Begin to start a kernel, as `start_kernel` does, and do not wait for it."""
         kernel_id = str(uuid4())
-        sent = dict(self.settings.kernel_env)
-        sent |= kernel_variables(env or {}, self.settings.allowed_envs)
+        sent = self._environment(env or {}, user)
         if cwd is not None:
             sent.setdefault("KERNEL_WORKING_DIR", cwd)
         # Enterprise Gateway looks for the id in the environment, the others in the request, and
@@ -114,20 +129,26 @@ class Gateway:
         return KernelStart(
             kernel_id,
             name or "",
-            Steps(lambda: self._ask_for_kernel(name, request), self.kernel, self.shutdown_kernel),
+            Steps(
+                lambda: self._ask_for_kernel(name, request, user),
+                self.kernel,
+                self.shutdown_kernel,
+            ),
             gateway=self.name,
             patience=self.settings.request_timeout,
             track=self._track,
         )
 
-    async def _ask_for_kernel(self, name: str | None, request: Mapping[str, object]) -> KernelModel:
+    async def _ask_for_kernel(
+        self, name: str | None, request: Mapping[str, object], user: NotebookUser | None
+    ) -> KernelModel:
         try:
             response = await self._post(self._endpoints.kernels, request, long=True)
             return self._read(response, KernelModel.read)
         except (AuthenticationFailed, TooManyRequests, UnexpectedAnswer):
             raise
         except GatewayRefused as error:
-            if name is not None and not await self._has_spec(name):
+            if name is not None and not await self._has_spec(name, user):
                 raise KernelSpecNotFound(
                     f"{self.name} has no kernelspec {name!r}.",
                     status=HTTPStatus.NOT_FOUND,
@@ -203,16 +224,19 @@ class Gateway:
 
     # Kernelspecs.
 
-    async def kernelspecs(self) -> KernelSpecs:
-        """Return all kernelspecs; those who ask while an answer is under way share it."""
-        return await self._specs.get(self._user)
+    async def kernelspecs(self, user: NotebookUser | None = None) -> KernelSpecs:
+        """Return all kernelspecs; those that the user may start, where the gateway filters.
+
+        Those who ask for the same while an answer is under way share it.
+        """
+        return await self._specs.get(kernel_user(self.settings, user))
 
     async def _ask_for_specs(self, user: str | None) -> KernelSpecs:
         return await self._get(self._endpoints.kernelspecs(user), KernelSpecs.read)
 
-    async def kernelspec(self, name: str) -> KernelSpecModel:
+    async def kernelspec(self, name: str, user: NotebookUser | None = None) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
-        url = self._endpoints.kernelspec(name, self._user)
+        url = self._endpoints.kernelspec(name, kernel_user(self.settings, user))
         try:
             return await self._get(url, lambda value: KernelSpecModel.read(value, name))
         except GatewayRefused as error:
@@ -244,7 +268,8 @@ class Gateway:
         its gateway starts later than that is logged, and stays there.
         """
         for start in set(self._starts.values()):
-            start.give_up()
+            if start.under_way:
+                start.give_up()
         if self._starts:
             await asyncio.wait(tuple(self._starts), timeout=_FAREWELL)
         late = tuple(self._starts)
@@ -276,14 +301,22 @@ class Gateway:
 
     # Requests.
 
-    @property
-    def _user(self) -> str | None:
-        return self.settings.kernel_env.get("KERNEL_USERNAME")
+    def _environment(self, asked: Mapping[str, str], user: NotebookUser | None) -> dict[str, str]:
+        """Return what to send with a start; what a user may not set is left out, and said once."""
+        sent, refused = kernel_environment(self.settings, asked, user)
+        if new := sorted(refused - self._left_out):
+            self._left_out.update(new)
+            _log.warning(
+                "%s cannot be set for a kernel through this server (protected_envs); it was left "
+                "out.",
+                ", ".join(new),
+            )
+        return sent
 
-    async def _has_spec(self, name: str) -> bool:
+    async def _has_spec(self, name: str, user: NotebookUser | None) -> bool:
         """Whether a kernelspec exists; gateways answer 500 to the start of one that does not."""
         try:
-            await self.kernelspec(name)
+            await self.kernelspec(name, user)
         except KernelSpecNotFound:
             return False
         except RelayError:  # then the first refusal is the better one to tell

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, RelayError
+from jupyter_relay.errors import (
+    AuthenticationFailed,
+    GatewayTimeout,
+    GatewayUnavailable,
+    RelayError,
+)
 from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_answer, no_kernel
-from jupyter_relay.gateway.credentials import request_headers
+from jupyter_relay.gateway.credentials import Credentials, Headers
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
 
 _RETRIED = frozenset({"GET", "DELETE"})
 """The methods that may be sent twice."""
+
+_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+"""The statuses with which a gateway refuses a token. With these nothing was carried out, so that
+any request may be sent again."""
 
 _BACKOFF = Backoff(base=0.2, cap=5.0)
 _TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
@@ -32,6 +41,7 @@ class Requester:
         self._settings = settings
         self._transport = transport
         self._refusals = Refusals(settings.name)
+        self._credentials = Credentials(settings)
 
     async def request(
         self,
@@ -52,16 +62,11 @@ class Requester:
         `Transport.request`: what may have to wait for its turn is not sent again, and its time
         begins then.
         """
-        headers = {**request_headers(self._settings)}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         tries = self._settings.max_request_retries if method in _RETRIED else 0
         deadline = asyncio.get_running_loop().time() + self._settings.request_timeout
         for attempt in range(tries + 1):
             try:
-                response = await self._attempt(
-                    method, url, headers, body, deadline if tries else None, long
-                )
+                response = await self._attempt(method, url, body, deadline if tries else None, long)
             except GatewayUnavailable as error:
                 if not error.retryable or isinstance(error, GatewayTimeout):
                     raise  # one who has waited that long is not to wait as long again
@@ -70,7 +75,7 @@ class Requester:
             else:
                 if response.status < HTTPStatus.MULTIPLE_CHOICES:
                     return response
-                failure = self._refusals.read(response, kernel_id)
+                failure = self._refusal(response, kernel_id)
                 asked = response.retry_after
                 if response.status not in UNAVAILABLE and (
                     response.status != _TOO_MANY or asked is None
@@ -88,17 +93,23 @@ class Requester:
         self,
         method: str,
         url: str,
-        headers: Mapping[str, str],
         body: bytes | None,
         deadline: float | None,
         long: bool,
     ) -> Response:
-        """Send a request once. Raises `GatewayTimeout` where no answer comes by the deadline."""
+        """Send a request; and again, if our token was refused and there is a fresh one.
+
+        Raises `GatewayTimeout` where no answer comes by the deadline.
+        """
+        content = {} if body is None else {"Content-Type": "application/json"}
+
+        def ask(shown: Headers) -> Awaitable[Response]:
+            headers = {**shown, **content}
+            return self._transport.request(method, url, headers=headers, body=body, long=long)
+
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                return await self._transport.request(
-                    method, url, headers=headers, body=body, long=long
-                )
+                return await self._credentials.admit(ask, lambda answer: answer.status in _REFUSED)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -109,15 +120,33 @@ class Requester:
 
         Raises `KernelNotFound` at a 404, which may be a proxy's: a handshake's refusal has no body.
         """
-        try:
-            return await self._transport.connect(
-                url, headers=request_headers(self._settings), subprotocols=OFFERED
-            )
-        except HandshakeRefused as error:
-            if error.response.status == HTTPStatus.NOT_FOUND:
-                raise no_kernel(self._settings.name, kernel_id) from error
-            raise self._refusals.read(error.response, kernel_id) from error
+
+        async def ask(shown: Headers) -> Socket | HandshakeRefused:
+            try:
+                return await self._transport.connect(url, headers=shown, subprotocols=OFFERED)
+            except HandshakeRefused as error:
+                return error
+
+        answer = await self._credentials.admit(
+            ask,
+            lambda answer: (
+                isinstance(answer, HandshakeRefused) and answer.response.status in _REFUSED
+            ),
+        )
+        if not isinstance(answer, HandshakeRefused):
+            return answer
+        if answer.response.status == HTTPStatus.NOT_FOUND:
+            raise no_kernel(self._settings.name, kernel_id) from answer
+        raise self._refusal(answer.response, kernel_id) from answer
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._credentials.close()
         await self._transport.close()
+
+    def _refusal(self, response: Response, kernel_id: str | None) -> RelayError:
+        error = self._refusals.read(response, kernel_id)
+        failure = self._credentials.failure
+        if failure is not None and isinstance(error, AuthenticationFailed):
+            error.hint = f"{failure} {failure.hint}".rstrip()
+        return error

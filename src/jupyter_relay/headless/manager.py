@@ -16,6 +16,7 @@ from traitlets import Bool, DottedObjectName, Type, default
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.users import NotebookUser
 from jupyter_relay.errors import (
     GatewayRefused,
     GatewayUnavailable,
@@ -120,6 +121,7 @@ class GatewayKernelManager(AsyncKernelManager):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         patience: float | None = None,
+        user: NotebookUser | None = None,
         **_: Any,
     ) -> None:
         """Start a kernel, or attach to the one with this id: with a store, under the session id of
@@ -129,15 +131,16 @@ class GatewayKernelManager(AsyncKernelManager):
         on by itself, and what the kernel is asked waits for it. If this is cancelled meanwhile,
         the kernel is deleted as soon as it is there.
 
-        ``env`` and ``cwd`` are as in `Gateway.start_kernel`; other arguments are for local
-        processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
+        ``env``, ``cwd`` and ``user`` are as in `Gateway.start_kernel`; other arguments are for
+        local processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
         """
         gateway = self.gateway
         try:
             if kernel_id is not None:
                 start, model = None, await self._find(kernel_id)
             else:
-                start = gateway.begin_start(kernel_name or self.kernel_name, env=env, cwd=cwd)
+                name = kernel_name or self.kernel_name
+                start = gateway.begin_start(name, env=env, cwd=cwd, user=user)
                 model = await start.wait(patience)
                 start = start if start.under_way else None
         except BaseException:

@@ -32,6 +32,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     _link_applications(serverapp)
     try:
         gateway = GatewayConfig.install(serverapp)
+        gateway.options.check()
     except (ConfigurationError, TraitError) as error:  # ours, or that of the built-in class
         serverapp.log.critical("%s", error)
         serverapp.exit(1)

@@ -10,6 +10,7 @@ from tornado import web
 
 from jupyter_relay.errors import (
     ConfigurationError,
+    CredentialsUnavailable,
     GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
@@ -30,6 +31,7 @@ _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
     (MalformedFrame, HTTPStatus.BAD_GATEWAY),
     (UnexpectedAnswer, HTTPStatus.BAD_GATEWAY),
     (GatewayTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+    (CredentialsUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (GatewayUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (ConfigurationError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

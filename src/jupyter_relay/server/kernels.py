@@ -26,6 +26,7 @@ from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.server.gateway_config import options_of
 from jupyter_relay.server.http_errors import http_errors
+from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.server.link_events import emit
 
@@ -191,7 +192,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         )
         kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
         grace = 0.0 if self.use_pending_kernels else self.gateway.settings.start_grace
-        await kernel.start_kernel(kernel_id=kernel_id, patience=grace, **kwargs)
+        given = kwargs | {"user": notebook_user(), "patience": grace}
+        await kernel.start_kernel(kernel_id=kernel_id, **given)
         started: str = kernel.running.id
         self._kernels[started] = kernel
         self._note(kernel)

@@ -8,11 +8,13 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
 
 from jupyter_relay.core.models import KernelSpecModel, KernelSpecs
+from jupyter_relay.core.users import NotebookUser, kernel_user
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.latest import Latest
 from jupyter_relay.server.gateway_config import options_of
 from jupyter_relay.server.http_errors import http_errors
+from jupyter_relay.server.identity import notebook_user
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
@@ -33,20 +35,16 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway = Gateway(options_of(self).settings())
-        self._latest = Latest(
-            self._ask,
-            what=f"The kernelspecs of {self.gateway.name}",
-            gateway=self.gateway.name,
-            log=self.log,
-        )
+        self._lists: dict[str | None, Latest[KernelSpecs]] = {}
 
     async def refresh(self) -> None:
         """Ask the gateway for its list, and wait for the answer as long as a page may."""
-        await self._latest.refresh()
+        await self._latest(notebook_user()).refresh()
 
     async def close(self) -> None:
         """Let go of the gateway."""
-        await self._latest.close()
+        for latest in self._lists.values():
+            await latest.close()
         await self.gateway.close()
 
     async def get_all_specs(self) -> dict[str, Model]:
@@ -59,8 +57,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
         Where that is not of now, its ``unavailable`` says why.
         """
-        await self.refresh()
-        known, error = self._latest.value, self._latest.error
+        latest = self._latest(notebook_user())
+        await latest.refresh()
+        known, error = latest.value, latest.error
         model: Model = {"default": self._default, "kernelspecs": {}}
         if known is not None:
             model["kernelspecs"] = {name: self._model(spec) for name, spec in known.specs.items()}
@@ -75,7 +74,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         with http_errors():
             await self._must_answer()
             try:
-                return self._model(await self.gateway.kernelspec(kernel_name))
+                return self._model(await self.gateway.kernelspec(kernel_name, notebook_user()))
             except KernelSpecNotFound as error:
                 raise KeyError(str(error)) from error
 
@@ -87,9 +86,10 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     def known_spec(self, kernel_name: str) -> KernelSpec:
         """Return a kernelspec as it was last listed, without asking; empty if it never was."""
-        listed = self._latest.value
-        known = listed.specs.get(kernel_name) if listed is not None else None
-        return KernelSpec(**known.spec) if known else KernelSpec()
+        for latest in self._lists.values():
+            if latest.value is not None and (known := latest.value.specs.get(kernel_name)):
+                return KernelSpec(**known.spec)
+        return KernelSpec()
 
     @property
     def _default(self) -> str:
@@ -99,13 +99,26 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     async def _must_answer(self) -> None:
         """Raise what is wrong with the gateway: a page's few connections must not wait for it."""
-        if self._latest.error is not None:
-            await self.refresh()
-        if self._latest.error is not None:
-            raise self._latest.error
+        latest = self._latest(notebook_user())
+        if latest.error is not None:
+            await latest.refresh()
+        if latest.error is not None:
+            raise latest.error
 
-    async def _ask(self) -> KernelSpecs:
-        listed = await self.gateway.kernelspecs()
+    def _latest(self, user: NotebookUser) -> Latest[KernelSpecs]:
+        """The list for a user; one for all, unless the gateway is told who it is for."""
+        told = kernel_user(self.gateway.settings, user)
+        if told not in self._lists:
+            self._lists[told] = Latest(
+                lambda: self._ask(user),
+                what=f"The kernelspecs of {self.gateway.name}",
+                gateway=self.gateway.name,
+                log=self.log,
+            )
+        return self._lists[told]
+
+    async def _ask(self, user: NotebookUser) -> KernelSpecs:
+        listed = await self.gateway.kernelspecs(user)
         kernels = getattr(self.parent, "kernel_manager", None)
         if listed.default and kernels is not None and self._default != listed.default:
             self.log.info("The default kernel is now the gateway's: %r.", listed.default)

@@ -1,0 +1,138 @@
+"""As whom kernels are started, and what a notebook user cannot say of that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from jupyter_relay.testing import FakeGateway
+from tests.server.test_kernels import env_of
+from tests.support.server import TestServer, server_on
+
+FORWARD = "--GatewayClient.forward_user=True"
+KNOWS = (
+    f"--ServerApp.identity_provider_class={__name__}.HeaderIdentity",
+    "--ServerApp.disable_check_xsrf=True",  # only a page, or a token, has what that asks for
+)
+
+
+class HeaderIdentity(IdentityProvider):
+    """Believes a header, as behind a company's login."""
+
+    async def get_user(self, handler: web.RequestHandler) -> User | None:
+        """Return who the header says it is."""
+        name = handler.request.headers.get("X-User")
+        return User(name, name="Ann Onymous") if name else None
+
+
+class StartsWithEnv(APIHandler):
+    """An extension's handler, which lets the page say what the environment is."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Start a kernel."""
+        model = self.get_json_body() or {}
+        kernel_id = await self.kernel_manager.start_kernel(env=model["env"])
+        self.finish(json.dumps({"id": kernel_id}))
+
+
+async def call(server: TestServer, method: str, path: str, user: str, /, **model: object) -> int:
+    """Make a request as a user; return its status."""
+    server.http.headers["X-User"] = user
+    return (await server.call(method, path, model or None)).status
+
+
+async def test_a_kernel_is_started_as_the_user_who_asks(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook"}
+    async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
+        assert await call(server, "POST", "/api/kernels", "ann", name="python3") == 201
+        assert await call(server, "POST", "/api/sessions", "bob", **session) == 201
+    assert [env_of(fake_gateway, n)["KERNEL_USERNAME"] for n in (0, 1)] == ["ann", "bob"]
+
+
+async def test_requests_at_the_same_time_keep_their_users_apart(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    users = [f"user-{number}" for number in range(5)]
+    async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
+
+        async def start(user: str) -> None:
+            async with server.http.post(
+                f"{server.url}/api/kernels", json={"name": "python3"}, headers={"X-User": user}
+            ) as answer:
+                assert answer.status == 201
+
+        await asyncio.gather(*(start(user) for user in users))
+    sent = [env_of(fake_gateway, number)["KERNEL_USERNAME"] for number in range(5)]
+    assert sorted(sent) == users
+
+
+async def test_the_kernelspecs_are_those_of_the_user_who_asks(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
+        assert await call(server, "GET", "/api/kernelspecs", "ann & bob") == 200
+        assert await call(server, "GET", "/api/kernelspecs/python3", "ann") == 200
+    asked = [request.query.get("user") for request in fake_gateway.requests]
+    assert asked == ["ann & bob", "ann"]
+
+
+@pytest.mark.parametrize("argv", [KNOWS, (FORWARD,)], ids=["not switched on", "not known"])
+async def test_otherwise_the_user_is_the_servers_own(
+    argv: tuple[str, ...], fake_gateway: FakeGateway, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("KERNEL_USERNAME", "service")
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        assert await call(server, "POST", "/api/kernels", "ann", name="python3") == 201
+        assert await call(server, "GET", "/api/kernelspecs", "ann") == 200
+    assert env_of(fake_gateway)["KERNEL_USERNAME"] == "service"
+    assert fake_gateway.requests_to("GET", "/api/kernelspecs")[0].query["user"] == "service"
+
+
+@pytest.mark.parametrize("path", ["/api/kernels", "/starts-with-env"])
+async def test_a_page_cannot_say_as_whom_its_kernel_runs(
+    path: str, fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    env = {"KERNEL_USERNAME": "mallory", "KERNEL_UID": "0", "KERNEL_FLAVOUR": "lemon"}
+    async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
+        server.app.web_app.add_handlers(".*$", [("/starts-with-env", StartsWithEnv)])  # type: ignore[no-untyped-call]  # it is untyped
+        for _ in range(2):
+            assert await call(server, "POST", path, "ann", env=env) in {200, 201}
+    for number in range(2):
+        sent = env_of(fake_gateway, number)
+        assert sent["KERNEL_USERNAME"] == "ann"
+        assert "KERNEL_UID" not in sent
+    said = [record.getMessage() for record in caplog.records if "protected" in record.getMessage()]
+    if path == "/api/kernels":  # the server itself passes no environment on
+        assert said == []
+    else:
+        assert env_of(fake_gateway)["KERNEL_FLAVOUR"] == "lemon"
+        assert len(said) == 1
+        assert "KERNEL_UID, KERNEL_USERNAME cannot be set" in said[0]
+        assert "mallory" not in said[0]
+
+
+async def test_a_session_is_no_try_to_set_what_the_environment_has(
+    fake_gateway: FakeGateway,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The server asks for a session's kernel with its whole own environment."""
+    monkeypatch.setenv("KERNEL_USERNAME", "service")
+    monkeypatch.setenv("KERNEL_LAUNCH_TIMEOUT", "7")
+    argv = ("--GatewayClient.request_timeout=50",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook"}
+        assert (await server.call("POST", "/api/sessions", session)).status == 201
+    assert env_of(fake_gateway)["KERNEL_LAUNCH_TIMEOUT"] == "48"
+    assert "protected" not in caplog.text
