@@ -52,7 +52,7 @@ class Backlog:
         """Add a message, letting go of older ones if need be."""
         self._messages.append(message)
         self._add(message)
-        if self._counted > self._max_bytes:
+        if self._bytes > self._max_bytes and self._counted > self._max_bytes:
             self._shrink()
 
     def put_first(self, message: Message) -> None:
@@ -83,8 +83,10 @@ class Backlog:
         return self._bytes - (self._giant.size if self._giant is not None else 0)
 
     def _add(self, message: Message) -> None:
-        self._bytes += message.size
-        self._measure(message)
+        size = message.size
+        self._bytes += size
+        if size > self._max_bytes:
+            self._measure(message)
 
     def _measure(self, message: Message) -> None:
         """Note the largest of those that are larger than the bound."""

@@ -244,7 +244,9 @@ class Link:
         self._heard = True
         if message.channel is not Channel.IOPUB:
             self._deaf = 0
-        if head.msg_type == "status" and not parent.msg_id:
+        elif head.msg_type != "status":
+            return self._hearing.hear(message)  # output alone ends nothing that is owed
+        elif not parent.msg_id:
             match state_of(message):
                 case "restarting":
                     return self._died(message)
