@@ -75,7 +75,7 @@ class Work:
     rows: tuple[Row, ...]
     subjects: Callable[[Scale], AbstractAsyncContextManager[Subjects]]
     warm: bool = True
-    """Whether each subject does it once before it counts."""
+    """Whether each subject does it once before it counts; in the short form none does."""
 
 
 @dataclass
@@ -118,7 +118,7 @@ async def run(work: Work, scale: Scale) -> list[Result]:
     """Do a work; return one result for each row. Raises `BenchError`."""
     results = {row.name: Result(row) for row in work.rows}
     async with work.subjects(scale) as subjects:
-        if work.warm:
+        if work.warm and not scale.short:
             for name, subject in subjects.items():
                 await _done(work, name, subject)
         for _ in range(scale.repetitions):

@@ -144,10 +144,14 @@ def environment(certificates: Path | None = None) -> dict[str, str]:
 async def servers(url: str, environment: Mapping[str, str]) -> AsyncIterator[dict[str, Endpoint]]:
     """Run a Jupyter Server of each kind before the gateway at a URL."""
     async with AsyncExitStack() as stack:
-        yield {
-            kind: await stack.enter_async_context(_server(kind, url, environment))
-            for kind in _KINDS
-        }
+        async with asyncio.TaskGroup() as starting:  # one does not wait for the other
+            tasks = {
+                kind: starting.create_task(
+                    stack.enter_async_context(_server(kind, url, environment))
+                )
+                for kind in _KINDS
+            }
+        yield {kind: task.result() for kind, task in tasks.items()}
 
 
 @asynccontextmanager

@@ -199,6 +199,7 @@ async def _idle(kind: Kind, seconds: int) -> dict[str, float]:
 async def _round_trip(kind: Kind, times: int) -> dict[str, float]:
     async with AsyncExitStack() as stack:
         client = await kind.client(stack)
+        await client.execute("1", ROUND_TRIP_FRAMES)
         await client.settle(0.2)
         seconds = await median_of(times, lambda: client.execute("1", ROUND_TRIP_FRAMES))
         return {"headless-round-trip": seconds * 1e3}

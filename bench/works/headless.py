@@ -49,7 +49,8 @@ WORKS = (
                 goals=(Goal(0.001),),
             ),
         ),
-        _ordered("idle", lambda scale: (scale.of(4, 2),)),
+        _ordered("idle", lambda scale: (scale.of(4, 1),)),
+        warm=False,
     ),
     Work(
         "headless-round-trip",
@@ -61,20 +62,24 @@ WORKS = (
                 goals=(Goal(0.45),),
             ),
         ),
-        _ordered("round-trip", lambda scale: (scale.of(100, 40),)),
+        _ordered("round-trip", lambda scale: (scale.of(100, 20),)),
     ),
     Work(
         "headless-burst",
         (
             Row(
                 "headless-burst",
-                "headless: 20,000 small messages",
+                "headless: 20,000 small messages (short: 8,000)",
                 "msg/s",
                 Better.MORE,
                 (Goal(80_000),),
             ),
         ),
-        _ordered("burst", lambda _: (20_000, 100), rows={"messages": "headless-burst"}),
+        _ordered(
+            "burst",
+            lambda scale: (scale.of(20_000, 8_000), 100),
+            rows={"messages": "headless-burst"},
+        ),
     ),
     Work(
         "headless-large",
@@ -96,10 +101,16 @@ WORKS = (
     Work(
         "headless-many",
         (
-            Row("headless-many", "headless: 50 clients × 20 executes", "s", goals=(Goal(0.2),)),
+            Row(
+                "headless-many",
+                "headless: 50 clients × 20 executes (short: 15 × 20)",
+                "s",
+                goals=(Goal(0.2),),
+            ),
             Row("headless-threads", "… their threads", "", goals=(Goal(0),)),
         ),
-        _ordered("many", lambda _: (50, 20)),
+        _ordered("many", lambda scale: (scale.of(50, 15), 20)),
+        warm=False,
     ),
     Work(
         "handshakes",

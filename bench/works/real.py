@@ -79,7 +79,7 @@ async def _notebook(scale: Scale) -> AsyncIterator[Subjects]:
 def _work(name: str, title: str, times: float, subjects: object) -> Work:
     assert callable(subjects)
     row = Row(name, f"real Kernel Gateway: {title}", "ms", goals=(Goal(times, "zmq"),))
-    return Work(name, (row,), subjects)
+    return Work(name, (row,), subjects, warm=False)
 
 
 WORKS = (
