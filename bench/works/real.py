@@ -71,7 +71,7 @@ async def _notebook(scale: Scale) -> AsyncIterator[Subjects]:
     ):
 
         async def do(worker: Worker) -> Sample:
-            return await worker.do("notebook", scale.of(40, 15))
+            return await worker.do("notebook", scale.of(40, 10))
 
         yield {kind: partial(do, worker) for kind, worker in running.items()}
 

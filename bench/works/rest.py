@@ -49,13 +49,26 @@ def _rest(scheme: Scheme) -> Callable[[Scale], AbstractAsyncContextManager[Subje
                     f"rest-{scheme}-connections": opened,
                 }
 
-            async def own() -> Sample:
-                sample = await rate(servers["relay"], "/api")
-                return {name: value for name, value in sample.items() if "connections" not in name}
+            async def posts(endpoint: Endpoint) -> Sample:
+                taken = []
+                for _ in range(scale.of(40, 15)):
+                    clock = Clock()
+                    kernel_id = await endpoint.start_kernel()
+                    taken.append(clock.seconds)
+                    await endpoint.call("DELETE", f"/api/kernels/{kernel_id}")
+                return {f"post-{scheme}": statistics.median(taken) * 1e3}
+
+            async def through(server: Endpoint) -> Sample:
+                return {**await rate(server, "/api/kernels"), **await posts(server)}
+
+            async def limit() -> Sample:
+                own = await rate(servers["relay"], "/api")
+                straight = await posts(site.of(scheme))
+                return {f"rest-{scheme}": own[f"rest-{scheme}"], **straight}
 
             yield {
-                **{kind: partial(rate, server, "/api/kernels") for kind, server in servers.items()},
-                "limit": own,
+                **{kind: partial(through, server) for kind, server in servers.items()},
+                "limit": limit,
             }
 
     return subjects
@@ -145,32 +158,6 @@ async def _recheck(scale: Scale) -> AsyncIterator[Subjects]:
         }
 
 
-def _post(scheme: Scheme) -> Callable[[Scale], AbstractAsyncContextManager[Subjects]]:
-    @asynccontextmanager
-    async def subjects(scale: Scale) -> AsyncIterator[Subjects]:
-        async with gateway() as site, site.servers(scheme) as servers:
-
-            async def posts(endpoint: Endpoint) -> Sample:
-                taken = []
-                for _ in range(scale.of(40, 15)):
-                    clock = Clock()
-                    kernel_id = await endpoint.start_kernel()
-                    taken.append(clock.seconds)
-                    await endpoint.call("DELETE", f"/api/kernels/{kernel_id}")
-                return {f"post-{scheme}": statistics.median(taken) * 1e3}
-
-            yield {
-                **{kind: partial(posts, server) for kind, server in servers.items()},
-                "limit": partial(posts, site.of(scheme)),
-            }
-
-    return subjects
-
-
-def _of_schemes(work: Callable[[Scheme], Work]) -> tuple[Work, Work]:
-    return work("http"), work("https")
-
-
 def _rest_work(scheme: Scheme) -> Work:
     return Work(
         f"rest-{scheme}",
@@ -188,22 +175,20 @@ def _rest_work(scheme: Scheme) -> Work:
                 "",
                 goals=(Goal(0),),
             ),
+            Row(
+                f"post-{scheme}",
+                f"POST of a kernel, gateway on {scheme}, p50",
+                "ms",
+                goals=(Goal(1.5),),
+            ),
         ),
         _rest(scheme),
     )
 
 
-def _post_work(scheme: Scheme) -> Work:
-    title = f"POST of a kernel, gateway on {scheme}, p50"
-    return Work(
-        f"post-{scheme}",
-        (Row(f"post-{scheme}", title, "ms", goals=(Goal(1.5),)),),
-        _post(scheme),
-    )
-
-
 WORKS = (
-    *_of_schemes(_rest_work),
+    _rest_work("http"),
+    _rest_work("https"),
     Work("list", (Row("list", "list with 1,000 kernels", "ms", goals=(Goal(8),)),), _listing),
     Work(
         "shutdown",
@@ -230,5 +215,4 @@ WORKS = (
         ),
         _recheck,
     ),
-    *_of_schemes(_post_work),
 )
