@@ -88,12 +88,17 @@ class Tab(asyncio.BufferedProtocol):
         self._transport.write(frames.head(self.wire.opcode, len(payload), masked=True) + payload)
 
     async def received(self, wanted: int) -> None:
-        """Wait until that many messages have come since this last returned."""
+        """Wait until that many messages have come since this last returned.
+
+        Raises `BenchError` if the websocket closes before, or if more have come.
+        """
         self._wanted = wanted
         if self._received < wanted:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         self._received -= wanted
+        if self._received:
+            raise BenchError(f"{self._received} messages came that nobody asked for.")
 
     async def settle(self, seconds: float) -> None:
         """Let what comes unasked come, and forget it."""
