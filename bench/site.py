@@ -144,13 +144,16 @@ def environment(certificates: Path | None = None) -> dict[str, str]:
 async def servers(url: str, environment: Mapping[str, str]) -> AsyncIterator[dict[str, Endpoint]]:
     """Run a Jupyter Server of each kind before the gateway at a URL."""
     async with AsyncExitStack() as stack:
-        async with asyncio.TaskGroup() as starting:  # one does not wait for the other
-            tasks = {
-                kind: starting.create_task(
-                    stack.enter_async_context(_server(kind, url, environment))
-                )
-                for kind in _KINDS
-            }
+        try:
+            async with asyncio.TaskGroup() as starting:  # one does not wait for the other
+                tasks = {
+                    kind: starting.create_task(
+                        stack.enter_async_context(_server(kind, url, environment))
+                    )
+                    for kind in _KINDS
+                }
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         yield {kind: task.result() for kind, task in tasks.items()}
 
 
@@ -211,7 +214,9 @@ async def _warm(endpoint: Endpoint, server: RunningServer) -> None:
     tab = await endpoint.tab(kernel_id)
     try:
         async with asyncio.timeout(30):
-            await tab.execute("1", ROUND_TRIP_FRAMES)
+            tab.send("1")
+            # A real gateway asks its kernel things when a websocket opens, and the page hears it.
+            await tab.at_least(ROUND_TRIP_FRAMES)
     except TimeoutError:
         raise BenchError(f"{server.url} does not answer; see {server.log_path}.") from None
     finally:

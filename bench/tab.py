@@ -92,13 +92,20 @@ class Tab(asyncio.BufferedProtocol):
 
         Raises `BenchError` if the websocket closes before, or if more have come.
         """
+        await self.at_least(wanted)
+        self._received -= wanted
+        if self._received:
+            raise BenchError(f"{self._received} messages came that nobody asked for.")
+
+    async def at_least(self, wanted: int) -> None:
+        """Wait until that many messages have come, for one that is not done yet.
+
+        Raises `BenchError` if the websocket closes before.
+        """
         self._wanted = wanted
         if self._received < wanted:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        self._received -= wanted
-        if self._received:
-            raise BenchError(f"{self._received} messages came that nobody asked for.")
 
     async def settle(self, seconds: float) -> None:
         """Let what comes unasked come, and forget it."""

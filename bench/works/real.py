@@ -44,7 +44,9 @@ async def _through(scale: Scale) -> AsyncIterator[Subjects]:
         tabs: dict[str, Tab] = {}
         for kind, server in before_it.items():
             tabs[kind] = await server.tab(await server.start_kernel())
-            await tabs[kind].execute(_CELL, ROUND_TRIP_FRAMES)
+            # What a gateway asks its kernel when a websocket opens is heard by the page, too.
+            tabs[kind].send(_CELL)
+            await tabs[kind].at_least(ROUND_TRIP_FRAMES)
             await tabs[kind].settle(1)
 
         async def tab(client: Tab) -> Sample:
