@@ -69,19 +69,8 @@ class ConfigurationError(RelayError, ValueError):
 class CredentialsUnavailable(RelayError):
     """There is no token to show to the gateway, since its source gives none.
 
-    ``hint`` says what to look at. The gateway was not asked; it is tried again at the next request.
+    The gateway was not asked; it is tried again at the next request.
     """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        gateway: str | None = None,
-        kernel_id: str | None = None,
-    ) -> None:
-        super().__init__(message, gateway=gateway, kernel_id=kernel_id)
-        self.hint = hint
 
 
 class GatewayUnavailable(RelayError):

@@ -88,9 +88,12 @@ async def test_it_ends_while_a_kernel_is_being_started(
     behind: tuple[RunningServer, FaultyProxy],
 ) -> None:
     server, proxy = behind
-    proxy.stall()
     async with aiohttp.ClientSession(server.url, headers=server.headers) as http:
+        await ask(http, "GET")
+        proxy.reset()  # so that there is no connection that could be used again
+        await proxy.wait_idle()
+        proxy.stall()
         starting = asyncio.create_task(ask(http, "POST"))
-        await proxy.wait_connected(2)  # the kernelspecs are asked for at the start
+        await proxy.wait_connected()
         assert await ended(server)
         await asyncio.gather(starting, return_exceptions=True)

@@ -129,6 +129,7 @@ class Link:
         self._deaf = 0
         self._watching = False
         self._lingering = False
+        self._hurried = False
         self._alarmed: Request | None = None
         self.state = State.IDLE
         self.upstream = session
@@ -194,6 +195,7 @@ class Link:
             text = f"Connected to {self._gateway} again, after {seconds:.1f} s."
             actions.append(Report(Happening.OPENED, text, seconds=seconds))
         self._outage.end()
+        self._hurried = False
         self._alarmed = None
         for barrier in self._recovery.reopen(self._pending.sent, seconds, self._notices.barrier):
             self._outbox.put_first(barrier)
@@ -334,9 +336,13 @@ class Link:
                 return self._alarm()
 
     def hurry(self) -> list[Action]:
-        """The gateway has answered another question: if a try waits for its time, this is it."""
-        if self.state is not State.WAITING:
+        """The gateway has answered another question: if a try waits for its time, this is it.
+
+        Once in an outage: where only websockets fail, answers say nothing about the next try.
+        """
+        if self.state is not State.WAITING or self._hurried:
             return []
+        self._hurried = True
         return [StopTimer(Timer.RETRY), *self.fired(Timer.RETRY)]
 
     # A kernel that is silent, or dies.

@@ -121,6 +121,12 @@ class GatewaySettings:
         )
         allowed = _names(text.get("allowed_envs", text.get("env_whitelist", "")))
         token = (text.get("auth_token") or address.token).strip()
+        if not token.isprintable():
+            raise ConfigurationError(
+                "GatewayClient.auth_token (JUPYTER_GATEWAY_AUTH_TOKEN) must have no invisible "
+                "character in it.",
+                option="auth_token",
+            )
         user = text.get("http_user") or address.user
         retry_max = number.get("gateway_retry_max")
         made = {

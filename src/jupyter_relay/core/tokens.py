@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from jupyter_relay.core.models import Json, ModelError, read_json
+from jupyter_relay.core.wording import shown
 
 GUESSED_LIFE: Final = 600.0
 """After how many seconds a token is asked for again that does not say how long it lasts."""
@@ -33,9 +34,9 @@ class NoToken(Exception):
     """
 
     def __init__(self, text: str, *, hint: str = "", detail: str = "") -> None:
-        super().__init__(text)
+        super().__init__(shown(text))
         self.hint = hint
-        self.detail = detail
+        self.detail = shown(detail)
 
 
 @dataclass(frozen=True, slots=True)

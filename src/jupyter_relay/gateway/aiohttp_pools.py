@@ -128,7 +128,7 @@ class _TunnelConnector(aiohttp.TCPConnector):
         trust = req.ssl if isinstance(req.ssl, ssl.SSLContext) else None
         host, port = req.url.host or "", req.url.port or 80
         try:
-            async with asyncio.timeout(timeout.sock_connect):
+            async with asyncio.timeout(timeout.sock_connect or None):
                 return await open_tunnel(self._proxy, host, port, self._factory(), trust)
         except TunnelRefused as error:
             raise aiohttp.ClientHttpProxyError(

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from jupyter_relay.core.models import Json, ModelError, read_json
+from jupyter_relay.core.wording import shown
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
@@ -73,7 +74,7 @@ class Refusals:
         if found and found != self._logged:
             self._logged = found
             told = _without_secrets(found, response)[-_MOST_LOGGED:]
-            lines = "\n".join(_shown(line) for line in told.splitlines())
+            lines = "\n".join(shown(line) for line in told.splitlines())
             _log.warning("%s answered %d with:\n%s", self._gateway, response.status, lines)
 
 
@@ -280,12 +281,7 @@ def _text(data: bytes) -> str:
 
 def _plain(text: str) -> str:
     """A text on one line, as part of a sentence."""
-    return " ".join(_shown(text).split()).rstrip(".")
-
-
-def _shown(text: str) -> str:
-    """A text with nothing in it that a terminal obeys."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(shown(text).split()).rstrip(".")
 
 
 # What it must not say.

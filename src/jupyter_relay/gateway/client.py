@@ -29,6 +29,7 @@ from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
     KernelNotFound,
+    KernelNotRunning,
     KernelSpecNotFound,
     KernelStartFailed,
     RelayError,
@@ -45,7 +46,7 @@ from jupyter_relay.gateway.transport import Response, Socket, Transport
 
 T = TypeVar("T")
 
-_FAREWELL = 5.0
+_FAREWELL = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Gateway:
         self._retiring: asyncio.Task[None] | None = None
         self._specs = Shared(self._ask_for_specs, 0.0)
         self._left_out: set[str] = set()
+        self._stopped = False
 
     @property
     def name(self) -> str:
@@ -116,6 +118,10 @@ class Gateway:
         user: NotebookUser | None = None,
     ) -> KernelStart:
         """Begin to start a kernel, as `start_kernel` does, and do not wait for it."""
+        if self._stopped:
+            raise KernelNotRunning(
+                "No kernel is started any more: this program is about to end.", gateway=self.name
+            )
         kernel_id = str(uuid4())
         sent = self._environment(env or {}, user)
         if cwd is not None:
@@ -261,15 +267,20 @@ class Gateway:
             raise
         return response.body
 
-    async def close(self) -> None:
-        """Close all connections to it.
-
-        Starts that are under way are given up first, and seen to their end for 5 s; a kernel that
-        its gateway starts later than that is logged, and stays there.
-        """
+    def stop_starting(self) -> None:
+        """Give up all starts that are under way, and begin no more."""
+        self._stopped = True
         for start in set(self._starts.values()):
             if start.under_way:
                 start.give_up()
+
+    async def close(self) -> None:
+        """Close all connections to it.
+
+        Starts that are under way are given up first, and seen to their end for 2 s; a kernel that
+        its gateway starts later than that is logged, and stays there.
+        """
+        self.stop_starting()
         if self._starts:
             await asyncio.wait(tuple(self._starts), timeout=_FAREWELL)
         late = tuple(self._starts)

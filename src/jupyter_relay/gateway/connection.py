@@ -180,6 +180,8 @@ class Connection:
             self.perform(self._link.gone(str(error)))
         except RelayError as error:
             _log.debug("A silent kernel could not be asked for: %s", error)
+        except Exception:  # noqa: BLE001  # whatever is wrong, no cell may wait
+            _log.exception("A silent kernel could not be asked for, in a way not foreseen.")
         else:
             if model.execution_state == "idle":
                 self.perform(self._link.idle())

@@ -81,6 +81,7 @@ class RemoteKernel:
         self._backlogs: dict[str, Backlog] = {}
         self._restarting = asyncio.Lock()
         self._ending = False
+        self._deleted = False
         self.session = session or uuid4().hex
         self._link = Link(
             gateway.settings.link,
@@ -117,7 +118,7 @@ class RemoteKernel:
     @property
     def gone(self) -> bool:
         """Whether its gateway has said that it no longer exists."""
-        return self._link.state is State.GONE
+        return self._deleted or self._link.state is State.GONE
 
     @property
     def exists(self) -> bool:
@@ -243,7 +244,7 @@ class RemoteKernel:
             await self.close()
             return
         await self.gateway.shutdown_kernel(self.id)
-        self._ending = True
+        self._ending = self._deleted = True
         self.vanished(f"The kernel was shut down on {self.gateway.name}.")
         await self.close()
 

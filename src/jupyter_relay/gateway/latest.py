@@ -79,13 +79,16 @@ class Latest(Generic[T]):
             if self._told is not type(error):
                 self._told = type(error)
                 self._log.warning("%s cannot be listed: %s", self._what, error)
+        except Exception:  # noqa: BLE001  # what is old must not be taken for new
+            self._log.exception("%s cannot be listed, in a way not foreseen.", self._what)
+            self.error = RelayError(
+                f"{self._what} cannot be listed (see the log).", gateway=self._gateway
+            )
         else:
             self.error = None
             if self._told is not None:
                 self._told = None
                 self._log.info("%s can be listed again.", self._what)
 
-    def _answered(self, asking: asyncio.Task[None]) -> None:
+    def _answered(self, _: asyncio.Task[None]) -> None:
         self._asking = None
-        if not asking.cancelled():
-            asking.result()  # what is no error of a gateway's is a fault of ours, for the log

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
@@ -21,6 +22,9 @@ from jupyter_relay.errors import GatewayUnavailable
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.token_sources import TokenSource
 from jupyter_relay.gateway.transport import Response, Transport
+
+_MOST_SAID: Final = 300
+"""How many characters of the server's own words are told."""
 
 
 def _settings(origin: FromOAuth2) -> GatewaySettings:
@@ -86,7 +90,7 @@ class OAuth2Source(TokenSource):
         extra = {"audience": origin.audience} if origin.audience else {}
         if in_body and origin.client_secret:
             extra["client_secret"] = origin.client_secret
-        if client.refresh_token:
+        if origin.refresh_token:  # a server may give one that was not asked for
             shown = {"client_id": origin.client_id} if in_body else {}
             body = client.prepare_refresh_body(scope=scope, **shown, **extra)
         else:
@@ -108,7 +112,7 @@ class OAuth2Source(TokenSource):
             self._client.parse_request_body_response(response.body.decode())
         except OAuth2Error as error:
             raise NoToken(
-                f"refused ({response.status}): {error.error}.",
+                f"refused ({response.status}): {self._without_secrets(str(error.error))}.",
                 hint="Look at oauth2_client_id, its secret or refresh token, and oauth2_scope.",
                 detail=self._without_secrets(f"It said: {error.description}"),
             ) from None
@@ -124,7 +128,7 @@ class OAuth2Source(TokenSource):
         known = (origin.client_secret, origin.refresh_token, self._client.refresh_token)
         for secret in filter(None, known):
             text = text.replace(secret, "…")
-        return " ".join(text.split())
+        return " ".join(text.split())[:_MOST_SAID]
 
 
 def _is_stranger(response: Response) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable
 from http import HTTPStatus
+from math import inf
 
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.settings import GatewaySettings
@@ -63,10 +64,11 @@ class Requester:
         begins then.
         """
         tries = self._settings.max_request_retries if method in _RETRIED else 0
-        deadline = asyncio.get_running_loop().time() + self._settings.request_timeout
+        now = asyncio.get_running_loop().time()
+        deadline = now + (self._settings.request_timeout or inf)
         for attempt in range(tries + 1):
             try:
-                response = await self._attempt(method, url, body, deadline if tries else None, long)
+                response = await self._attempt(method, url, body, deadline if tries else inf, long)
             except GatewayUnavailable as error:
                 if not error.retryable or isinstance(error, GatewayTimeout):
                     raise  # one who has waited that long is not to wait as long again
@@ -94,7 +96,7 @@ class Requester:
         method: str,
         url: str,
         body: bytes | None,
-        deadline: float | None,
+        deadline: float,
         long: bool,
     ) -> Response:
         """Send a request; and again, if our token was refused and there is a fresh one.
@@ -108,7 +110,7 @@ class Requester:
             return self._transport.request(method, url, headers=headers, body=body, long=long)
 
         try:
-            async with asyncio.timeout_at(deadline) as limit:
+            async with asyncio.timeout_at(deadline if deadline < inf else None) as limit:
                 return await self._credentials.admit(ask, lambda answer: answer.status in _REFUSED)
         except TimeoutError as error:
             if not limit.expired():
@@ -148,5 +150,5 @@ class Requester:
         error = self._refusals.read(response, kernel_id)
         failure = self._credentials.failure
         if failure is not None and isinstance(error, AuthenticationFailed):
-            error.hint = f"{failure} {failure.hint}".rstrip()
+            error.hint = str(failure)
         return error

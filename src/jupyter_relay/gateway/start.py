@@ -44,7 +44,7 @@ Outcome: TypeAlias = KernelModel | RelayError
 """What becomes of a start."""
 
 _LOOK = Backoff(base=0.5, cap=3.0)
-_LAST_WORD = 2.0
+_LAST_WORD = 1.0
 """How long the deletion may take that is tried when the program ends."""
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,8 @@ class KernelStart:
         self._wanted = True
         self._shown = False
         self._left = False
-        self._task = self._spawn(self._run())
+        self._found = kernel_id
+        self._task = self._spawn(self._see_to_it())
 
     @property
     def under_way(self) -> bool:
@@ -132,7 +133,10 @@ class KernelStart:
 
     def when_decided(self, listener: Callable[[Outcome], None]) -> None:
         """Call back with what becomes of it, once that is known."""
-        self._listeners.append(listener)
+        if self._outcome is None:
+            self._listeners.append(listener)
+        else:
+            listener(self._outcome)
 
     def give_up(self) -> None:
         """Have no kernel come of it: one that does is deleted, as soon as that can be done."""
@@ -151,9 +155,9 @@ class KernelStart:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def _run(self) -> None:
+    async def _run(self, work: Coroutine[None, None, None]) -> None:
         try:
-            await self._see_to_it()
+            await work
         except asyncio.CancelledError:
             self._decide(self._given_up())
             await self._last_word()
@@ -216,12 +220,14 @@ class KernelStart:
             attempt += 1
 
     async def _twin(self, refusal: RelayError) -> KernelModel | None:
-        """Return the kernel that is in the way of its own start, if that is the refusal's reason.
+        """Return the kernel that there is in spite of the refusal of its start.
 
-        Enterprise Gateway answers 500 where the id is taken; nobody else can have chosen ours.
+        Enterprise Gateway answers 500 where the id is taken, and nobody else can have chosen ours;
+        and what nobody can read may have been a success.
         """
-        if not isinstance(refusal, GatewayRefused) or refusal.status != (
-            HTTPStatus.INTERNAL_SERVER_ERROR
+        if not isinstance(refusal, GatewayRefused) or not (
+            refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR
+            or refusal.status < HTTPStatus.MULTIPLE_CHOICES
         ):
             return None
         try:
@@ -231,6 +237,7 @@ class KernelStart:
 
     async def _remove(self, kernel_id: str) -> None:
         """Delete a kernel that nobody wants."""
+        self._found = kernel_id
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         attempt = 0
@@ -255,12 +262,12 @@ class KernelStart:
             return
         try:
             async with asyncio.timeout(_LAST_WORD):
-                await self._steps.delete(self.id)
+                await self._steps.delete(self._found)
         except (RelayError, TimeoutError):
             pass
         _log.warning(
             "Kernel %s: its start was left under way; it may yet appear on %s.",
-            self.id,
+            self._found,
             self._gateway,
         )
 
@@ -274,7 +281,9 @@ class KernelStart:
         self._listeners.clear()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._run(work))
+        # One that is cancelled before its first step never gets to say so.
+        task.add_done_callback(lambda _: self._decide(self._given_up()))
         self._track(self, task)
         return task
 

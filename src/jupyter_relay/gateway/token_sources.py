@@ -31,6 +31,7 @@ _MAX_BYTES: Final = 64 * 1024
 """More than any server takes in a header."""
 
 _MAX_SAID: Final = 2000
+_SHORTEST_SECRET: Final = 6
 """How much of a failed command's words goes into the log, in characters; the last ones."""
 
 
@@ -136,9 +137,17 @@ class CommandSource(TokenSource):
             raise NoToken(
                 f"failed with exit status {process.returncode}.",
                 hint="Run it by hand; the log has what it wrote to stderr.",
-                detail=f"It said: {said.decode(errors='replace').strip()[-_MAX_SAID:]}",
+                detail=f"It said: {_without(said, printed)[-_MAX_SAID:]}",
             )
         return read_output(_decoded(printed), now)
+
+
+def _without(said: bytes, printed: bytes) -> str:
+    """What a command said, without the words that it printed: one of them may be a token."""
+    text = said.decode(errors="replace").strip()
+    for word in printed.decode(errors="replace").split():
+        text = text.replace(word, "…") if len(word) >= _SHORTEST_SECRET else text
+    return text
 
 
 class RenewerSource(TokenSource):

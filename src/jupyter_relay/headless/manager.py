@@ -26,6 +26,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.start import KernelStart
 from jupyter_relay.gateway.store import Claim, Store
 from jupyter_relay.headless.client import GatewayKernelClient
 
@@ -135,6 +136,7 @@ class GatewayKernelManager(AsyncKernelManager):
         local processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
         """
         gateway = self.gateway
+        start: KernelStart | None = None
         try:
             if kernel_id is not None:
                 start, model = None, await self._find(kernel_id)
@@ -142,14 +144,15 @@ class GatewayKernelManager(AsyncKernelManager):
                 name = kernel_name or self.kernel_name
                 start = gateway.begin_start(name, env=env, cwd=cwd, user=user)
                 model = await start.wait(patience)
-                start = start if start.under_way else None
+            if self.remote is not None:
+                await self.remote.close()
+            claim = await self._claim(model.id, new=kernel_id is None)
         except BaseException:
+            if start is not None:
+                start.give_up()
             if self.remote is None:  # nobody cleans up where nothing was started
                 await self.cleanup_resources()
             raise
-        if self.remote is not None:
-            await self.remote.close()
-        claim = await self._claim(model.id, new=kernel_id is None)
         self._adopt(
             RemoteKernel(
                 gateway,

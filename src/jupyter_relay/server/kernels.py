@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_core.paths import jupyter_data_dir
@@ -15,6 +16,7 @@ from jupyter_server.services.kernels.kernelmanager import (
     ServerKernelManager,
     emit_kernel_action_event,
 )
+from tornado import web
 from traitlets import default
 
 from jupyter_relay.core.actions import Report
@@ -114,12 +116,12 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         model = {
             "id": remote.id,
             "name": self.kernel_name,
-            "last_activity": isoformat(self.last_activity),
-            "execution_state": "dead" if remote.gone else self.execution_state,
+            "last_activity": isoformat(remote.model.last_activity or self.last_activity),
+            "execution_state": "dead" if remote.gone else remote.model.execution_state,
             "connections": remote.connections,
         }
-        if reason := self.reason or remote.model.reason:
-            model["reason"] = reason
+        if remote.model.reason:
+            model["reason"] = remote.model.reason
         return model
 
     def _replaced(self, remote: RemoteKernel) -> bool:
@@ -132,7 +134,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._attaching = asyncio.Lock()
+        self._attaching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._stopping = False
         specs = self.kernel_spec_manager
         self.gateway = (
             specs.gateway
@@ -178,7 +181,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         ``path`` is the API path of its document, and is sent as a path of this server's files.
         """
         if kernel_id is not None:
-            async with self._attaching:  # two who attach to one kernel share what the first makes
+            # Two who attach to one kernel share what the first makes.
+            async with self._attaching.setdefault(kernel_id, asyncio.Lock()):
                 return kernel_id if kernel_id in self else await self._start(kernel_id, **kwargs)
         if path is not None:
             # It looks for folders, which may be far away.
@@ -194,6 +198,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         grace = 0.0 if self.use_pending_kernels else self.gateway.settings.start_grace
         given = kwargs | {"user": notebook_user(), "patience": grace}
         await kernel.start_kernel(kernel_id=kernel_id, **given)
+        if self._stopping:  # the server would leave it behind
+            await kernel.shutdown_kernel()
+            raise web.HTTPError(503, "The server is about to end, and the kernel was shut down.")
         started: str = kernel.running.id
         self._kernels[started] = kernel
         self._note(kernel)
@@ -260,6 +267,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         One that cannot be deleted in time is named in the log, and goes on running. A server that
         stops does not wait for its gateway longer than some seconds.
         """
+        self._stopping = True
+        self.gateway.stop_starting()
         await self._listing.close()
         kernels = dict(self._kernels)
         results = await asyncio.gather(

@@ -60,7 +60,8 @@ class GatewayKernelSpecManager(KernelSpecManager):
         latest = self._latest(notebook_user())
         await latest.refresh()
         known, error = latest.value, latest.error
-        model: Model = {"default": self._default, "kernelspecs": {}}
+        default = (known.default if known is not None else None) or self._default
+        model: Model = {"default": default, "kernelspecs": {}}
         if known is not None:
             model["kernelspecs"] = {name: self._model(spec) for name, spec in known.specs.items()}
         elif error is not None:
@@ -120,7 +121,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
     async def _ask(self, user: NotebookUser) -> KernelSpecs:
         listed = await self.gateway.kernelspecs(user)
         kernels = getattr(self.parent, "kernel_manager", None)
-        if listed.default and kernels is not None and self._default != listed.default:
+        for_all = kernel_user(self.gateway.settings, NotebookUser())
+        of_all = kernel_user(self.gateway.settings, user) == for_all
+        if of_all and listed.default and kernels is not None and self._default != listed.default:
             self.log.info("The default kernel is now the gateway's: %r.", listed.default)
             kernels.default_kernel_name = listed.default
         return listed

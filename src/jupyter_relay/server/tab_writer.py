@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from tornado.iostream import IOStream, StreamClosedError
@@ -23,6 +24,7 @@ class TabWriter:
     def __init__(self, handler: WebSocketHandler) -> None:
         self._handler = handler
         self._receipts = Receipts(self._stream)
+        self._unwritten: deque[Message] = deque()
 
     async def write(self, batch: Sequence[tuple[Message, Frame]]) -> None:
         """Write messages, in these frames; returns when the tab's socket can take more.
@@ -43,7 +45,9 @@ class TabWriter:
 
     def close(self) -> list[Message]:
         """End it; return the messages, in order, that were not received whole."""
-        return self._receipts.close()
+        unwritten = list(self._unwritten)
+        self._unwritten.clear()
+        return [*self._receipts.close(), *unwritten]
 
     @property
     def _stream(self) -> IOStream | None:
@@ -63,12 +67,9 @@ class TabWriter:
             await written
 
     async def _write_compressed(self, batch: Sequence[tuple[Message, Frame]]) -> None:
-        remaining = iter(batch)
-        for message, frame in remaining:
-            try:
-                written = self._handler.write_message(frame.data, binary=not frame.text)
-            except WebSocketClosedError:
-                self._receipts.refused([message, *(other for other, _ in remaining)])
-                raise
+        self._unwritten.extend(message for message, _ in batch)
+        for message, frame in batch:
+            written = self._handler.write_message(frame.data, binary=not frame.text)
+            self._unwritten.popleft()
             self._receipts.wrote([message], [0])
             await written
