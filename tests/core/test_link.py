@@ -557,3 +557,12 @@ def test_what_waits_for_its_next_try_is_tried_as_soon_as_the_gateway_is_heard_of
     assert rig.link.state is State.OPENING
     assert Timer.RETRY not in rig.timers
     assert rig.link.hurry() == []
+
+
+def test_a_next_try_is_hurried_once_in_an_outage() -> None:
+    rig = connected()
+    rig.drop()
+    rig.do(rig.link.hurry())
+    rig.drop()
+    assert rig.link.state is State.WAITING
+    assert rig.link.hurry() == []

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from jupyter_relay.errors import AuthenticationFailed, ConnectionFailed, GatewayTimeout, RelayError
+from jupyter_relay.errors import AuthenticationFailed, ConnectionFailed, GatewayTimeout
 from jupyter_relay.gateway.latest import Latest
 
 LONG = 60.0
@@ -18,14 +18,14 @@ class Oracle:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.answers = asyncio.Queue[str | RelayError]()
+        self.answers = asyncio.Queue[str | Exception]()
         self.given = asyncio.Event()
 
     async def __call__(self) -> str:
         self.asked += 1
         answer = await self.answers.get()
         self.given.set()
-        if isinstance(answer, RelayError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -128,3 +128,15 @@ async def test_closing_ends_the_asking(oracle: Oracle) -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert (latest.value, oracle.asked) == ("full", 2)
+
+
+async def test_a_fault_of_ours_makes_nothing_old_look_new(
+    oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    latest = latest_of(oracle)
+    for answer in ("full", RuntimeError("a fault")):
+        oracle.answers.put_nowait(answer)
+        await latest.refresh()
+    assert latest.value == "full"
+    assert "see the log" in str(latest.error)
+    assert "a fault" in caplog.text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_relay.server.kernels import GatewayKernelManager
 from jupyter_relay.testing import Answer, FakeGateway, Hold
 from tests.support.messages import failures
 from tests.support.server import TestServer, server_on
@@ -174,3 +175,31 @@ async def test_an_error_that_comes_soon_is_the_answer(
         assert answer.status == 500
         assert "Out of GPUs" in answer.json["message"]
         assert (await server.call("GET", KERNELS)).json == []
+
+
+async def test_the_model_of_a_kernel_that_has_started_is_of_now(
+    server: TestServer, released: asyncio.Event
+) -> None:
+    kernel_id = (await server.call("POST", KERNELS, {"name": "python3"})).json["id"]
+    released.set()
+    kernel = server.kernels.get_kernel(kernel_id)
+    assert isinstance(kernel, GatewayKernelManager)
+    await kernel.running.ready()
+    model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
+    assert model["execution_state"] != "starting"
+
+
+async def test_a_start_that_is_answered_while_the_server_stops_leaves_no_kernel(
+    fake_gateway: FakeGateway, tmp_path: Path, released: asyncio.Event
+) -> None:
+    async with server_on(fake_gateway, tmp_path) as server:  # one that waits for the start
+        starting = asyncio.create_task(server.call("POST", KERNELS, {"name": "python3"}))
+        await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", KERNELS))
+        stopping = asyncio.create_task(server.kernels.shutdown_all())
+        await asyncio.sleep(0)
+        released.set()
+        await stopping
+        assert (await starting).status >= 400
+        assert not fake_gateway.kernels
+        assert (await server.call("POST", KERNELS, {"name": "python3"})).status >= 400
+        assert not fake_gateway.kernels

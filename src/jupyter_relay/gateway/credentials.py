@@ -153,7 +153,7 @@ class Credentials:
                 gateway=name,
             )
             if self.failure is None:
-                _log.warning("%s %s", failure, error.detail or error.hint)
+                _log.warning("%s", f"{failure} {error.detail}".rstrip())
             self.failure = failure
             self._rest()
             raise failure from error

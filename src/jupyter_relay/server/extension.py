@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from traitlets import TraitError
@@ -32,12 +33,15 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     _link_applications(serverapp)
     try:
         gateway = GatewayConfig.install(serverapp)
-        gateway.options.check()
     except (ConfigurationError, TraitError) as error:  # ours, or that of the built-in class
         serverapp.log.critical("%s", error)
         serverapp.exit(1)
     if not gateway.gateway_enabled:
         return
+    # As the server does with tornado's: what we log looks like what it logs, and goes there.
+    ours = logging.getLogger("jupyter_relay")
+    ours.parent = serverapp.log
+    ours.setLevel(serverapp.log.level)
     for name, value in _CLASSES.items():
         if name not in serverapp.config.ServerApp and not serverapp.trait_has_value(name):
             setattr(serverapp, name, value)

@@ -31,6 +31,7 @@ class GatewayConfig(BuiltInGatewayClient):
         One of another server in this process is left to that server.
         """
         options = GatewayClient(parent=server)
+        options.check()
         for kind in (cls, BuiltInGatewayClient):
             kind.clear_instance()
         config: GatewayConfig = cls.instance(parent=server, options=options)
