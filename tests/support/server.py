@@ -121,6 +121,7 @@ async def server_on(
             find_extensions=False,
             new_httpserver=False,
         )
+        app.log.propagate = True  # the server has just taken that back
     sockets = bind_sockets(0, "127.0.0.1")
     app._http_server = HTTPServer(app.web_app)
     app.http_server.add_sockets(sockets)
