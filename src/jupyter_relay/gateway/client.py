@@ -268,7 +268,7 @@ class Gateway:
         return response.body
 
     def stop_starting(self) -> None:
-        """Give up all starts that are under way, and begin no more."""
+        """Give up all starts that are under way, and begin no more until `close` is done."""
         self._stopped = True
         for start in set(self._starts.values()):
             if start.under_way:
@@ -289,6 +289,7 @@ class Gateway:
         if late:
             await asyncio.wait(late)
         await self._requester.close()
+        self._stopped = False
 
     async def retire(self) -> None:
         """Close it once the starts that were given up have come to their end.

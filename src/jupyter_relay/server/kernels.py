@@ -283,6 +283,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                 left.append(kernel)
         await self._let_go(left)
         await self.store.close()
+        self._stopping = False
 
     async def _shut_down_in_time(self, kernel_id: str, *, now: bool) -> None:
         try:
