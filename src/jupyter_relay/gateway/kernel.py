@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol, TypeAlias
+from typing import Protocol
 from uuid import uuid4
 
 from jupyter_relay.core.actions import Happening, Report
@@ -26,6 +26,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.answers import no_kernel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.connection import Connection
+from jupyter_relay.gateway.log import Log
 from jupyter_relay.gateway.start import KernelStart
 from jupyter_relay.gateway.subscription import Subscription
 from jupyter_relay.gateway.transport import Socket
@@ -40,8 +41,6 @@ _MOMENT = 0.02
 64 MiB, a kernel with a reader who has stopped still gives 50 MiB a second to the others."""
 
 _logger = logging.getLogger(__name__)
-
-Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 
 
 class OnClose(Protocol):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeVar
 
 from jupyter_relay.errors import GatewayTimeout, RelayError
+from jupyter_relay.gateway.log import Log
 
 T = TypeVar("T")
-
-Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 
 PATIENCE: Final = 1.5
 """How many seconds whoever asks may wait: a page that loads is to have its answer within 2 s."""

@@ -21,12 +21,12 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
-T = TypeVar("T")
+from jupyter_relay.gateway.log import Log
 
-Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+T = TypeVar("T")
 
 _VERSION = 1
 _logger = logging.getLogger(__name__)
