@@ -10,10 +10,10 @@ from functools import partial
 from bench.bare import Bare, bare
 from bench.gateway import BURST_FRAMES, ROUND_TRIP_FRAMES
 from bench.messages import Wire
-from bench.runner import Better, Clock, Row, Sample, Scale, Subjects, Work, median_of
+from bench.runner import Better, Clock, Row, Sample, Scale, Subjects, Work
 from bench.site import Endpoint, Scheme, gateway
 from bench.tab import Tab
-from bench.works.rest import start_kernels
+from bench.works.rest import listing
 
 _COUNTS = (1, 10, 100, 1000)
 _SIZES = {
@@ -39,28 +39,7 @@ _WIRES: tuple[tuple[Wire, Wire, Scheme], ...] = (
 
 
 def _kernels(count: int) -> Callable[[Scale], AbstractAsyncContextManager[Subjects]]:
-    @asynccontextmanager
-    async def subjects(scale: Scale) -> AsyncIterator[Subjects]:
-        async with (
-            gateway() as site,
-            gateway() as other,
-            site.server("relay") as relay,
-            other.server("peer") as peer,
-        ):
-            for server in (relay, peer):
-                await start_kernels(server, count)
-
-            async def listing(endpoint: Endpoint) -> Sample:
-                seconds = await median_of(5, lambda: endpoint.call("GET", "/api/kernels"))
-                return {f"growth-kernels-{count}": seconds * 1e3}
-
-            yield {
-                "relay": partial(listing, relay),
-                "peer": partial(listing, peer),
-                "limit": partial(listing, site.plain),
-            }
-
-    return subjects
+    return lambda scale: listing(count, f"growth-kernels-{count}", 5)
 
 
 def _tabs(count: int) -> Callable[[Scale], AbstractAsyncContextManager[Subjects]]:
