@@ -52,7 +52,6 @@ async def test_loss_reopen_and_end_are_events(
         kernel_id = await server.start_kernel()
         async with server.tab(kernel_id) as tab:
             await tab.run("1")
-            server.app.log.addHandler(caplog.handler)  # it does not propagate
             caplog.clear()
             fake_gateway.drop_sockets()
             dropped = await listening.until("dropped")
