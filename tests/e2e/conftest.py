@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,9 @@ def find_chromium() -> str:
     pytest.fail("no Chromium on PATH: make browser")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    """A headless Chromium."""
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Run a headless Chromium."""
     async with (
         async_playwright() as playwright,
         await playwright.chromium.launch(
@@ -51,6 +52,21 @@ async def browser() -> AsyncIterator[Browser]:
         ) as browser,
     ):
         yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A browser for all tests of a module."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def lone_page() -> AsyncIterator[Page]:
+    """An empty page of a browser of its own, in the event loop that the test's servers are in."""
+    async with chromium() as browser, await browser.new_page() as page:
+        page.set_default_timeout(60_000)
+        yield page
 
 
 @pytest_asyncio.fixture(loop_scope="module")

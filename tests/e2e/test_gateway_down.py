@@ -6,12 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from jupyter_relay.testing import FaultyProxy
 from jupyter_relay.testing.servers import jupyter_lab, kernel_gateway
 
-from .conftest import CHROMIUM_FLAGS, find_chromium
 from .lab import RUN_MS, Notebook, open_lab
 
 if TYPE_CHECKING:
@@ -28,20 +27,6 @@ POLL_MS = 120_000
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    """An empty page of a browser of its own, in the event loop that the wire is in."""
-    async with (
-        async_playwright() as playwright,
-        await playwright.chromium.launch(
-            executable_path=find_chromium(), headless=True, args=CHROMIUM_FLAGS
-        ) as browser,
-        await browser.new_page() as page,
-    ):
-        page.set_default_timeout(RUN_MS)
-        yield page
-
-
-@pytest.fixture
 async def way() -> AsyncIterator[tuple[FaultyProxy, RunningServer]]:
     """A wire to a Kernel Gateway that is silent, and a JupyterLab that has its kernels there."""
     async with kernel_gateway() as gateway, FaultyProxy("127.0.0.1", gateway.port) as proxy:
@@ -52,9 +37,10 @@ async def way() -> AsyncIterator[tuple[FaultyProxy, RunningServer]]:
 
 
 async def test_the_page_loads_says_why_and_finds_the_kernels_without_a_reload(
-    page: Page, way: tuple[FaultyProxy, RunningServer]
+    lone_page: Page, way: tuple[FaultyProxy, RunningServer]
 ) -> None:
     proxy, server = way
+    page = lone_page
     lab = await open_lab(page, server)
     card = page.locator(".jp-LauncherCard[data-category='Notebook']:visible")
     await expect(card).to_have_text(re.compile(f"No kernels: {re.escape(proxy.url)} .*answer"))

@@ -44,14 +44,3 @@ async def test_a_kernel_with_a_page_open_is_not_culled(
         fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
         await server.kernels.cull_kernels()
     assert kernel_id in fake_gateway.kernels
-
-
-async def test_pages_of_a_kernel_that_the_gateway_culled_hear_that_it_is_dead(
-    server: TestServer, fake_gateway: FakeGateway
-) -> None:
-    kernel_id = await server.start_kernel()
-    async with server.tab(kernel_id) as tab:
-        await tab.run("1")
-        fake_gateway.forget(kernel_id)
-        assert (await server.call("GET", "/api/kernels")).json == []
-        assert b'"dead"' in bytes((await tab.receive()).content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jupyter_relay.testing import Answer, FakeGateway
 from tests.support.server import TestServer
-from tests.support.tab import status_of
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -111,8 +110,7 @@ async def test_a_kernel_that_its_link_found_gone_ends_its_session_without_anothe
     async with server.tab(session["kernel"]["id"]) as tab:
         await tab.run("1")
         fake_gateway.forget(session["kernel"]["id"], close=1001)
-        while status_of(await tab.receive()) != "dead":
-            pass
+        await tab.to_the_end()
     asked = len(fake_gateway.requests)
     assert (await server.call("GET", "/api/sessions")).json == []
     assert len(fake_gateway.requests) == asked

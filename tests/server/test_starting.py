@@ -96,8 +96,7 @@ async def test_a_slow_start_that_fails_is_a_dead_kernel_with_its_reason(
         (reason,) = failures([reply])
         assert "has no kernelspec 'python3'" in reason
         assert not printed(output)
-        while status_of(await tab.receive()) != "dead":
-            pass
+        assert not await tab.to_the_end()
     for _ in range(2):
         (listed,) = (await server.call("GET", KERNELS)).json
         assert (listed["execution_state"], listed["reason"]) == ("dead", reason)
@@ -145,8 +144,7 @@ async def test_a_server_that_stops_leaves_no_kernel(
     async with server_on(fake_gateway, tmp_path, argv=(patience,)) as server:
         async with server.tab(await server.start_kernel(name="python3")) as tab:
             stopping = asyncio.create_task(server.kernels.shutdown_all())
-            while status_of(await tab.receive()) != "dead":
-                pass
+            await tab.to_the_end()
         released.set()
         await stopping
     assert fake_gateway.requests_to("DELETE", f"{KERNELS}/*")

@@ -40,6 +40,15 @@ class Tab(BareSocket):
                 reply = message
         return output, reply
 
+    async def to_the_end(self) -> list[Message]:
+        """Return all messages until the server closes the websocket."""
+        messages = []
+        try:
+            while True:
+                messages.append(await self.receive())
+        except ConnectionError:
+            return messages
+
     async def run(self, code: str) -> str:
         """Execute code and return what it prints."""
         output, _ = await self.until_idle(await self.execute(code))

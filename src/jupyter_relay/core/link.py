@@ -124,7 +124,7 @@ class Link:
         self._outage = Outage(settings, clock=clock, chance=chance)
         self._attached: set[str] = set()
         self._before: list[Request] = []
-        self._reason = ""
+        self.reason = ""
         self._heard = False
         self._deaf = 0
         self._watching = False
@@ -157,7 +157,7 @@ class Link:
         """A message from downstream. Raises `MalformedFrame` if its header cannot be read."""
         if self.state in _ENDED:
             request = Pending().add(message, subscriber)
-            return self._substitute.fail(request, self._reason) if request else []
+            return self._substitute.fail(request, self.reason) if request else []
         request = self._pending.add(message, subscriber)
         if not self._outbox.put(message, flowing=self.state is State.OPEN):
             return self._refuse(request)
@@ -278,7 +278,7 @@ class Link:
         if self.state in _ENDED:
             return []
         stop = self._stop(Event.GONE)
-        self._reason = reason
+        self.reason = reason
         return [
             *stop,
             Report(Happening.GONE, reason, seconds=self._outage.seconds or None),
@@ -316,7 +316,7 @@ class Link:
     def close(self, reason: str) -> list[Action]:
         """End the link for good; ``reason`` answers whatever is under way."""
         stop = self._stop(Event.CLOSE)
-        self._reason = reason
+        self.reason = reason
         return [*stop, *self._fail_all(reason)]
 
     def fired(self, timer: Timer) -> list[Action]:

@@ -52,7 +52,7 @@ class OnClose(Protocol):
 class RemoteKernel:
     """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
 
-    ``model`` is what its gateway last said of it. With ``start`` it is one that is being started:
+    With ``start`` it is one that is being started:
     what it is asked waits until it is there, and fails if it does not come. ``session`` is the
     upstream session id, a new one if none is given; messages that are written in the kernel's place
     carry it too. No two may use one id at once: `Store.claim` sees to that, and ``on_close`` can
@@ -72,7 +72,7 @@ class RemoteKernel:
         on_close: OnClose | None = None,
     ) -> None:
         self.gateway = gateway
-        self.model = model
+        self._model = model
         self._log = log
         self._on_report = on_report
         self._on_close = on_close
@@ -107,7 +107,14 @@ class RemoteKernel:
     @property
     def id(self) -> str:
         """Its id on its gateway, which has it from us if it lets clients choose."""
-        return self.model.id
+        return self._model.id
+
+    @property
+    def model(self) -> KernelModel:
+        """What its gateway last said of it; of one that is gone, that it is dead, and why."""
+        if not self.gone:
+            return self._model
+        return replace(self._model, execution_state="dead", reason=self._link.reason)
 
     @property
     def state(self) -> State:
@@ -118,6 +125,11 @@ class RemoteKernel:
     def gone(self) -> bool:
         """Whether its gateway has said that it no longer exists."""
         return self._deleted or self._link.state is State.GONE
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is gone, and nobody here has ended it."""
+        return self.gone and not self._ending
 
     @property
     def exists(self) -> bool:
@@ -177,6 +189,10 @@ class RemoteKernel:
         self._connection.perform(self._link.attach(session_id))
         return subscription
 
+    def keeps_for(self, session_id: str) -> bool:
+        """Whether there is something that a listener with this session id has not heard."""
+        return bool(self._backlogs.get(session_id))
+
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent listener has not been given."""
         return self._link.describe(dropped)
@@ -197,7 +213,7 @@ class RemoteKernel:
 
     def update(self, model: KernelModel) -> None:
         """Take a model that came just now: its gateway answers, so a link that waits need not."""
-        self.model = model
+        self._model = model
         self._connection.perform(self._link.hurry())
 
     def vanished(self, reason: str) -> None:
@@ -270,7 +286,6 @@ class RemoteKernel:
             self.update(outcome)
             self._connection.perform(self._link.resume(restarted=False))
         else:
-            self.model = replace(self.model, execution_state="dead", reason=str(outcome))
             self.vanished(str(outcome))
 
     def _check_exists(self) -> None:

@@ -113,15 +113,16 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     def model(self) -> Model:
         """Return the kernel's model for the REST API."""
         remote = self.running
+        known = remote.model
         model = {
             "id": remote.id,
             "name": self.kernel_name,
-            "last_activity": isoformat(remote.model.last_activity or self.last_activity),
-            "execution_state": "dead" if remote.gone else remote.model.execution_state,
+            "last_activity": isoformat(known.last_activity or self.last_activity),
+            "execution_state": known.execution_state,
             "connections": remote.connections,
         }
-        if remote.model.reason:
-            model["reason"] = remote.model.reason
+        if known.reason:
+            model["reason"] = known.reason
         return model
 
     def _replaced(self, remote: RemoteKernel) -> bool:
@@ -216,7 +217,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
     async def list_kernels(self, **_: Any) -> list[Model]:
-        """Return the models of our kernels, those that are gone left out.
+        """Return the models of our kernels; of one that is gone just once, that it is dead and why.
 
         They are asked for now. Of a gateway that does not answer at once they are as they were last
         heard of: a page must not wait for it, nor think that they have ended.
@@ -225,7 +226,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return [kernel.model() for kernel in self._kernels.values() if kernel.has_kernel]
 
     async def _ask(self) -> None:
-        """Ask for our kernels, take what is said of each, and forget those that are gone."""
+        """Ask for our kernels, and take what is said of each. One that is gone is forgotten when
+        this is asked again: its pages ask for its model, to say why."""
         found = await self.gateway.find_kernels(
             [kernel_id for kernel_id, kernel in self._kernels.items() if kernel.exists]
         )
@@ -233,14 +235,14 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
             if kernel is None or kernel.remote is None:
                 continue  # it was shut down here while the gateway was asked
-            if model is None:
-                self.log.warning("Kernel %s: no longer on %s.", kernel_id, self.gateway.name)
-                kernel.remote.vanished(f"The kernel was culled or deleted on {self.gateway.name}.")
+            if model is not None:
+                kernel.take_model(model)
+                self._note(kernel)
+            elif kernel.remote.gone:
                 self.remove_kernel(kernel_id)
                 await kernel.cleanup_resources()
             else:
-                kernel.take_model(model)
-                self._note(kernel)
+                kernel.remote.vanished(f"The kernel was culled or deleted on {self.gateway.name}.")
 
     async def shutdown_kernel(
         self, kernel_id: str, now: bool = False, restart: bool = False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Final
 
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
+from tornado import web
 from tornado.websocket import WebSocketClosedError
 
+from jupyter_relay.core.hearing import state_of
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMessage
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
@@ -24,19 +27,28 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     """Joins a tab to the kernel that its manager holds.
 
     What the tab speaks is agreed upon with the tab alone: v1 if it offers that, else legacy.
+
+    That a kernel is lost a page is told by the end of its websocket, and a new one is refused.
+    JupyterLab then asks for the kernel's model, and shows the reason that it finds there; after a
+    status ``dead`` it would not ask.
     """
 
     _subscription: Subscription | None = None
     _pump: asyncio.Task[None] | None = None
     _writer: TabWriter | None = None
 
+    async def prepare(self) -> None:
+        """Answer 404 where the kernel is lost, and the page has heard everything of it."""
+        remote = self._remote
+        if remote.lost and not remote.keeps_for(self.session_id):
+            raise web.HTTPError(404, remote.model.reason)
+
     async def connect(self) -> None:
         """Subscribe to the kernel. The gateway need not be reached for that."""
-        remote: RemoteKernel = self.kernel_manager.running
         # Many small messages would wait for the browser's acknowledgements otherwise.
         self.websocket_handler.set_nodelay(True)
         self._writer = TabWriter(self.websocket_handler)
-        self._subscription = remote.subscribe(self.session_id, unread=self._writer.close)
+        self._subscription = self._remote.subscribe(self.session_id, unread=self._writer.close)
         self._pump = asyncio.create_task(self._pass_down(self._subscription, self._writer))
 
     def disconnect(self) -> None:
@@ -63,20 +75,29 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
             )
 
     @property
+    def _remote(self) -> RemoteKernel:
+        remote: RemoteKernel = self.kernel_manager.running
+        return remote
+
+    @property
     def _subprotocol(self) -> Subprotocol:
         return Subprotocol.answered(self.websocket_handler.selected_subprotocol)
 
     async def _pass_down(self, subscription: Subscription, writer: TabWriter) -> None:
+        remote = self._remote
         try:
             while True:
                 messages = await subscription.receive_batch(_BATCH)
-                await writer.write(list(self._encoded(messages)))
+                said = list(takewhile(_is_not_dead, messages)) if remote.lost else messages
+                await writer.write(list(self._encoded(said)))
+                if len(said) < len(messages):
+                    break
         except SubscriptionEnded:
-            # What the page would say from now on, nobody would hear.
-            self.websocket_handler.close()
-        except WebSocketClosedError:
-            # The tab went away in this instant; its handler says so to `disconnect`.
             pass
+        except WebSocketClosedError:
+            return  # The tab went away in this instant; its handler says so to `disconnect`.
+        # What the page would say from now on, nobody would hear.
+        self.websocket_handler.close()
 
     def _encoded(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Frame]]:
         subprotocol = self._subprotocol
@@ -85,3 +106,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                 yield message, subprotocol.encode(message)
             except (UnsendableMessage, MalformedFrame) as error:
                 self.log.warning("Kernel %s: a message was skipped: %s", self.kernel_id, error)
+
+
+def _is_not_dead(message: Message) -> bool:
+    return state_of(message) != "dead"

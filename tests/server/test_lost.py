@@ -1,0 +1,87 @@
+"""A kernel that is no more on its gateway: what pages are told, so that they show why."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from jupyter_relay.testing import FakeGateway
+from tests.support.server import TestServer
+from tests.support.tab import printed, status_of
+
+KERNELS = "/api/kernels"
+
+
+async def refused(server: TestServer, kernel_id: str, session_id: str = "tab") -> bool:
+    """Whether a page that comes again is answered 404."""
+    try:
+        async with server.tab(kernel_id, session_id):
+            return False
+    except aiohttp.WSServerHandshakeError as error:
+        return error.status == 404
+
+
+async def test_the_websocket_ends_and_the_model_says_why(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("1")
+        fake_gateway.forget(kernel_id, close=1001)
+        messages = await tab.to_the_end()
+        # A page that is told `dead` does not ask why.
+        assert "dead" not in map(status_of, messages)
+        assert tab.websocket.close_code not in {1000, 1001}  # JupyterLab would not come again
+    assert await refused(server, kernel_id)
+    assert await refused(server, kernel_id, "another")
+    model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
+    assert model["execution_state"] == "dead"
+    assert model["reason"].startswith(f"{fake_gateway.url} has no kernel {kernel_id}.")
+
+
+async def test_a_kernel_that_is_found_gone_is_listed_as_dead_once(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("1")
+        fake_gateway.forget(kernel_id)
+        (listed,) = (await server.call("GET", KERNELS)).json
+        assert (listed["id"], listed["execution_state"]) == (kernel_id, "dead")
+        assert "culled or deleted" in listed["reason"]
+        await tab.to_the_end()
+    assert await refused(server, kernel_id)
+    assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).json == listed | {"connections": 0}
+    assert (await server.call("GET", KERNELS)).json == []
+    assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).status == 404
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_a_page_that_was_away_hears_what_was_kept_for_it_and_then_the_end(
+    server: TestServer, fake_gateway: FakeGateway, legacy: bool
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id, "stays") as witness:
+        async with server.tab(kernel_id, legacy=legacy) as tab:
+            await tab.run("1")
+        await witness.run("'while it was away'")
+        fake_gateway.forget(kernel_id, close=1001)
+        await witness.to_the_end()
+    async with server.tab(kernel_id, legacy=legacy) as tab:
+        messages = await tab.to_the_end()
+    assert "while it was away" in printed(messages)
+    assert "dead" not in map(status_of, messages)
+    assert await refused(server, kernel_id)
+
+
+async def test_pages_of_a_kernel_that_was_shut_down_here_hear_that_it_is_dead(
+    server: TestServer,
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("1")
+        ending = asyncio.create_task(tab.to_the_end())
+        assert (await server.call("DELETE", f"{KERNELS}/{kernel_id}")).status == 204
+        assert "dead" in map(status_of, await ending)
