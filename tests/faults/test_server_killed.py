@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from jupyter_relay.testing import read_content
-from jupyter_relay.testing.servers import RunningServer, jupyter_server, kernel_gateway
-from jupyter_relay.wire.message import JSON, Channel, Message
-from jupyter_relay.wire.subprotocol import OFFERED
+from jupyter_relay.testing.servers import RunningServer, kernel_gateway
+from jupyter_relay.wire.message import Channel, Message
 from tests.faults.conftest import UNLIMITED
+from tests.support.relay_process import call, open_session, relay, tab
 from tests.support.tab import Tab, printed, status_of
 
 BEFORE, LINES = 10, 130
@@ -33,48 +29,6 @@ def counter(go: Path) -> str:
         "    sys.stdout.flush()\n"
         "    time.sleep(0.05)\n"
     )
-
-
-@asynccontextmanager
-async def relay(gateway: RunningServer, directory: Path) -> AsyncIterator[RunningServer]:
-    """Run a Jupyter Server with our extension, whose kernels are on the gateway."""
-    enabled = "--ServerApp.jpserver_extensions={'jupyter_relay': True}"
-    async with jupyter_server(gateway=gateway, directory=directory, extra_args=[enabled]) as server:
-        yield server
-
-
-async def call(server: RunningServer, method: str, path: str, body: JSON = None) -> JSON:
-    """Make a request that must succeed, and return its answer."""
-    async with (
-        aiohttp.ClientSession(headers=server.headers) as http,
-        http.request(method, server.url + path, json=body) as response,
-    ):
-        assert response.ok, (response.status, await response.text())
-        answer: JSON = await response.json()
-        return answer
-
-
-async def open_session(server: RunningServer, kernel: dict[str, JSON]) -> str:
-    """Open a notebook's session, with a new kernel or one that runs; return the kernel's id."""
-    body: JSON = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": kernel}
-    answer = await call(server, "POST", "/api/sessions", body)
-    kernel_id = json.loads(json.dumps(answer))["kernel"]["id"]
-    assert isinstance(kernel_id, str)
-    return kernel_id
-
-
-@asynccontextmanager
-async def tab(server: RunningServer, kernel_id: str, session_id: str) -> AsyncIterator[Tab]:
-    """Open the websocket of a kernel as a page does."""
-    async with (
-        aiohttp.ClientSession(headers=server.headers) as http,
-        http.ws_connect(
-            f"{server.url}/api/kernels/{kernel_id}/channels",
-            params={"session_id": session_id},
-            protocols=OFFERED,
-        ) as websocket,
-    ):
-        yield Tab(websocket, session_id)
 
 
 async def wait_alone(gateway: RunningServer, kernel_id: str) -> None:

@@ -241,6 +241,23 @@ async def test_an_attached_client_asks_for_no_gateway_that_makes_no_sense(
         GatewayKernelClient(kernel_id="some-id")
 
 
+async def test_a_client_that_was_not_started_is_by_its_first_use(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    client = manager.client()
+    await client.wait_for_ready(timeout=10)
+    reply = await client.execute_interactive("1", output_hook=lambda _: None, timeout=10)
+    assert reply["content"]["status"] == "ok"
+    client.stop_channels()
+    with pytest.raises(KernelNotRunning):
+        client.kernel_info()
+    unused = manager.client()
+    unused.stop_channels()
+    with pytest.raises(KernelNotRunning):
+        unused.kernel_info()
+    await manager.shutdown_kernel()
+
+
 async def test_a_client_without_a_kernel_says_so() -> None:
     client = GatewayKernelManager().client()
     with pytest.raises(KernelNotRunning, match="No kernel is running!"):

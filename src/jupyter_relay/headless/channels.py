@@ -25,7 +25,8 @@ class ChannelQueue(ChannelABC):
     """One channel of a client, with the interface of jupyter_client's own channels.
 
     ``send`` takes a message up; ``max_bytes`` bounds what nobody has fetched yet. What that costs
-    is told by the message that ``describe`` makes of it.
+    is told by the message that ``describe`` makes of it. jupyter_client's channels work before they
+    are started, and there are programs that rely on it: ``first_use`` is called then, to start it.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class ChannelQueue(ChannelABC):
         *,
         send: Callable[[Message], None],
         max_bytes: int,
+        first_use: Callable[[], None] | None = None,
         describe: Callable[[Dropped], Message] | None = None,
     ) -> None:
         self.channel_name = channel_name
         self._session = session
         self._send = send
+        self._first_use = first_use
         self._describe = describe
         self._backlog = Backlog(max_bytes=max_bytes)
         self._waiters: list[asyncio.Future[None]] = []
@@ -47,10 +50,12 @@ class ChannelQueue(ChannelABC):
 
     def start(self) -> None:
         """Begin to take messages."""
+        self._first_use = None
         self._running = True
 
     def stop(self) -> None:
         """Take no more messages; forget those that nobody fetched."""
+        self._first_use = None
         self._running = False
         while self._backlog.take():
             pass
@@ -61,6 +66,7 @@ class ChannelQueue(ChannelABC):
 
     def end(self) -> None:
         """Take no more messages, for there are none; those that are here can be fetched."""
+        self._first_use = None
         self._running = False
         self._wake()
 
@@ -75,9 +81,9 @@ class ChannelQueue(ChannelABC):
             self._wake()
 
     def send(self, msg: MessageDict) -> None:
-        """Send a message on this channel. Raises `KernelNotRunning` if it is not started."""
-        if not self._running:
-            raise KernelNotRunning(f"The {self.channel_name} channel has not been started.")
+        """Send a message on this channel. Raises `KernelNotRunning` if it has been stopped."""
+        if not self._is_usable():
+            raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
         self._send(to_message(self.channel_name, msg, self._session))
 
     async def get_msg(self, timeout: float | None = None) -> MessageDict:
@@ -100,6 +106,11 @@ class ChannelQueue(ChannelABC):
         """Whether a message is here."""
         return len(self._backlog) > 0
 
+    def _is_usable(self) -> bool:
+        if self._first_use is not None:
+            self._first_use()
+        return self._running
+
     def _take(self) -> Message | None:
         if self._describe is not None and (dropped := self._backlog.take_dropped()) is not None:
             return self._describe(dropped)
@@ -109,7 +120,7 @@ class ChannelQueue(ChannelABC):
         try:
             async with asyncio.timeout(timeout):
                 while (message := self._take()) is None:
-                    if not self._running:
+                    if not self._is_usable():
                         raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
                     await self._woken()
         except TimeoutError:

@@ -234,6 +234,7 @@ class GatewayKernelClient(AsyncKernelClient):
             self.session,
             send=self._send,
             max_bytes=bound,
+            first_use=self._begin,
             describe=self._describe if name is Channel.IOPUB else None,
         )
 
@@ -244,6 +245,11 @@ class GatewayKernelClient(AsyncKernelClient):
 
     def _is_there(self) -> bool:
         return self._remote is not None and not self._remote.gone
+
+    def _begin(self) -> None:
+        """Start, where nobody has said which channels are wanted."""
+        if not self.channels_running:
+            self.start_channels()
 
     def _send(self, message: Message) -> None:
         if self._subscription is None:
