@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from jupyter_relay.core.actions import Happening
-from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.core.options import default_of
+from jupyter_relay.core.settings import GatewaySettings, LinkSettings
 from jupyter_relay.testing.servers import RunningServer
+from tests.faults.conftest import run
 from tests.faults.listener import Listener, assert_accounted, counter
 from tests.faults.site import open_site
 
@@ -69,3 +72,42 @@ async def test_a_black_hole_that_swallows_handshakes_too_is_survived(server: Run
         opened = site.told(Happening.OPENED)[before]
         assert opened.seconds is not None
         assert opened.seconds > 2.5
+
+
+async def survive(server: RunningServer, seconds: float) -> None:
+    """Run a cell through a black hole of so many seconds, with the settings of everybody."""
+    lines = int((seconds + 20.0) / 0.2)
+    async with open_site(server, edit=with_defaults) as site:
+        listener = Listener(site.remote)
+        await listener.done("0")
+        cell = listener.run(counter(lines, 0.2))
+        await listener.wait_for(lambda: len(cell.numbers) >= 5)
+        site.proxy.stall()
+        stalled = asyncio.get_running_loop().time()
+        dropped = await site.wait_told(Happening.DROPPED)
+        assert dropped.seconds == 30.0, "what the ping limit says"
+        await asyncio.sleep(stalled + seconds - asyncio.get_running_loop().time())
+        site.proxy.resume()
+        await listener.wait_over(cell, timeout=120.0)
+        missing = assert_accounted(cell, lines, slack=12)
+        assert missing
+        assert any(f"up to {cell.announced} messages" in notice for notice in cell.notices)
+        assert (len(cell.replies), cell.idles) == (1, 1)
+        assert (await listener.done("print(1)")).numbers == [1]
+
+
+def with_defaults(settings: GatewaySettings) -> GatewaySettings:
+    """Return settings of which nobody has changed any."""
+    return replace(settings, link=LinkSettings(), ping_interval=default_of("ping_interval", float))
+
+
+@pytest.mark.timeout(400)
+async def test_black_holes_of_half_a_minute_and_of_two() -> None:
+    async with (
+        run("kernel gateway") as one,
+        run("jupyter server") as other,
+        asyncio.TaskGroup() as group,
+    ):
+        for gateway in (one, other):
+            for seconds in (30.0, 120.0):
+                group.create_task(survive(gateway, seconds))
