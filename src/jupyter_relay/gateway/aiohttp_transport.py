@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 _Trust: TypeAlias = ssl.SSLContext | Literal[True]
 """A TLS context, or aiohttp's own."""
 
+_TEXT, _BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
 _CLOSE_TIMEOUT: Final = 5.0
 """How long a peer may take to answer our close; after that the connection is dropped."""
 
@@ -200,15 +201,15 @@ class AiohttpSocket:
             # Frames that came in one read are received without the loop turning: arm once for all.
             self._arming = True
             asyncio.get_running_loop().call_soon(self._arm)
-        if message.type is aiohttp.WSMsgType.BINARY:
+        if message.type is _BINARY:
             return Frame(message.data)
-        if message.type is aiohttp.WSMsgType.TEXT:
+        if message.type is _TEXT:
             return Frame(message.data, text=True)
         raise self._ending()
 
     async def send(self, frame: Frame) -> None:
         """See `Socket.send`."""
-        kind = aiohttp.WSMsgType.TEXT if frame.text else aiohttp.WSMsgType.BINARY
+        kind = _TEXT if frame.text else _BINARY
         try:
             await self._websocket.send_frame(frame.data, kind)
         except (aiohttp.ClientError, OSError) as error:

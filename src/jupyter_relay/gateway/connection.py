@@ -64,8 +64,8 @@ class Connection:
         """Do what the link says."""
         for action in actions:
             match action:
-                case Deliver(message, to):
-                    self._deliver(message, to)
+                case Deliver():
+                    self._deliver(action.message, action.to)
                 case Flush():
                     self._flush.set()
                 case StartTimer(timer, seconds):

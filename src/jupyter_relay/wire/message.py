@@ -110,7 +110,7 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
 
     @property
     def size(self) -> int:
-        """The bytes of all its parts."""
+        """The bytes of all its parts, and of what a frame may have behind them."""
         size = self._size
         if size < 0:
             size = sum(map(len, self.parts))

@@ -20,9 +20,13 @@ from jupyter_relay.errors import MalformedFrame
 from jupyter_relay.wire.message import Channel, Frame, Message, Part
 
 _WORD = 8
-_SHORT = 1024
-_LEAST_OFFSETS = 6  # channel, four parts, and the end
+_SHORT = 2048
 _CHANNELS = {channel.value.encode(): channel for channel in Channel}
+
+_LEAST = struct.Struct("<6Q")
+"""The offsets of a message without buffers: the channel, the four parts, and the end."""
+
+_LEAST_OFFSETS = 6
 
 
 def decode(data: bytes) -> Message:
@@ -37,27 +41,37 @@ def decode(data: bytes) -> Message:
     table_end = _WORD * (count + 1)
     if count < _LEAST_OFFSETS or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} offsets.")
-    offsets = struct.unpack_from(f"<{count}Q", data, _WORD)
-    if offsets[0] < table_end or offsets[-1] > size or sorted(offsets) != [*offsets]:
-        raise MalformedFrame("The offsets of a frame do not lie in order within it.")
-    start, header, parent_header, metadata, content, *buffers = offsets
-    name = data[start:header]
-    channel = _CHANNELS.get(name)
+    name, header, parent_header, metadata, content, end = _LEAST.unpack_from(data, _WORD)
+    if not table_end <= name <= header <= parent_header <= metadata <= content <= end <= size:
+        raise _out_of_order()
+    channel = _CHANNELS.get(data[name:header])
     if channel is None:
-        raise MalformedFrame(f"A frame names the unknown channel {name[:32]!r}.")
+        raise MalformedFrame(f"A frame names the unknown channel {data[name:header][:32]!r}.")
+    # Of a short frame parts are copied, which costs less than views do.
+    body = data if size <= _SHORT else memoryview(data)
+    buffers = _buffers(body, count, end) if count > _LEAST_OFFSETS else ()
     return Message(
         channel=channel,
         header=data[header:parent_header],
         parent_header=data[parent_header:metadata],
-        metadata=_cut(data, metadata, content),
-        content=_cut(data, content, buffers[0]),
-        buffers=tuple(_cut(data, *ends) for ends in pairwise(buffers)) if buffers[1:] else (),
+        metadata=body[metadata:content],
+        content=body[content:end],
+        buffers=buffers,
+        _size=size - header,
     )
 
 
-def _cut(data: bytes, start: int, end: int) -> Part:
-    """Return a stretch of a frame; a short one as a copy, which costs less than a view."""
-    return memoryview(data)[start:end] if end - start > _SHORT else data[start:end]
+def _buffers(body: Part, count: int, start: int) -> tuple[Part, ...]:
+    """Cut out the buffers, of which the first begins at ``start``; ``count`` is of all offsets."""
+    more = count - _LEAST_OFFSETS
+    offsets = (start, *struct.unpack_from(f"<{more}Q", body, _WORD * (_LEAST_OFFSETS + 1)))
+    if offsets[-1] > len(body) or sorted(offsets) != [*offsets]:
+        raise _out_of_order()
+    return tuple(body[first:last] for first, last in pairwise(offsets))
+
+
+def _out_of_order() -> MalformedFrame:
+    return MalformedFrame("The offsets of a frame do not lie in order within it.")
 
 
 def encode(message: Message) -> Frame:
