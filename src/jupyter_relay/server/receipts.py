@@ -36,11 +36,11 @@ class Receipts:
         self._written: deque[tuple[int, Message]] = deque()
         self._since_pruned = 0
 
-    def wrote(self, messages: Iterable[Message], sizes: Sequence[int]) -> None:
-        """Note messages that were just written to the stream, and the bytes that each took."""
+    def expect(self, messages: Iterable[Message], sizes: Sequence[int]) -> None:
+        """Note messages that are written to the stream next, and the bytes that each takes."""
         if self._socket is None or self._stream is None:
             return
-        end = self._stream._total_write_index - sum(sizes)  # noqa: SLF001  # tornado has no public count
+        end = self._stream._total_write_index  # noqa: SLF001  # tornado has no public count
         for message, size in zip(messages, sizes, strict=True):
             end += size
             self._written.append((end, message))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Final
 
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -11,6 +12,10 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from jupyter_relay.server.receipts import Receipts
 from jupyter_relay.wire.framing import server_header
 from jupyter_relay.wire.message import Frame, Message
+
+_COPIED: Final = 64 * 1024
+"""The bytes of one frame that are copied into a common write; the rest of a longer one is written
+as it is."""
 
 
 class TabWriter:
@@ -55,15 +60,22 @@ class TabWriter:
         return connection.stream if connection is not None else None
 
     async def _write_plain(self, stream: IOStream, batch: Sequence[tuple[Message, Frame]]) -> None:
-        pieces: list[bytes] = []
-        sizes: list[int] = []
-        for _, frame in batch:
-            header = server_header(frame)
-            pieces += (header, frame.data)
-            sizes.append(len(header) + len(frame.data))
-        written = stream.write(b"".join(pieces))
-        self._receipts.wrote([message for message, _ in batch], sizes)
-        if stream.writing():
+        whole = [(server_header(frame), frame.data) for _, frame in batch]
+        sizes = [len(header) + len(data) for header, data in whole]
+        self._receipts.expect([message for message, _ in batch], sizes)
+        pieces: list[bytes | memoryview] = []
+        written: Awaitable[None] | None = None
+        for header, data in whole:
+            if len(data) <= _COPIED:
+                pieces += (header, data)
+                continue
+            view = memoryview(data)
+            stream.write(b"".join((*pieces, header, view[:_COPIED])))
+            written = stream.write(view[_COPIED:])
+            pieces.clear()
+        if pieces:
+            written = stream.write(b"".join(pieces))
+        if written is not None and stream.writing():
             await written
 
     async def _write_compressed(self, batch: Sequence[tuple[Message, Frame]]) -> None:
@@ -71,5 +83,5 @@ class TabWriter:
         for message, frame in batch:
             written = self._handler.write_message(frame.data, binary=not frame.text)
             self._unwritten.popleft()
-            self._receipts.wrote([message], [0])
+            self._receipts.expect([message], [0])
             await written
