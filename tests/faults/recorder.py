@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.transport import Response, Socket
+from jupyter_relay.gateway.transport import Response, Share, Socket
 from jupyter_relay.wire.message import Frame
 from jupyter_relay.wire.subprotocol import Subprotocol
 
@@ -25,10 +25,13 @@ class Recorder:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        long: bool = False,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
     ) -> Response:
         """See `Transport.request`."""
-        return await self._transport.request(method, url, headers=headers, body=body, long=long)
+        return await self._transport.request(
+            method, url, headers=headers, body=body, share=share, on_send=on_send
+        )
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]

@@ -251,3 +251,65 @@ async def test_to_let_go_of_a_starting_kernel_deletes_nothing(
     await kernel.close()
     await gateway.close()
     assert not fake_gateway.requests_to("DELETE", KERNEL)
+
+
+@pytest.fixture
+async def narrow(fake_gateway: FakeGateway) -> AsyncIterator[Gateway]:
+    """A gateway of ours that lets one start pass at a time."""
+    gateway = Gateway(settings_for(fake_gateway.url, pool_size=2))
+    yield gateway
+    await gateway.close()
+
+
+async def test_a_start_that_was_given_up_before_its_turn_is_never_sent(
+    narrow: Gateway, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    first = asyncio.create_task(narrow.start_kernel("python3"))
+    await asked(fake_gateway)
+    cancelled = asyncio.create_task(narrow.start_kernel("python3"))
+    deleted = await starting_kernel(narrow)
+    unsent = narrow.begin_start("python3")
+    unsent.give_up()  # before its first step
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    await deleted.shutdown()
+    last = asyncio.create_task(narrow.start_kernel("python3"))
+    released.set()
+    wanted = {(await first).id, (await last).id}
+    assert set(fake_gateway.kernels) == wanted
+    assert len(fake_gateway.requests_to("POST", KERNELS)) == 2
+    assert not fake_gateway.requests_to("DELETE", KERNEL)
+
+
+async def test_a_start_that_waits_for_a_connection_is_not_sent_either(
+    narrow: Gateway, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("GET", "/api/kernelspecs/*", Hold(released))
+    others = [asyncio.create_task(narrow.kernelspec("python3")) for _ in range(2)]
+    await fake_gateway.wait_for(lambda: len(fake_gateway.requests) == 2)
+    start = narrow.begin_start("python3")
+    waiting = asyncio.create_task(narrow.kernel("k1"))  # behind it in the pool's queue
+    await asyncio.sleep(0)
+    start.give_up()
+    released.set()
+    await asyncio.gather(*others, waiting, return_exceptions=True)
+    assert not fake_gateway.requests_to("POST", KERNELS)
+    assert not fake_gateway.requests_to("DELETE", KERNEL)
+
+
+async def test_a_start_that_did_not_have_its_turn_needs_no_last_word(
+    narrow: Gateway, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Silence())
+    sent = narrow.begin_start("python3")
+    await asked(fake_gateway)
+    unsent = narrow.begin_start("python3")
+    await asyncio.sleep(0)
+    await narrow.close()
+    deleted = [request.path for request in fake_gateway.requests_to("DELETE", KERNEL)]
+    assert deleted == [f"{KERNELS}/{sent.id}"]
+    assert unsent.id not in caplog.text

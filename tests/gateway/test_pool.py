@@ -18,6 +18,7 @@ from tests.gateway.support import DEADLINE, KERNELS, settings_for
 from tests.support.tls import Authority, replace
 
 ROUNDS = 5
+RESTART = "/api/kernels/*/restart"
 
 
 @pytest.fixture
@@ -97,6 +98,25 @@ async def test_kernels_that_start_leave_room_for_everything_else(
     assert len(fake_gateway.requests_to("POST", KERNELS)) == 2
     released.set()
     assert len({model.id for model in await asyncio.gather(*starts)}) == 6
+    await gateway.close()
+
+
+async def test_restarts_that_hang_leave_room_for_starts_and_everything_else(
+    fake_gateway: FakeGateway,
+) -> None:
+    kernels = [fake_gateway.start_kernel().id for _ in range(20)]
+    released = asyncio.Event()
+    fake_gateway.fault("POST", RESTART, Hold(released))
+    gateway = Gateway(settings_for(fake_gateway.url, pool_size=8))
+    restarts = [asyncio.create_task(gateway.restart_kernel(kernel)) for kernel in kernels]
+    await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("POST", RESTART)) == 2)
+    async with asyncio.timeout(DEADLINE):
+        await asyncio.gather(*(gateway.start_kernel("python3") for _ in range(6)))
+        await asyncio.gather(*(gateway.kernelspecs() for _ in range(ROUNDS)))
+        await gateway.interrupt_kernel(kernels[0])
+    assert len(fake_gateway.requests_to("POST", RESTART)) == 2
+    released.set()
+    await asyncio.gather(*restarts)
     await gateway.close()
 
 

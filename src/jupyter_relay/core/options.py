@@ -445,7 +445,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.COUNT,
         32,
         "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
-        "half of them at most.",
+        "half of them at most, restarts a quarter.",
     ),
     _identity(
         "auth_token_env",

@@ -19,6 +19,7 @@ from yarl import URL
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.gateway.tls import Tls
+from jupyter_relay.gateway.transport import Share
 from jupyter_relay.gateway.tunnel import TunnelRefused, open_tunnel
 
 _KEEP_ALIVE: Final = 50.0
@@ -35,8 +36,7 @@ class Pools:
 
     Each open websocket holds a connection for its whole life: in a pool with a bound no request
     would pass any more. So ``requests`` has one with a bound, and ``sockets`` one without; their
-    cookies are the same. Who asks for what may be long holds ``long``, which leaves half of the
-    bound to others.
+    cookies are the same. Of that bound, starts take half at most and restarts a quarter.
     """
 
     def __init__(self, settings: GatewaySettings, tls: Tls) -> None:
@@ -54,9 +54,18 @@ class Pools:
         else:
             direct = aiohttp.TCPConnector(limit=0, socket_factory=_tcp_socket)
             self.sockets = self._session(direct, proxy)
-        self.long: AbstractAsyncContextManager[None] = (
-            asyncio.Semaphore(max(1, size // 2)) if size else nullcontext()
+        self._turns = (
+            {
+                Share.STARTS: asyncio.Semaphore(max(1, size // 2)),
+                Share.RESTARTS: asyncio.Semaphore(max(1, size // 4)),
+            }
+            if size
+            else {}
         )
+
+    def turn(self, share: Share) -> AbstractAsyncContextManager[None]:
+        """Wait until it is the turn of a request; it lasts as long as the request is under way."""
+        return self._turns.get(share) or nullcontext()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -76,7 +85,8 @@ class Pools:
         )
 
     def _watched(self) -> aiohttp.TraceConfig:
-        """Look at the certificate files before each handshake, and at no other time."""
+        """Look at the certificate files before each handshake, and at no other time; tell who asks
+        that there is a connection for the request."""
 
         async def note(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
             noted.used = self._tls.current
@@ -85,9 +95,15 @@ class Pools:
             if noted.used is not None and await self._tls.renewed(noted.used):
                 raise Renewed
 
+        async def tell(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
+            if noted.trace_request_ctx is not None:
+                noted.trace_request_ctx()
+
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(note)
         trace.on_connection_create_start.append(look)
+        trace.on_connection_create_end.append(tell)
+        trace.on_connection_reuseconn.append(tell)
         return trace
 
 

@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -26,7 +25,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.aiohttp_pools import Pools, Renewed
 from jupyter_relay.gateway.answers import no_answer
 from jupyter_relay.gateway.tls import Tls
-from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, SocketClosed
+from jupyter_relay.gateway.transport import HandshakeRefused, Response, Share, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
 
 _T = TypeVar("_T")
@@ -63,7 +62,8 @@ class AiohttpTransport:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        long: bool = False,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
     ) -> Response:
         """See `Transport.request`."""
         pools = self._open()
@@ -82,6 +82,7 @@ class AiohttpTransport:
                     allow_redirects=False,
                     timeout=timeout,
                     ssl=trust,
+                    trace_request_ctx=on_send,
                 ) as answer:
                     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                         raise _refused_by_proxy(answer.status, answer.reason, settings.name)
@@ -100,7 +101,7 @@ class AiohttpTransport:
                 failure = _translated(error, settings)
             raise failure  # here, without a context: see `_translated`
 
-        async with pools.long if long else nullcontext():
+        async with pools.turn(share):
             return await self._trusting(ask)
 
     async def connect(

@@ -42,7 +42,7 @@ from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Requester
 from jupyter_relay.gateway.shared import Shared
 from jupyter_relay.gateway.start import KernelStart, Steps
-from jupyter_relay.gateway.transport import Response, Socket, Transport
+from jupyter_relay.gateway.transport import Response, Share, Socket, Transport
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Gateway:
             kernel_id,
             name or "",
             Steps(
-                lambda: self._ask_for_kernel(name, request, user),
+                lambda on_send: self._ask_for_kernel(name, request, user, on_send),
                 self.kernel,
                 self.shutdown_kernel,
             ),
@@ -146,10 +146,16 @@ class Gateway:
         )
 
     async def _ask_for_kernel(
-        self, name: str | None, request: Mapping[str, object], user: NotebookUser | None
+        self,
+        name: str | None,
+        request: Mapping[str, object],
+        user: NotebookUser | None,
+        on_send: Callable[[], None],
     ) -> KernelModel:
         try:
-            response = await self._post(self._endpoints.kernels, request, long=True)
+            response = await self._post(
+                self._endpoints.kernels, request, share=Share.STARTS, on_send=on_send
+            )
             return self._read(response, KernelModel.read)
         except (AuthenticationFailed, TooManyRequests, UnexpectedAnswer):
             raise
@@ -206,7 +212,7 @@ class Gateway:
         """Restart a kernel. Raises `KernelNotFound`."""
         url = self._endpoints.kernel(kernel_id, "restart")
         try:
-            await self._post(url, {}, kernel_id, long=True)
+            await self._post(url, {}, kernel_id, share=Share.RESTARTS)
         finally:
             self._listing.forget()
 
@@ -346,10 +352,16 @@ class Gateway:
         value: Mapping[str, object],
         kernel_id: str | None = None,
         *,
-        long: bool = False,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
     ) -> Response:
         return await self._requester.request(
-            "POST", url, body=msgspec.json.encode(value), kernel_id=kernel_id, long=long
+            "POST",
+            url,
+            body=msgspec.json.encode(value),
+            kernel_id=kernel_id,
+            share=share,
+            on_send=on_send,
         )
 
     def _read(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from math import inf
 
@@ -18,7 +18,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_answer, no_kernel
 from jupyter_relay.gateway.credentials import Credentials, Headers
-from jupyter_relay.gateway.transport import HandshakeRefused, Response, Socket, Transport
+from jupyter_relay.gateway.transport import HandshakeRefused, Response, Share, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
 
 _RETRIED = frozenset({"GET", "DELETE"})
@@ -51,7 +51,8 @@ class Requester:
         *,
         body: bytes | None = None,
         kernel_id: str | None = None,
-        long: bool = False,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
     ) -> Response:
         """Send a request; return the answer if its status is below 300.
 
@@ -59,16 +60,22 @@ class Requester:
         or the answer is 502, 503, 504, or 429 with a ``Retry-After``. The waits are jittered, and
         not shorter than ``Retry-After`` asks. All of it takes no longer than ``request_timeout``:
         a wait that would is not begun, and the failure is raised at once. A request that was not
-        answered in time has waited that long, and is not sent again. ``long`` is for
-        `Transport.request`: what may have to wait for its turn is not sent again, and its time
-        begins then.
+        answered in time has waited that long, and is not sent again. ``share`` and ``on_send`` are
+        for `Transport.request`.
         """
         tries = self._settings.max_request_retries if method in _RETRIED else 0
+
+        def ask(shown: Headers) -> Awaitable[Response]:
+            headers = shown if body is None else {**shown, "Content-Type": "application/json"}
+            return self._transport.request(
+                method, url, headers=headers, body=body, share=share, on_send=on_send
+            )
+
         now = asyncio.get_running_loop().time()
         deadline = now + (self._settings.request_timeout or inf)
         for attempt in range(tries + 1):
             try:
-                response = await self._attempt(method, url, body, deadline if tries else inf, long)
+                response = await self._attempt(ask, deadline if tries else inf)
             except GatewayUnavailable as error:
                 if not error.retryable or isinstance(error, GatewayTimeout):
                     raise  # one who has waited that long is not to wait as long again
@@ -92,23 +99,12 @@ class Requester:
         raise AssertionError("the last try returns or raises")
 
     async def _attempt(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None,
-        deadline: float,
-        long: bool,
+        self, ask: Callable[[Headers], Awaitable[Response]], deadline: float
     ) -> Response:
         """Send a request; and again, if our token was refused and there is a fresh one.
 
         Raises `GatewayTimeout` where no answer comes by the deadline.
         """
-        content = {} if body is None else {"Content-Type": "application/json"}
-
-        def ask(shown: Headers) -> Awaitable[Response]:
-            headers = {**shown, **content}
-            return self._transport.request(method, url, headers=headers, body=body, long=long)
-
         try:
             async with asyncio.timeout_at(deadline if deadline < inf else None) as limit:
                 return await self._credentials.admit(ask, lambda answer: answer.status in _REFUSED)

@@ -14,10 +14,10 @@ no answer in time, 502, 503, 504, a reset      the kernel is looked for by its i
                                                it is there; after a while the error is told
 =============================================  =================================================
 
-A start that nobody wants any more goes on by itself until its kernel is there and can be deleted,
-or until it can no longer come. The request is never sent twice: while the first one is under way,
-Kernel Gateway and Jupyter Server would start a second process under the same id, and lose the
-first (seen).
+A start that nobody wants any more ends at once if its request still waits for a connection. Else it
+goes on by itself until its kernel is there and can be deleted, or until it can no longer come. The
+request is never sent twice: while the first one is under way, Kernel Gateway and Jupyter Server
+would start a second process under the same id, and lose the first (seen).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
@@ -54,11 +54,12 @@ _log = logging.getLogger(__name__)
 class Steps:
     """What a start is made of, on one gateway.
 
-    ``ask`` asks for the kernel, ``look`` returns the model of one or raises `KernelNotFound`, and
-    ``delete`` deletes one; one that does not exist is as good.
+    ``ask`` asks for the kernel, and calls back when the request goes out. ``look`` returns the
+    model of one or raises `KernelNotFound`, and ``delete`` deletes one; one that does not exist is
+    as good.
     """
 
-    ask: Callable[[], Awaitable[KernelModel]]
+    ask: Callable[[Callable[[], None]], Awaitable[KernelModel]]
     look: Callable[[str], Awaitable[KernelModel]]
     delete: Callable[[str], Awaitable[None]]
 
@@ -93,8 +94,9 @@ class KernelStart:
         self._wanted = True
         self._shown = False
         self._left = False
+        self._sent = False
         self._found = kernel_id
-        self._task = self._spawn(self._see_to_it())
+        self._task = self._spawn(self._see_to_it)
 
     @property
     def under_way(self) -> bool:
@@ -144,9 +146,12 @@ class KernelStart:
             return
         self._wanted = False
         if isinstance(self._outcome, KernelModel):
-            self._task = self._spawn(self._remove(self._outcome.id))
-        else:
-            self._decide(self._given_up())
+            self._found = self._outcome.id
+            self._task = self._spawn(self._remove)
+            return
+        self._decide(self._given_up())
+        if not self._sent:
+            self._task.cancel()
 
     async def let_go(self) -> None:
         """Leave it to its gateway, whatever comes of it."""
@@ -155,12 +160,13 @@ class KernelStart:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def _run(self, work: Coroutine[None, None, None]) -> None:
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             self._decide(self._given_up())
-            await self._last_word()
+            if self._sent:
+                await self._last_word()
             raise
         except Exception:  # noqa: BLE001  # whatever is wrong, nobody may wait for ever
             _log.exception("The start of kernel %s failed in a way that was not foreseen.", self.id)
@@ -175,7 +181,7 @@ class KernelStart:
 
     async def _see_to_it(self) -> None:
         try:
-            model = await self._steps.ask()
+            model = await self._steps.ask(self._goes_out)
         except GatewayUnavailable as error:
             if not error.doubtful:
                 self._decide(error)
@@ -201,7 +207,11 @@ class KernelStart:
         if self._wanted:
             self._decide(model)
         else:
-            await self._remove(model.id)
+            self._found = model.id
+            await self._remove()
+
+    def _goes_out(self) -> None:
+        self._sent = True
 
     async def _find(self) -> KernelModel | None:
         """Look for the kernel until it is there; None if it is not in time."""
@@ -235,9 +245,9 @@ class KernelStart:
         except RelayError:  # then the refusal is the better one to tell
             return None
 
-    async def _remove(self, kernel_id: str) -> None:
-        """Delete a kernel that nobody wants."""
-        self._found = kernel_id
+    async def _remove(self) -> None:
+        """Delete the kernel that came of it and that nobody wants."""
+        kernel_id = self._found
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         attempt = 0
@@ -280,7 +290,7 @@ class KernelStart:
             listener(outcome)
         self._listeners.clear()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._run(work))
         # One that is cancelled before its first step never gets to say so.
         task.add_done_callback(lambda _: self._decide(self._given_up()))

@@ -6,11 +6,21 @@ implementation of these two protocols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Protocol
 
 from jupyter_relay.wire.message import Frame
+
+
+class Share(Enum):
+    """What part of the connections for requests one may take. Those that may last for minutes
+    have a part each, so that none of them takes the room of another, or of all the others."""
+
+    ALL = auto()
+    STARTS = auto()
+    RESTARTS = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +88,13 @@ class Transport(Protocol):
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        long: bool = False,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
     ) -> Response:
         """Send a request; an answer of any status is returned.
 
-        ``long`` marks one that may take its whole time-out, as a kernel's start: such requests
-        leave room for others.
+        Its time begins when its turn has come in its ``share`` of the connections. ``on_send`` is
+        called when it has a connection: if it is cancelled before, nothing of it is sent.
 
         Raises `GatewayUnavailable` or `GatewayTimeout`.
         """
