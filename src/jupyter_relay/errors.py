@@ -9,7 +9,8 @@
     │ ├ HostNotFound                nobody knows the host's name
     │ ├ ConnectionFailed            refused, reset, no route
     │ ├ TLSFailed                   the certificate, or no TLS at all
-    │ └ GatewayTimeout              (TimeoutError) no answer in time
+    │ ├ GatewayTimeout              (TimeoutError) no answer in time
+    │ └ GatewayClosed               we have closed all connections to it
     ├ GatewayRefused                .status .reason: it answered, and said no
     │ ├ AuthenticationFailed        401, 403
     │ ├ TooManyRequests             429 .retry_after
@@ -110,6 +111,10 @@ class TLSFailed(GatewayUnavailable):
 
 class GatewayTimeout(GatewayUnavailable, TimeoutError):
     """The gateway did not answer in time."""
+
+
+class GatewayClosed(GatewayUnavailable):
+    """All connections to the gateway were closed, on purpose: nothing is asked of it any more."""
 
 
 class GatewayRefused(RelayError):

@@ -86,7 +86,7 @@ async def open_site(
     async with FaultyProxy("127.0.0.1", server.port) as proxy:
         direct = Gateway(settings_for(server.url, server.token))
         settings = edit(settings_for(proxy.url, server.token))
-        through = Gateway(settings, transport(settings))
+        through = Gateway(settings, transport)
         model = await direct.start_kernel("python3")
         site = Site(proxy, direct, through, model)
         try:

@@ -205,3 +205,22 @@ async def test_a_failed_start_is_logged_as_it_is_told_and_without_the_query(
     assert any(text.startswith("404 POST /api/sessions: ") for text in lines)
     assert not any(text.startswith("500") for text in caplog.messages)
     assert TOKEN not in caplog.text
+
+
+async def test_a_page_that_asks_after_the_end_opens_no_connection(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with (
+        FaultyProxy("127.0.0.1", fake_gateway.port) as proxy,
+        server_on(At(proxy.url), tmp_path) as server,
+    ):
+        known = (await server.call("GET", SPECS)).json
+        await server.kernels.shutdown_all()
+        before = proxy.accepted
+        late = (await server.call("GET", SPECS)).json
+        assert late["kernelspecs"] == known["kernelspecs"]
+        assert "was closed" in late["unavailable"]
+        assert (await server.call("GET", "/api/kernels")).json == []
+        assert proxy.accepted == before
+        await server.start_kernel(name="python3")  # the server goes on, after all
+        assert "unavailable" not in (await server.call("GET", SPECS)).json

@@ -181,7 +181,7 @@ async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
     settings = GatewaySettings.make(given | impatient | {"max_request_retries": 0}, {})
     assert (settings.auth_token, settings.http_pwd) == (TOKEN, PASSWORD)
     transport = AiohttpTransport(settings)
-    gateway = Gateway(settings, transport)
+    gateway = Gateway(settings, lambda _: transport)
     remote = RemoteKernel(gateway, KernelModel("k1", "python3"))
     errors: list[RelayError] = []
     asked = (gateway.kernelspecs, remote.refresh, remote._open, partial(gateway.start_kernel, "x"))

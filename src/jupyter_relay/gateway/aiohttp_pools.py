@@ -91,9 +91,11 @@ class Pools:
         async def note(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
             noted.used = self._tls.current
 
-        async def look(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
+        async def look(session: aiohttp.ClientSession, noted: SimpleNamespace, _: object) -> None:
             if noted.used is not None and await self._tls.renewed(noted.used):
                 raise Renewed
+            if session.closed:  # meanwhile; aiohttp looks only once it is connected
+                raise aiohttp.ClientConnectionError("Session is closed.")
 
         async def tell(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
             if noted.trace_request_ctx is not None:

@@ -23,7 +23,7 @@ from jupyter_relay.errors import (
     TLSFailed,
 )
 from jupyter_relay.gateway.aiohttp_pools import Pools, Renewed
-from jupyter_relay.gateway.answers import no_answer
+from jupyter_relay.gateway.answers import closed, no_answer
 from jupyter_relay.gateway.tls import Tls
 from jupyter_relay.gateway.transport import HandshakeRefused, Response, Share, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
@@ -48,12 +48,16 @@ _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 
 class AiohttpTransport:
-    """HTTP and websockets to one gateway, in the event loop that first uses it."""
+    """HTTP and websockets to one gateway, in the event loop that first uses it.
+
+    Once it is closed it raises `GatewayClosed`, also to who is under way.
+    """
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._tls = Tls(settings)
         self._pools: Pools | None = None
+        self._closed = False
 
     async def request(
         self,
@@ -66,10 +70,9 @@ class AiohttpTransport:
         on_send: Callable[[], None] | None = None,
     ) -> Response:
         """See `Transport.request`."""
-        pools = self._open()
 
         async def ask(trust: _Trust) -> Response:
-            settings = self._settings
+            settings, pools = self._settings, self._open()
             timeout = aiohttp.ClientTimeout(
                 total=settings.request_timeout, sock_connect=settings.connect_timeout
             )
@@ -97,21 +100,24 @@ class AiohttpTransport:
                         headers=answer.headers,
                         sent=answer.request_info.headers,
                     )
+            except asyncio.CancelledError:
+                if not self._cut():
+                    raise
+                failure: Exception = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = _translated(error, settings)
+                failure = self._translated(error)
             raise failure  # here, without a context: see `_translated`
 
-        async with pools.turn(share):
+        async with self._open().turn(share):
             return await self._trusting(ask)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
     ) -> Socket:
         """See `Transport.connect`."""
-        pools = self._open()
 
         async def ask(trust: _Trust) -> Socket:
-            settings = self._settings
+            settings, pools = self._settings, self._open()
             try:
                 async with asyncio.timeout(settings.handshake_timeout or None):
                     websocket = await pools.sockets.ws_connect(
@@ -137,8 +143,12 @@ class AiohttpTransport:
                         )
                     )
                 )
+            except asyncio.CancelledError:
+                if not self._cut():
+                    raise
+                failure = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = _translated(error, settings)
+                failure = self._translated(error)
             else:
                 return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
             raise failure  # here, without a context: see `_translated`
@@ -147,6 +157,7 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """See `Transport.close`."""
+        self._closed = True
         pools, self._pools = self._pools, None
         if pools is not None:
             await pools.close()
@@ -163,9 +174,21 @@ class AiohttpTransport:
                 continue
 
     def _open(self) -> Pools:
+        if self._closed:
+            raise closed(self._settings.name)
         if self._pools is None:
             self._pools = Pools(self._settings, self._tls)
         return self._pools
+
+    def _cut(self) -> bool:
+        """Whether this task was not cancelled, but what it waits for in a pool that was closed:
+        whoever waits for a connection or an address is told so by aiohttp in no other way."""
+        task = asyncio.current_task()
+        return self._closed and task is not None and not task.cancelling()
+
+    def _translated(self, error: Exception) -> GatewayUnavailable:
+        failure = _translated(error, self._settings)
+        return closed(self._settings.name, doubtful=failure.doubtful) if self._closed else failure
 
 
 class AiohttpSocket:

@@ -16,6 +16,7 @@ from jupyter_relay.core.models import Json, ModelError, read_json
 from jupyter_relay.core.wording import shown
 from jupyter_relay.errors import (
     AuthenticationFailed,
+    GatewayClosed,
     GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
@@ -95,6 +96,18 @@ def no_answer(gateway: str) -> GatewayTimeout:
     return GatewayTimeout(
         f"{gateway} did not answer in time.",
         hint="Look whether the gateway, and each proxy before it, answers at all.",
+        gateway=gateway,
+    )
+
+
+def closed(gateway: str, *, doubtful: bool = False) -> GatewayClosed:
+    """Return the error for a gateway to which we have closed all connections; ``doubtful`` is as in
+    `GatewayUnavailable`."""
+    return GatewayClosed(
+        f"The connection to {gateway} was closed.",
+        hint="What closed it has to open it again, or the program is about to end.",
+        retryable=False,
+        doubtful=doubtful,
         gateway=gateway,
     )
 

@@ -37,7 +37,7 @@ from jupyter_relay.errors import (
     UnexpectedAnswer,
 )
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.answers import unexpected
+from jupyter_relay.gateway.answers import closed, unexpected
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Requester
 from jupyter_relay.gateway.shared import Shared
@@ -52,16 +52,22 @@ _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """One gateway: its kernels and kernelspecs.
+    """One gateway: its kernels and kernelspecs. ``transport`` is what makes its connections.
 
     Every method raises `GatewayUnavailable` or `GatewayTimeout` where the gateway cannot be
     reached, `AuthenticationFailed` where it does not let us in, `UnexpectedAnswer` where what
-    answers is no gateway, and `GatewayRefused` for any other refusal.
+    answers is no gateway, and `GatewayRefused` for any other refusal; after `close`,
+    `GatewayClosed`.
     """
 
-    def __init__(self, settings: GatewaySettings, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        transport: Callable[[GatewaySettings], Transport] = AiohttpTransport,
+    ) -> None:
         self.settings = settings
-        self._requester = Requester(settings, transport or AiohttpTransport(settings))
+        self._transport = transport
+        self._requester = Requester(settings, transport(settings))
         self._endpoints = Endpoints(settings)
         self._starts: dict[asyncio.Task[None], KernelStart] = {}
         self._listing = Listing(
@@ -73,7 +79,7 @@ class Gateway:
         self._retiring: asyncio.Task[None] | None = None
         self._specs = Shared(self._ask_for_specs, 0.0)
         self._left_out: set[str] = set()
-        self._stopped = False
+        self._stopped = self._closed = False
 
     @property
     def name(self) -> str:
@@ -118,6 +124,8 @@ class Gateway:
         user: NotebookUser | None = None,
     ) -> KernelStart:
         """Begin to start a kernel, as `start_kernel` does, and do not wait for it."""
+        if self._closed:
+            raise closed(self.name)
         if self._stopped:
             raise KernelNotRunning(
                 "No kernel is started any more: this program is about to end.", gateway=self.name
@@ -274,14 +282,15 @@ class Gateway:
         return response.body
 
     def stop_starting(self) -> None:
-        """Give up all starts that are under way, and begin no more until `close` is done."""
+        """Give up all starts that are under way, and begin no more until `reopen`."""
         self._stopped = True
         for start in set(self._starts.values()):
             if start.under_way:
                 start.give_up()
 
     async def close(self) -> None:
-        """Close all connections to it.
+        """Close all connections to it; who asks it for anything from now on, or waits for its
+        answer, gets `GatewayClosed`.
 
         Starts that are under way are given up first, and seen to their end for 2 s; a kernel that
         its gateway starts later than that is logged, and stays there.
@@ -294,8 +303,14 @@ class Gateway:
             task.cancel()
         if late:
             await asyncio.wait(late)
+        self._closed = True
         await self._requester.close()
-        self._stopped = False
+
+    def reopen(self) -> None:
+        """Let it be asked again after `close`; one that is open stays as it is."""
+        if self._closed:
+            self._requester = Requester(self.settings, self._transport(self.settings))
+            self._stopped = self._closed = False
 
     async def retire(self) -> None:
         """Close it once the starts that were given up have come to their end.

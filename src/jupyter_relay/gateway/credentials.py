@@ -13,6 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.core.tokens import NoToken, Token
 from jupyter_relay.errors import CredentialsUnavailable
+from jupyter_relay.gateway.answers import closed
 from jupyter_relay.gateway.token_sources import TokenSource, source_of
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Credentials:
         self._clock = clock
         self._token: Token | None = None
         self._asking: asyncio.Task[Token] | None = None
+        self._closed = False
         self._rest_until = 0.0
         taken = {name.lower() for name in self._fixed}
         self._source = None
@@ -64,7 +66,7 @@ class Credentials:
             self._token = Token(settings.auth_token)
 
     async def headers(self) -> Headers:
-        """Return the headers to show now. Raises `CredentialsUnavailable`."""
+        """Return the headers to show now. Raises `CredentialsUnavailable`, and `GatewayClosed`."""
         source, token, now = self._source, self._token, self._clock()
         if source is None:
             return self._fixed
@@ -98,7 +100,8 @@ class Credentials:
         return answer
 
     async def close(self) -> None:
-        """End what is under way with the source. Asking again begins anew."""
+        """End what is under way with the source, which is not asked any more."""
+        self._closed = True
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait([self._asking])
@@ -128,13 +131,12 @@ class Credentials:
         asking = self._ask()
         await asyncio.wait([asking])  # who stops waiting does not end it for the others
         if asking.cancelled():
-            raise CredentialsUnavailable(
-                f"The connection to {self._settings.name} was closed before there was a token.",
-                gateway=self._settings.name,
-            )
+            raise closed(self._settings.name)
         return asking.result()
 
     def _ask(self) -> asyncio.Task[Token]:
+        if self._closed:
+            raise closed(self._settings.name)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._take())
             # Nobody may be waiting for it; a failure is logged by itself.

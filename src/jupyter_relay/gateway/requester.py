@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 
@@ -43,6 +44,7 @@ class Requester:
         self._transport = transport
         self._refusals = Refusals(settings.name)
         self._credentials = Credentials(settings)
+        self._closing = asyncio.Event()
 
     async def request(
         self,
@@ -95,7 +97,9 @@ class Requester:
             delay = jitter + (asked or 0.0)
             if attempt == tries or asyncio.get_running_loop().time() + delay >= deadline:
                 raise failure
-            await asyncio.sleep(delay)
+            with suppress(TimeoutError):  # who closes it ends the wait, and the next try says so
+                async with asyncio.timeout(delay):
+                    await self._closing.wait()
         raise AssertionError("the last try returns or raises")
 
     async def _attempt(
@@ -138,7 +142,8 @@ class Requester:
         raise self._refusal(answer.response, kernel_id) from answer
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, for good."""
+        self._closing.set()
         await self._credentials.close()
         await self._transport.close()
 

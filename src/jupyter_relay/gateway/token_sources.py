@@ -51,7 +51,7 @@ class TokenSource:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """Let go of what it holds. It can be asked again."""
+        """Let go of what it holds. It is not asked any more."""
 
 
 class VariableSource(TokenSource):

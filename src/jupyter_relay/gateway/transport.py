@@ -96,7 +96,7 @@ class Transport(Protocol):
         Its time begins when its turn has come in its ``share`` of the connections. ``on_send`` is
         called when it has a connection: if it is cancelled before, nothing of it is sent.
 
-        Raises `GatewayUnavailable` or `GatewayTimeout`.
+        Raises `GatewayUnavailable`, `GatewayTimeout` or `GatewayClosed`.
         """
 
     async def connect(
@@ -104,9 +104,9 @@ class Transport(Protocol):
     ) -> Socket:
         """Open a websocket.
 
-        Raises `GatewayUnavailable`, `GatewayTimeout`, or `HandshakeRefused`. Cancelling it closes
-        the TCP connection.
+        Raises `GatewayUnavailable`, `GatewayTimeout`, `GatewayClosed`, or `HandshakeRefused`.
+        Cancelling it closes the TCP connection.
         """
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, for good: nothing opens one afterwards."""

@@ -13,6 +13,7 @@ from jupyter_client.clientabc import KernelClientABC
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.backlog import Dropped
 from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
@@ -66,10 +67,10 @@ class GatewayKernelClient(AsyncKernelClient):
         super().__init__(**kwargs)
         self.kernel_id = kernel_id
         self._remote = remote
-        # Its own, where it attaches by itself.
-        self._gateway: Gateway | None = None
+        # One that attaches by itself has a gateway of its own, as long as it is attached.
+        self._settings: GatewaySettings | None = None
         if remote is None and kernel_id is not None:
-            self._gateway = Gateway(GatewayClient(parent=self).settings())
+            self._settings = GatewayClient(parent=self).settings()
         self._subscription: Subscription | None = None
         self._letting_go: asyncio.Task[None] | None = None
         self._heartbeat = HBChannelQueue(self._is_there)
@@ -98,10 +99,9 @@ class GatewayKernelClient(AsyncKernelClient):
         The websocket opens in the background; what is sent meanwhile waits for it. What is
         returned may be awaited, and need not be. Raises `KernelNotRunning` if there is no kernel.
         """
-        if self._remote is None and self._gateway is not None and self.kernel_id is not None:
-            self._remote = RemoteKernel(
-                self._gateway, KernelModel(self.kernel_id, ""), log=self.log
-            )
+        if self._remote is None and self._settings is not None and self.kernel_id is not None:
+            gateway = Gateway(self._settings)
+            self._remote = RemoteKernel(gateway, KernelModel(self.kernel_id, ""), log=self.log)
         if self._remote is None:
             raise KernelNotRunning
         wanted = {
@@ -130,7 +130,7 @@ class GatewayKernelClient(AsyncKernelClient):
         for queue in self._queues.values():
             queue.stop()
         self._heartbeat.stop()
-        if self._gateway is None or self._remote is None:
+        if self._settings is None or self._remote is None:
             return self._letting_go or _Done()
         remote, self._remote = self._remote, None
         self._letting_go = asyncio.get_running_loop().create_task(self._let_go(remote))
@@ -227,8 +227,8 @@ class GatewayKernelClient(AsyncKernelClient):
                 await _call(hook, msg)
 
     def _queue(self, name: Channel) -> ChannelQueue:
-        gateway = self._remote.gateway if self._remote is not None else self._gateway
-        bound = gateway.settings.backlog_bytes if gateway is not None else 0
+        settings = self._remote.gateway.settings if self._remote is not None else self._settings
+        bound = settings.backlog_bytes if settings is not None else 0
         return ChannelQueue(
             name,
             self.session,

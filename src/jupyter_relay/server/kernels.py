@@ -192,6 +192,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return await self._start(None, **kwargs)
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
+        if not self._stopping:
+            self.gateway.reopen()  # after `shutdown_all`, which need not be the server's end
         kernel = self.kernel_manager_factory(
             gateway=self.gateway, store=self.store, parent=self, log=self.log
         )
