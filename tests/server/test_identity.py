@@ -11,6 +11,9 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
+from jupyter_relay.core.users import NotebookUser
+from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.testing import FakeGateway
 from tests.server.test_kernels import env_of
 from tests.support.server import TestServer, server_on
@@ -83,6 +86,36 @@ async def test_the_kernelspecs_are_those_of_the_user_who_asks(
         assert await call(server, "GET", "/api/kernelspecs/python3", "ann") == 200
     asked = [request.query.get("user") for request in fake_gateway.requests]
     assert asked == ["ann & bob", "ann"]
+
+
+async def test_a_kernels_spec_is_that_of_the_user_it_was_started_for(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
+        for user in ("ann", "bob"):
+            assert await call(server, "POST", "/api/kernels", user, name="python3") == 201
+        kernels = map(server.kernels.get_kernel, server.kernels.list_kernel_ids())
+        of_ann, of_bob = (kernel for kernel in kernels if isinstance(kernel, GatewayKernelManager))
+        await call(server, "GET", "/api/kernelspecs", "ann")
+        assert of_ann.kernel_spec.display_name == "Fake python3"
+        assert of_bob.kernel_spec.display_name == ""
+        await call(server, "GET", "/api/kernelspecs", "bob")
+        assert of_bob.kernel_spec.display_name == "Fake python3"
+
+
+async def test_lists_are_remembered_for_those_who_asked_last(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
+        specs = server.app.kernel_spec_manager
+        assert isinstance(specs, GatewayKernelSpecManager)
+        for number in range(100):
+            for user in ("first", f"user-{number}"):
+                await call(server, "GET", "/api/kernelspecs", user)
+        names = ["first", *(f"user-{number}" for number in range(100))]
+        known = [name for name in names if specs.known_spec("python3", NotebookUser(name)).argv]
+    assert len(known) < 100
+    assert known == ["first", *names[-len(known) + 1 :]]
 
 
 @pytest.mark.parametrize("argv", [KNOWS, (FORWARD,)], ids=["not switched on", "not known"])

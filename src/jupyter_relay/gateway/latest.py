@@ -47,6 +47,11 @@ class Latest(Generic[T]):
         self._until = 0.0
         self._told: type[RelayError] | None = None
 
+    @property
+    def asking(self) -> bool:
+        """Whether the question is under way."""
+        return self._asking is not None
+
     async def refresh(self) -> None:
         """Ask, and wait for the answer as long as there is patience."""
         loop = asyncio.get_running_loop()

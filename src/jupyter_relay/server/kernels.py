@@ -21,6 +21,7 @@ from traitlets import default
 
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.users import NotebookUser
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.latest import Latest
@@ -45,6 +46,8 @@ _CLOSE_SECONDS: Final = 2.0
 class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
 
+    _user: NotebookUser = NotebookUser()
+
     @default("event_logger")
     def _servers_event_logger(self) -> EventLogger:
         """Return the server's own, which has the schemas; to register them takes longer than to
@@ -55,15 +58,17 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """The kernelspec, as its gateway last listed it; an empty one if it never did."""
+        """The kernelspec, as its gateway last listed it for who started the kernel; an empty one if
+        it never did."""
         specs = getattr(self.parent, "kernel_spec_manager", None)
         if isinstance(specs, GatewayKernelSpecManager):
-            return specs.known_spec(self.kernel_name)
+            return specs.known_spec(self.kernel_name, self._user)
         return KernelSpec()
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was started.")
     async def start_kernel(self, **kwargs: Any) -> None:
         """See `HeadlessKernelManager.start_kernel`. Raises HTTP errors."""
+        self._user = kwargs.get("user") or self._user
         with http_errors():
             await super().start_kernel(**kwargs)
         self.last_activity = utcnow()

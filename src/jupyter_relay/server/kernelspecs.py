@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
@@ -20,6 +20,9 @@ Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
 
 _RESOURCES = "/kernelspecs/"
+
+_MOST_LISTS: Final = 64
+"""For how many users a list is remembered, where each has their own."""
 
 
 class GatewayKernelSpecManager(KernelSpecManager):
@@ -85,12 +88,13 @@ class GatewayKernelSpecManager(KernelSpecManager):
             await self._must_answer()
             return await self.gateway.kernelspec_resource(kernel_name, path)
 
-    def known_spec(self, kernel_name: str) -> KernelSpec:
-        """Return a kernelspec as it was last listed, without asking; empty if it never was."""
-        for latest in self._lists.values():
-            if latest.value is not None and (known := latest.value.specs.get(kernel_name)):
-                return KernelSpec(**known.spec)
-        return KernelSpec()
+    def known_spec(self, kernel_name: str, user: NotebookUser) -> KernelSpec:
+        """Return a kernelspec as it was last listed for a user, without asking; an empty one if it
+        never was."""
+        latest = self._lists.get(kernel_user(self.gateway.settings, user))
+        listed = latest.value if latest is not None else None
+        known = listed.specs.get(kernel_name) if listed is not None else None
+        return KernelSpec(**known.spec) if known is not None else KernelSpec()
 
     @property
     def _default(self) -> str:
@@ -109,14 +113,18 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def _latest(self, user: NotebookUser) -> Latest[KernelSpecs]:
         """The list for a user; one for all, unless the gateway is told who it is for."""
         told = kernel_user(self.gateway.settings, user)
-        if told not in self._lists:
-            self._lists[told] = Latest(
-                lambda: self._ask(user),
-                what=f"The kernelspecs of {self.gateway.name}",
-                gateway=self.gateway.name,
-                log=self.log,
-            )
-        return self._lists[told]
+        latest = self._lists.pop(told, None) or Latest(
+            lambda: self._ask(user),
+            what=f"The kernelspecs of {self.gateway.name}",
+            gateway=self.gateway.name,
+            log=self.log,
+        )
+        # The one who asked last stands last. What is under way is for `close` to end.
+        self._lists[told] = latest
+        for other in tuple(self._lists)[:-_MOST_LISTS]:
+            if not self._lists[other].asking:
+                del self._lists[other]
+        return latest
 
     async def _ask(self, user: NotebookUser) -> KernelSpecs:
         listed = await self.gateway.kernelspecs(user)
