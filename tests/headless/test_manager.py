@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -164,6 +165,37 @@ async def test_a_kernel_that_is_starting_can_be_had_at_once(fake: FakeGateway) -
     await ready
     assert manager.kernel_id in fake.kernels
     await manager.shutdown_kernel()
+
+
+async def test_each_start_has_one_future(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    first = manager.ready
+    assert first.done()
+    assert manager.ready is first
+    await manager.shutdown_kernel()
+    fake.fault("POST", "/api/kernels", Answer.json({"reason": "Out of GPUs."}, 500))
+    await manager.start_kernel(patience=0.0)
+    second = manager.ready
+    assert not second.done()
+    assert manager.ready is second is not first
+    await asyncio.wait([second])
+    assert manager.ready is second
+    assert "Out of GPUs" in str(second.exception())
+    await manager.shutdown_kernel()
+
+
+async def test_a_start_that_fails_need_not_be_asked_why(
+    fake: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.fault("POST", "/api/kernels", Answer.json({"reason": "Out of GPUs."}, 500))
+    manager = GatewayKernelManager()
+    await manager.start_kernel(patience=0.0)
+    await asyncio.wait([manager.ready])
+    await manager.shutdown_kernel()
+    del manager
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:

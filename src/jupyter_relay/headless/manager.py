@@ -52,6 +52,7 @@ class GatewayKernelManager(AsyncKernelManager):
         self._owned: Gateway | None = None
         self._store = store
         self._owned_store: Store | None = None
+        self._readiness: asyncio.Future[None] | None = None
         self._deaths = 0
 
     @default("client_factory")
@@ -97,10 +98,19 @@ class GatewayKernelManager(AsyncKernelManager):
     @property
     def ready(self) -> asyncio.Future[None]:
         """Done once the kernel that was started is there; it carries what the start failed with.
+        There is one for each start.
 
         This is how jupyter_client tells of kernels that are starting (``use_pending_kernels``).
         """
-        return asyncio.ensure_future(self.running.ready())
+        remote = self.running
+        if self._readiness is None and remote.exists:
+            self._readiness = asyncio.get_running_loop().create_future()
+            self._readiness.set_result(None)
+        elif self._readiness is None:
+            self._readiness = asyncio.ensure_future(remote.ready())
+            # Nobody may ask what it failed with, which the model says, too.
+            self._readiness.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._readiness
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -254,6 +264,7 @@ class GatewayKernelManager(AsyncKernelManager):
 
     def _adopt(self, remote: RemoteKernel) -> None:
         self.remote = remote
+        self._readiness = None
         self.kernel_id = remote.id
         if remote.model.name:
             self.kernel_name = remote.model.name
