@@ -90,14 +90,6 @@ async def test_when_all_go_away_the_question_ends(
     await fake_gateway.wait_for(lambda: fake_gateway.abandoned)
 
 
-async def test_kernelspecs_are_asked_for_once_by_all_who_ask_at_once(
-    gateway: Gateway, fake_gateway: FakeGateway
-) -> None:
-    for specs in await asyncio.gather(*(gateway.kernelspecs() for _ in range(10))):
-        assert set(specs.specs) == {"python3"}
-    assert len(fake_gateway.requests_to("GET", "/api/kernelspecs")) == 1
-
-
 class Source:
     """A gateway that counts what it is asked, and is slow."""
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.testing import FakeGateway, Hold
 from tests.support.server import TestServer
 
@@ -36,3 +37,13 @@ async def test_the_polling_of_ten_tabs_costs_one_request(
         await server.call("GET", "/api/sessions")
     asked = [request.path for request in fake_gateway.requests[before:]]
     assert asked == (["/api/kernels"] if lists else ["/api/kernels", asked_for])
+
+
+async def test_the_kernelspecs_are_asked_for_once_by_all_who_ask_at_once(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    specs = server.app.kernel_spec_manager
+    assert isinstance(specs, GatewayKernelSpecManager)
+    for listed in await asyncio.gather(*(specs.list_kernel_specs() for _ in range(TABS))):
+        assert set(listed["kernelspecs"]) == {"python3"}
+    assert len(fake_gateway.requests_to("GET", "/api/kernelspecs")) == 1

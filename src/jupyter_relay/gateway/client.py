@@ -40,7 +40,6 @@ from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.answers import closed, unexpected
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Requester
-from jupyter_relay.gateway.shared import Shared
 from jupyter_relay.gateway.start import KernelStart, Steps
 from jupyter_relay.gateway.transport import Response, Share, Socket, Transport
 
@@ -77,7 +76,6 @@ class Gateway:
             clock=time.monotonic,
         )
         self._retiring: asyncio.Task[None] | None = None
-        self._specs = Shared(self._ask_for_specs, 0.0)
         self._left_out: set[str] = set()
         self._stopped = self._closed = False
 
@@ -245,14 +243,9 @@ class Gateway:
     # Kernelspecs.
 
     async def kernelspecs(self, user: NotebookUser | None = None) -> KernelSpecs:
-        """Return all kernelspecs; those that the user may start, where the gateway filters.
-
-        Those who ask for the same while an answer is under way share it.
-        """
-        return await self._specs.get(kernel_user(self.settings, user))
-
-    async def _ask_for_specs(self, user: str | None) -> KernelSpecs:
-        return await self._get(self._endpoints.kernelspecs(user), KernelSpecs.read)
+        """Return all kernelspecs; those that the user may start, where the gateway filters."""
+        url = self._endpoints.kernelspecs(kernel_user(self.settings, user))
+        return await self._get(url, KernelSpecs.read)
 
     async def kernelspec(self, name: str, user: NotebookUser | None = None) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
