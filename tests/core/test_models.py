@@ -138,3 +138,27 @@ def test_a_body_that_is_no_json(body: bytes, what: str) -> None:
 
 def test_a_body_that_is() -> None:
     assert read_json(b' {"a": [1, null]} ') == {"a": [1, None]}
+
+
+NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
+SOON = NOON + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "at", "told", "then", "is_now", "since"),
+    [
+        ("busy", NOON, "idle", SOON, "idle", SOON),
+        ("idle", SOON, "busy", NOON, "idle", SOON),
+        ("idle", NOON, "busy", NOON, "idle", NOON),
+        ("starting", None, "busy", NOON, "busy", NOON),
+        ("dead", NOON, "idle", SOON, "dead", NOON),
+    ],
+)
+def test_the_later_of_what_the_gateway_says_and_the_kernel_told_counts(
+    said: str, at: datetime | None, told: str, then: datetime,
+    is_now: str, since: datetime | None,
+) -> None:  # fmt: skip
+    model = KernelModel("k1", "python3", last_activity=at, execution_state=said, connections=3)
+    now = model.updated(told, then)
+    assert (now.execution_state, now.last_activity) == (is_now, since)
+    assert (now.id, now.name, now.connections) == ("k1", "python3", 3)

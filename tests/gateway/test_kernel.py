@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -425,3 +426,32 @@ async def test_one_who_reads_on_loses_nothing_to_a_burst(fake_gateway: FakeGatew
     await kernel.close()
     await gateway.close()
     assert types(heard).count("stream") == lines
+
+
+async def test_the_model_knows_what_the_kernel_told_since_its_gateway_was_asked(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    released = asyncio.Event()
+
+    async def wait(_: Message, __: FakeKernel) -> None:
+        await released.wait()
+
+    fake_kernel.on_execute = wait
+    listener = kernel.subscribe("tab")
+    model = await kernel.refresh()
+    assert kernel.model == model
+    asked = request()
+    listener.send(asked)
+    await until(listener, "status:busy", of=asked)
+    assert kernel.model.execution_state == "busy"
+    assert model.last_activity is not None
+    assert kernel.model.last_activity is not None
+    assert kernel.model.last_activity > model.last_activity
+    released.set()
+    await until(listener, "status:idle", of=asked)
+    assert kernel.model.execution_state == "idle"
+    assert len(fake_gateway.requests_to("GET", KERNEL)) == 1
+    fake_kernel.execution_state = "busy"  # what another client has it do, unheard by us
+    fake_kernel.last_activity += timedelta(seconds=1)
+    assert await kernel.refresh() == kernel.model
+    assert kernel.model.execution_state == "busy"

@@ -12,9 +12,10 @@ import pytest
 
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
-from jupyter_relay.testing import Answer, Change, FakeGateway, Hold, replaced, without
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.testing import Answer, Change, FakeGateway, FakeKernel, Hold, replaced, without
+from jupyter_relay.wire.message import JSON, Message
 from tests.support.server import TestServer, server_on
+from tests.support.tab import status_of
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -118,6 +119,34 @@ async def test_a_model_is_that_of_the_gateway(
     assert answer.json["execution_state"] == "busy"
     date = fake_gateway.kernels[kernel_id].last_activity
     assert answer.json["last_activity"] == date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def test_a_model_shows_what_the_kernel_told_since(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    path = "a.ipynb"
+    session = {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}}
+    made = (await server.call("POST", "/api/sessions", session)).json
+    kernel_id = made["kernel"]["id"]
+    released = asyncio.Event()
+
+    async def wait(_: Message, __: FakeKernel) -> None:
+        await released.wait()
+
+    fake_gateway.kernels[kernel_id].on_execute = wait
+    async with server.tab(kernel_id) as tab:
+        asked = await tab.execute("1")
+        for state in ("busy", "idle"):
+            while status_of(message := await tab.receive()) != state:
+                pass
+            assert message.parent.msg_id == asked
+            one = (await server.call("GET", f"/api/kernels/{kernel_id}")).json
+            its = (await server.call("GET", f"/api/sessions/{made['id']}")).json["kernel"]
+            assert one == its
+            assert one["execution_state"] == state
+            assert one["last_activity"] > made["kernel"]["last_activity"]
+            released.set()
+    assert not fake_gateway.requests_to("GET", f"/api/kernels/{kernel_id}")
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ The theory stands above `Link`, in ``link.py``.
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import takewhile
+from typing import NamedTuple
 
 import msgspec
 
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
+from jupyter_relay.core.models import read_date
 from jupyter_relay.core.notices import Notices, counted
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.pending import Pending, Request
@@ -18,13 +21,27 @@ from jupyter_relay.core.substitute import Substitute
 from jupyter_relay.wire.message import Channel, Message
 
 
+class Told(NamedTuple):
+    """A state that the kernel told, and when, in UTC by its own clock."""
+
+    state: str
+    at: datetime
+
+
 class _Status(msgspec.Struct):
     """The content of a status message."""
 
     execution_state: str = ""
 
 
+class _Dated(msgspec.Struct):
+    """What else a header says."""
+
+    date: str = ""
+
+
 _read_status = msgspec.json.Decoder(_Status).decode
+_read_date = msgspec.json.Decoder(_Dated).decode
 
 
 class Hearing:
@@ -195,3 +212,13 @@ def state_of(message: Message) -> str:
         return _read_status(message.content).execution_state
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""
+
+
+def told_by(status: Message) -> Told | None:
+    """Return what a status tells; None where it tells no state, or not when."""
+    try:
+        at = read_date(_read_date(status.header).date)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    state = state_of(status)
+    return Told(state, at) if state and at is not None else None

@@ -6,7 +6,7 @@ Each reader raises `ModelError` for what is not such a model at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -49,6 +49,17 @@ class KernelModel:
             connections=max(0, connections) if isinstance(connections, int) else 0,
             reason=_string(model.get("reason")),
         )
+
+    def updated(self, state: str, at: datetime) -> KernelModel:
+        """Return what is known once the kernel itself has told its state: the later word counts.
+
+        ``at`` is when, by the kernel's clock; ``last_activity`` is by its gateway's, which hears a
+        status after it was written. Of a kernel that is dead only its gateway can tell.
+        """
+        since = self.last_activity
+        if self.execution_state == "dead" or (since is not None and at <= since):
+            return self
+        return replace(self, execution_state=state, last_activity=at)
 
 
 @dataclass(frozen=True, slots=True)

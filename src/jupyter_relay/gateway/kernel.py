@@ -52,12 +52,12 @@ class OnClose(Protocol):
 class RemoteKernel:
     """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
 
-    With ``start`` it is one that is being started:
-    what it is asked waits until it is there, and fails if it does not come. ``session`` is the
-    upstream session id, a new one if none is given; messages that are written in the kernel's place
-    carry it too. No two may use one id at once: `Store.claim` sees to that, and ``on_close`` can
-    end the claim. The socket opens when somebody subscribes and closes a while after the last one
-    has left. It belongs to the event loop that it is used in.
+    With ``start`` it is one that is being started: what it is asked waits until it is there, and
+    fails if it does not come. ``session`` is the upstream session id, a new one if none is given;
+    messages that are written in the kernel's place carry it too. No two may use one id at once:
+    `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
+    subscribes and closes a while after the last one has left. It belongs to the event loop that it
+    is used in.
     """
 
     def __init__(
@@ -111,10 +111,12 @@ class RemoteKernel:
 
     @property
     def model(self) -> KernelModel:
-        """What its gateway last said of it; of one that is gone, that it is dead, and why."""
-        if not self.gone:
-            return self._model
-        return replace(self._model, execution_state="dead", reason=self._link.reason)
+        """What is known of it by now: what its gateway last said, and what it told itself since; of
+        one that is gone, that it is dead, and why."""
+        if self.gone:
+            return replace(self._model, execution_state="dead", reason=self._link.reason)
+        told = self._link.told
+        return self._model if told is None else self._model.updated(told.state, told.at)
 
     @property
     def state(self) -> State:
@@ -140,7 +142,7 @@ class RemoteKernel:
     def connections(self) -> int:
         """How many listen to it: here, and beside us on its gateway."""
         ours = self._link.state is State.OPEN
-        return max(0, self.model.connections - ours) + len(self._subscriptions)
+        return max(0, self._model.connections - ours) + len(self._subscriptions)
 
     @property
     def deaths(self) -> int:
@@ -198,18 +200,19 @@ class RemoteKernel:
         return self._link.describe(dropped)
 
     async def refresh(self) -> KernelModel:
-        """Ask the gateway for its model. Raises `KernelNotFound`, which ends the link too.
+        """Ask the gateway for its model, and return what that says. Raises `KernelNotFound`, which
+        ends the link too.
 
         One that is not there yet, or never was, is not asked for: its start tells.
         """
         if not self.exists:
-            return self.model
+            return self._model
         try:
             self.update(await self.gateway.kernel(self.id))
         except KernelNotFound as error:
             self.vanished(str(error))
             raise
-        return self.model
+        return self._model
 
     def update(self, model: KernelModel) -> None:
         """Take a model that came just now: its gateway answers, so a link that waits need not."""
@@ -295,7 +298,7 @@ class RemoteKernel:
             raise KernelStarting(
                 "The kernel is still being started.", gateway=self.gateway.name, kernel_id=self.id
             )
-        raise no_kernel(self.gateway.name, self.id, self.model.reason)
+        raise no_kernel(self.gateway.name, self.id, self._model.reason)
 
     async def _open(self) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""

@@ -111,9 +111,10 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     def take_model(self, model: KernelModel) -> None:
         """Take what the gateway says of the kernel."""
         self.running.update(model)
-        self.execution_state = model.execution_state
-        self.last_activity = model.last_activity or self.last_activity
-        self.reason = model.reason
+        known = self.running.model
+        self.execution_state = known.execution_state
+        self.last_activity = known.last_activity or self.last_activity
+        self.reason = known.reason
 
     def model(self) -> Model:
         """Return the kernel's model for the REST API."""

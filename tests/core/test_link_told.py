@@ -1,0 +1,56 @@
+"""What a link knows of the kernel's state, by the kernel's own word."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import json, structs
+
+from tests.core.rig import UPSTREAM, connected
+from tests.support.messages import WRITTEN, Voice, gateway_status, request
+
+
+def test_the_state_is_that_of_the_last_status() -> None:
+    rig, kernel = connected(), Voice()
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked), kernel.stream("1", asked))
+    assert rig.link.told == ("busy", WRITTEN)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    assert rig.link.told == ("idle", WRITTEN)
+
+
+def test_what_only_asks_about_a_kernel_changes_nothing_of_its_state() -> None:
+    rig, kernel = connected(), Voice()
+    rig.hear(kernel.status("busy", rig.send()))
+    for quiet in ("kernel_info_request", "comm_info_request", "debug_request"):
+        asked = rig.send(request(quiet, {}))
+        rig.hear(*kernel.answer(asked))
+    rig.hear(kernel.status("idle", request("kernel_info_request", {}, session=UPSTREAM)))
+    assert rig.link.told == ("busy", WRITTEN)
+
+
+def test_another_process_has_told_nothing_yet() -> None:
+    rig, kernel = connected(), Voice()
+    rig.hear(kernel.status("busy", rig.send()))
+    rig.do([*rig.link.pause(), *rig.link.resume(restarted=True)])
+    assert rig.link.told is None
+
+
+def test_a_kernel_that_died_has_told_nothing_since() -> None:
+    rig, kernel = connected(), Voice()
+    rig.hear(kernel.status("busy", rig.send()), gateway_status("restarting", UPSTREAM))
+    assert rig.link.told is None
+
+
+@pytest.mark.parametrize("content", [b"{}", b"no JSON", b'{"execution_state": 7}'])
+def test_a_status_that_tells_no_state_is_none(content: bytes) -> None:
+    rig, said = connected(), Voice().status("busy", request())
+    rig.hear(structs.replace(said, content=content))
+    assert rig.link.told is None
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", None, 7])
+def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
+    rig, said = connected(), Voice().status("busy", request())
+    header = json.encode({**json.decode(said.header), "date": date})
+    rig.hear(structs.replace(said, header=header, _head=None))
+    assert rig.link.told is None
