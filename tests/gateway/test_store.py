@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sqlite3
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 
 import pytest
@@ -151,6 +154,32 @@ async def test_a_kernel_that_is_gone_leaves_nothing(folder: Path) -> None:
         await claim.end(gone=True)
         await store.forget(GATEWAY, "b")
         assert rows(folder) == []
+
+
+async def test_new_ids_are_written_down_before_they_are_let_go_of(folder: Path) -> None:
+    async with opened(folder) as store, opened(folder) as other:
+        claims = [store.claim_new(GATEWAY, f"k{number}") for number in range(20)]
+        await asyncio.gather(*(claim.end(gone=number > 0) for number, claim in enumerate(claims)))
+        assert len(rows(folder)) == 1
+        assert await session_of(other, "k0") == claims[0].session
+
+
+async def test_a_claim_holds_nothing_of_the_request_it_was_made_in(folder: Path) -> None:
+    class Request:
+        """What a server keeps in a context variable while it answers."""
+
+    current: ContextVar[Request] = ContextVar("current")
+    async with opened(folder) as store:
+        request = Request()
+        context = copy_context()
+        context.run(current.set, request)
+        claim = context.run(store.claim_new, GATEWAY, "k")
+        await store.settle()
+        left = weakref.ref(request)
+        del request, context
+        gc.collect()
+        assert left() is None
+        await claim.end(gone=True)
 
 
 async def test_ids_that_nobody_uses_are_bounded_and_the_oldest_go(folder: Path) -> None:

@@ -17,38 +17,38 @@ import asyncio
 import logging
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
 from jupyter_relay.gateway.log import Log
 
 T = TypeVar("T")
 
+_Row: TypeAlias = tuple[str, str, str, str]
+"""A gateway, a kernel's id, the session id there, and who owns it."""
+
 _VERSION = 1
+_INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A session id at one kernel that is nobody else's until `end`.
-
-    ``writing`` writes it down, if that is still under way.
-    """
+    """A session id at one kernel that is nobody else's until `end`."""
 
     store: Store
     gateway: str
     kernel_id: str
     session: str
-    writing: asyncio.Task[None] | None = None
 
     async def end(self, *, gone: bool) -> None:
         """Leave the id to whoever attaches next; or to nobody, if the kernel is ``gone``."""
-        if self.writing is not None:
-            await asyncio.wait([self.writing])
         if gone:
             await self.store.forget(self.gateway, self.kernel_id)
         else:
@@ -58,9 +58,10 @@ class Claim:
 class Store:
     """The session ids of all kernels that processes with the same ``folder`` have attached to.
 
-    It works in threads, and blocks no event loop. The folder is made when it is first needed, for
-    its user alone. Where it cannot be used, which is one line in the log, the ids are kept in
-    memory, and end with the process. Nothing here raises.
+    One thread of its own does the work, in the order in which it was asked for; no event loop is
+    blocked. The folder is made when it is first needed, for its user alone. Where it cannot be
+    used, which is one line in the log, the ids are kept in memory, and end with the process.
+    Nothing here raises.
 
     Of ids that nobody uses, ``max_left`` are kept; those that were claimed first go first.
     ``patience`` is how many seconds another process may take for its turn at the file. A gateway
@@ -80,8 +81,9 @@ class Store:
         self._patience = patience
         self._log = log
         self._owner = uuid4().hex
-        self._turn = threading.Lock()
-        self._writing: set[asyncio.Task[None]] = set()
+        self._new: deque[_Row] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        self._turn = threading.Lock()  # one thread may end while the next one begins
         self._lock: sqlite3.Connection | None = None
         self._memory: sqlite3.Connection | None = None
 
@@ -96,17 +98,13 @@ class Store:
     def claim_new(self, gateway: str, kernel_id: str) -> Claim:
         """Return a new id for a kernel that was just started here; it is written down meanwhile."""
         session = uuid4().hex
-        writing = asyncio.create_task(
-            self._do(lambda links: self._keep(links, gateway, kernel_id, session))
-        )
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
-        return Claim(self, gateway, kernel_id, session, writing)
+        self._new.append((gateway, kernel_id, session, self._owner))
+        self._in_thread(self._keep_new)
+        return Claim(self, gateway, kernel_id, session)
 
     async def settle(self) -> None:
         """Wait until all is written down."""
-        if self._writing:
-            await asyncio.wait(self._writing)
+        await self._do(lambda _: None)
 
     async def release(self, session: str) -> None:
         """Let go of an id: the kernel lives, and whoever attaches next may have it."""
@@ -124,15 +122,22 @@ class Store:
 
     async def close(self) -> None:
         """Let go of the folder. What is still claimed is left to the next process."""
-        await self.settle()
-        if self._lock is not None:
-            await self._do(lambda _: self._unlock())
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+        thread = self._thread
+        if thread is None:
+            return
+        await self._in_thread(self._close)
+        if self._thread is thread:
+            self._thread = None
+        await asyncio.to_thread(thread.shutdown)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.to_thread(self._do_now, work)
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        return self._in_thread(lambda: self._do_now(work))
+
+    def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Have something done behind all that was asked for before."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "jupyter-relay-store")
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _do_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do one piece of work as one transaction, on disk if that is possible."""
@@ -176,7 +181,7 @@ class Store:
         ).fetchone()
         session = str(left[0]) if left else uuid4().hex
         links.execute(f"DELETE FROM links WHERE {free}", [gateway, kernel_id])  # noqa: S608  # a constant
-        self._keep(links, gateway, kernel_id, session)
+        links.execute(_INSERT, (gateway, kernel_id, session, self._owner))
         links.execute(
             "DELETE FROM links WHERE owner = '' AND rowid NOT IN "
             "(SELECT rowid FROM links WHERE owner = '' ORDER BY rowid DESC LIMIT ?)",
@@ -184,11 +189,11 @@ class Store:
         )
         return session
 
-    def _keep(self, links: sqlite3.Connection, gateway: str, kernel_id: str, session: str) -> None:
-        links.execute(
-            "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)",
-            [gateway, kernel_id, session, self._owner],
-        )
+    def _keep_new(self) -> None:
+        """Write down all ids that are new by now: many starts at once are one transaction."""
+        rows = [self._new.popleft() for _ in range(len(self._new))]
+        if rows:
+            self._do_now(lambda links: links.executemany(_INSERT, rows))
 
     def _lock_of(self, owner: str) -> Path:
         return self._folder / f"{owner}.lock"
@@ -198,6 +203,13 @@ class Store:
         for path in self._folder.glob("*.lock"):
             if not _is_held(path):
                 _remove(path)
+
+    def _close(self) -> None:
+        if self._lock is not None:
+            self._do_now(lambda _: self._unlock())
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
 
     def _unlock(self) -> None:
         lock, self._lock = self._lock, None
