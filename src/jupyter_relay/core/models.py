@@ -6,7 +6,7 @@ Each reader raises `ModelError` for what is not such a model at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -19,11 +19,12 @@ class ModelError(ValueError):
     """What was read is not the model that was expected; its text ends "but …"."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelModel:
+class KernelModel(msgspec.Struct, frozen=True, gc=False):
     """A running kernel, as its gateway describes it.
 
-    ``last_activity`` is in UTC; None where the gateway gives no date that can be read.
+    ``last_activity`` is in UTC; None where the gateway gives no date that can be read. It is a
+    msgspec struct, which is made and compared in a fraction of a dataclass's time: a list may have
+    a thousand.
     """
 
     id: str
@@ -59,7 +60,7 @@ class KernelModel:
         since = self.last_activity
         if self.execution_state == "dead" or (since is not None and at <= since):
             return self
-        return replace(self, execution_state=state, last_activity=at)
+        return msgspec.structs.replace(self, execution_state=state, last_activity=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,8 @@ def read_date(value: Json | datetime) -> datetime | None:
         date = datetime.fromisoformat(value) if isinstance(value, str) else value
         if not isinstance(date, datetime):
             return None
+        if date.tzinfo is UTC:
+            return date
         return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None

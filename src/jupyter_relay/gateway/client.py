@@ -194,7 +194,7 @@ class Gateway:
         url = self._endpoints.kernel(kernel_id)
         return await self._get(url, KernelModel.read, kernel_id)
 
-    async def find_kernels(self, kernel_ids: Collection[str]) -> dict[str, KernelModel | None]:
+    async def find_kernels(self, kernel_ids: Collection[str]) -> Mapping[str, KernelModel | None]:
         """Return the models of these kernels; None for each that no longer exists.
 
         One listing answers for all. Where the gateway does not list, as Kernel and Enterprise

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
+
+import msgspec
 
 from jupyter_relay.core.actions import Happening, Report
 from jupyter_relay.core.backlog import Backlog, Dropped
@@ -114,7 +115,7 @@ class RemoteKernel:
         """What is known of it by now: what its gateway last said, and what it told itself since; of
         one that is gone, that it is dead, and why."""
         if self.gone:
-            return replace(self._model, execution_state="dead", reason=self._link.reason)
+            return msgspec.structs.replace(self._model, execution_state="dead", reason=self._link.reason)
         told = self._link.told
         return self._model if told is None else self._model.updated(told.state, told.at)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 
 from jupyter_relay.core.models import KernelModel
@@ -40,15 +40,15 @@ class Listing:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._shared = Shared(self._ask, seconds)
 
-    async def find(self, kernel_ids: Collection[str]) -> dict[str, KernelModel | None]:
+    async def find(self, kernel_ids: Collection[str]) -> Mapping[str, KernelModel | None]:
         """See `Gateway.find_kernels`."""
-        return dict(await self._shared.get(frozenset(kernel_ids))) if kernel_ids else {}
+        return await self._shared.get(frozenset(kernel_ids)) if kernel_ids else {}
 
     def forget(self) -> None:
         """Take it that the kernels have changed."""
         self._shared.forget()
 
-    async def _ask(self, kernel_ids: frozenset[str]) -> dict[str, KernelModel | None]:
+    async def _ask(self, kernel_ids: frozenset[str]) -> Mapping[str, KernelModel | None]:
         found: dict[str, KernelModel | None] = {}
         refused = False
         if self._refused_until is None or self._clock() >= self._refused_until:

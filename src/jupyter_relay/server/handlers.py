@@ -9,6 +9,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, cast
 
+import msgspec
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.handlers import (
@@ -31,6 +32,7 @@ from jupyter_server.services.sessions.handlers import (
 from tornado import web
 from tornado.log import app_log
 
+from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 
 _MONTH = 30 * 24 * 60 * 60
@@ -73,6 +75,13 @@ def _told(error: BaseException | None) -> web.HTTPError | None:
 
 class GatewayKernelsHandler(_Tells, MainKernelHandler):
     """Lists and starts kernels."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Get the list of kernels; each page asks for it every 10 s, however many there are."""
+        kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
+        self.finish(msgspec.json.encode(await kernels.list_kernels()))
 
 
 class GatewayKernelHandler(_Tells, KernelHandler):

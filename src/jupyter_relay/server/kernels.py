@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -47,6 +48,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
 
     _user: NotebookUser = NotebookUser()
+    _taken: KernelModel | None = None
 
     @default("event_logger")
     def _servers_event_logger(self) -> EventLogger:
@@ -112,6 +114,9 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         """Take what the gateway says of the kernel."""
         self.running.update(model)
         known = self.running.model
+        if known == self._taken:
+            return  # a trait that stays as it is costs as much as one that changes
+        self._taken = known
         self.execution_state = known.execution_state
         self.last_activity = known.last_activity or self.last_activity
         self.reason = known.reason
@@ -121,8 +126,8 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         remote = self.running
         known = remote.model
         model = {
-            "id": remote.id,
-            "name": self.kernel_name,
+            "id": known.id,
+            "name": known.name or self.kernel_name,
             "last_activity": isoformat(known.last_activity or self.last_activity),
             "execution_state": known.execution_state,
             "connections": remote.connections,
@@ -152,6 +157,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         data_folder = getattr(self.parent, "data_dir", "") or jupyter_data_dir()
         folder = self.gateway.settings.state_folder or Path(data_folder) / "jupyter_relay"
         self.store = Store(Path(folder).expanduser(), log=self.log)
+        self._found: Mapping[str, KernelModel | None] = {}
         self._listing = Latest(
             self._ask,
             what=f"The kernels of {self.gateway.name}",
@@ -239,6 +245,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         found = await self.gateway.find_kernels(
             [kernel_id for kernel_id, kernel in self._kernels.items() if kernel.exists]
         )
+        if found is self._found:
+            return  # it is the last answer, which is still good
         for kernel_id, model in found.items():
             kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
             if kernel is None or kernel.remote is None:
@@ -251,6 +259,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                 await kernel.cleanup_resources()
             else:
                 kernel.remote.vanished(f"The kernel was culled or deleted on {self.gateway.name}.")
+        self._found = found
 
     async def shutdown_kernel(
         self, kernel_id: str, now: bool = False, restart: bool = False
