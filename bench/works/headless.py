@@ -69,7 +69,7 @@ WORKS = (
         (
             Row(
                 "headless-burst",
-                "headless: 20,000 small messages (short: 5,000)",
+                "headless: 20,000 small messages (short: 10,000)",
                 "msg/s",
                 Better.MORE,
                 (Goal(80_000),),
@@ -77,7 +77,7 @@ WORKS = (
         ),
         _ordered(
             "burst",
-            lambda scale: (scale.of(20_000, 5_000), 100),
+            lambda scale: (scale.of(20_000, 10_000), 100),
             rows={"messages": "headless-burst"},
         ),
     ),
@@ -86,7 +86,7 @@ WORKS = (
         (
             Row(
                 "headless-large",
-                "headless: 100 messages of 1 MB (short: 5)",
+                "headless: 100 messages of 1 MB (short: 20)",
                 "MB/s",
                 Better.MORE,
                 (Goal(400),),
@@ -94,7 +94,7 @@ WORKS = (
         ),
         _ordered(
             "burst",
-            lambda scale: (scale.of(100, 5), 1_000_000),
+            lambda scale: (scale.of(100, 20), 1_000_000),
             rows={"megabytes": "headless-large"},
         ),
     ),
