@@ -99,7 +99,8 @@ class Store:
         """Return a new id for a kernel that was just started here; it is written down meanwhile."""
         session = uuid4().hex
         self._new.append((gateway, kernel_id, session, self._owner))
-        self._in_thread(self._keep_new)
+        # Not in this instant, in which a server answers: the thread would take turns with it.
+        asyncio.get_running_loop().call_soon(self._write_new)
         return Claim(self, gateway, kernel_id, session)
 
     async def settle(self) -> None:
@@ -122,6 +123,7 @@ class Store:
 
     async def close(self) -> None:
         """Let go of the folder. What is still claimed is left to the next process."""
+        self._write_new()
         thread = self._thread
         if thread is None:
             return
@@ -131,7 +133,12 @@ class Store:
         await asyncio.to_thread(thread.shutdown)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        self._write_new()
         return self._in_thread(lambda: self._do_now(work))
+
+    def _write_new(self) -> None:
+        if self._new:
+            self._in_thread(self._keep_new)
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have something done behind all that was asked for before."""
