@@ -24,7 +24,7 @@ async def test_many_who_ask_cost_one_request(
     for found in await asyncio.gather(*(gateway.find_kernels(kernels) for _ in range(10))):
         assert set(found) == {fake_kernel.id}
     for _ in range(10):
-        assert set(await gateway.find_kernels(kernels)) == {fake_kernel.id}
+        assert await gateway.find_kernels(kernels) is found, "by which one sees that it is not new"
     assert len(fake_gateway.requests_to("GET", KERNELS)) == 1
     assert len(fake_gateway.requests_to("GET", KERNEL)) == (0 if lists else 1)
 

@@ -200,7 +200,7 @@ class Gateway:
         One listing answers for all. Where the gateway does not list, as Kernel and Enterprise
         Gateway by default, and for each kernel that a listing leaves out, the kernel itself is
         asked for, many of them at once. All who ask for the same kernels while an answer is under
-        way, and for ``listing_ttl`` seconds after it, get the same one. A kernel that cannot be
+        way, and for ``listing_ttl`` seconds after it, get the same object. A kernel that cannot be
         asked for just now is left out of the answer, unless that is so for all: then the error is
         raised.
         """
