@@ -115,7 +115,9 @@ class RemoteKernel:
         """What is known of it by now: what its gateway last said, and what it told itself since; of
         one that is gone, that it is dead, and why."""
         if self.gone:
-            return msgspec.structs.replace(self._model, execution_state="dead", reason=self._link.reason)
+            return msgspec.structs.replace(
+                self._model, execution_state="dead", reason=self._link.reason
+            )
         told = self._link.told
         return self._model if told is None else self._model.updated(told.state, told.at)
 
