@@ -41,7 +41,7 @@ async def test_the_websocket_ends_and_the_model_says_why(
     assert model["reason"].startswith(f"{fake_gateway.url} has no kernel {kernel_id}.")
 
 
-async def test_a_kernel_that_is_found_gone_is_listed_as_dead_once(
+async def test_a_kernel_that_is_found_gone_is_listed_as_dead_until_the_gateway_is_asked_again(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -54,6 +54,7 @@ async def test_a_kernel_that_is_found_gone_is_listed_as_dead_once(
         await tab.to_the_end()
     assert await refused(server, kernel_id)
     assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).json == listed | {"connections": 0}
+    server.kernels.gateway.forget_listing()
     assert (await server.call("GET", KERNELS)).json == []
     assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).status == 404
 

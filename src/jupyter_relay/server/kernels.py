@@ -231,7 +231,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
     async def list_kernels(self, **_: Any) -> list[Model]:
-        """Return the models of our kernels; of one that is gone just once, that it is dead and why.
+        """Return the models of our kernels; of one that was found gone, that it is dead and why.
 
         They are asked for now. Of a gateway that does not answer at once they are as they were last
         heard of: a page must not wait for it, nor think that they have ended.
