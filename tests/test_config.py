@@ -182,6 +182,28 @@ def test_the_page_of_settings_is_what_the_table_says() -> None:
         assert page.count(f"| `{option.name}` | `{option.variable}` |") == 1
 
 
+# What people are told of an option is where they have set it.
+
+
+@pytest.mark.parametrize(
+    ("token", "file", "called"),
+    [
+        ("a", None, "JUPYTER_GATEWAY_AUTH_TOKEN and JUPYTER_GATEWAY_AUTH_TOKEN_FILE are"),
+        ("a", "/run/other", "JUPYTER_GATEWAY_AUTH_TOKEN and GatewayClient.auth_token_file are"),
+    ],
+)
+def test_two_tokens_are_called_by_where_they_were_set(
+    token: str, file: str | None, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_GATEWAY_AUTH_TOKEN", token)
+    monkeypatch.setenv("JUPYTER_GATEWAY_AUTH_TOKEN_FILE", "/run/token")
+    options = GatewayClient(
+        url="http://gateway", **({} if file is None else {"auth_token_file": file})
+    )
+    with pytest.raises(ConfigurationError, match=f"^{called}"):
+        options.settings()
+
+
 # The environment, beside the options.
 
 

@@ -85,7 +85,9 @@ class GatewayClient(LoggingConfigurable):
         """
         given = {option.name: getattr(self, option.name) for option in OPTIONS}
         environment = os.environ if environment is None else environment
-        settings = GatewaySettings.make(given, environment, renew=_Renewer(self))
+        settings = GatewaySettings.make(
+            given, environment, renew=_Renewer(self), variables=self._variables()
+        )
         origin = settings.token_origin
         require(origin)
         if isinstance(origin, FromOAuth2):
@@ -95,6 +97,16 @@ class GatewayClient(LoggingConfigurable):
             proxy=proxy_of(settings.url, environment),
             ws_proxy=proxy_of(settings.ws_url, environment),
             token_origin=origin,
+        )
+
+    def _variables(self) -> frozenset[str]:
+        """The options whose values are those of their environment variables."""
+        return frozenset(
+            option.name
+            for option in OPTIONS
+            if option.variable
+            and option.variable in os.environ
+            and getattr(self, option.name) == option.read(os.environ[option.variable])
         )
 
     def check(self) -> None:

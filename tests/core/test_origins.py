@@ -74,8 +74,17 @@ def test_two_sources_are_one_too_many(given: dict[str, Value], names: tuple[str,
     assert all(f"GatewayClient.{name} " in str(caught.value) for name in names)
 
 
+def test_two_sources_are_called_as_they_were_set() -> None:
+    given = {"url": "http://gpu.example", "auth_token": SECRET, "auth_token_file": "/run/token"}
+    with pytest.raises(ConfigurationError) as caught:
+        GatewaySettings.make(given, {}, variables={"auth_token"})
+    assert str(caught.value).startswith(
+        "JUPYTER_GATEWAY_AUTH_TOKEN and GatewayClient.auth_token_file are both set;"
+    )
+
+
 def test_a_token_in_the_url_is_a_source_too() -> None:
-    with pytest.raises(ConfigurationError, match="auth_token and"):
+    with pytest.raises(ConfigurationError, match=r"^The token in GatewayClient\.url and Gateway"):
         make(f"http://gpu.example?token={SECRET}", auth_token_env="TOKEN")
 
 

@@ -146,7 +146,8 @@ def test_the_table_and_the_settings_agree() -> None:
     deprecated = {option.name for option in OPTIONS if option.instead is not None}
     assert names - own == in_link | in_kernel_env | in_token_origin | deprecated
     assert own - names == {
-        "name", "link", "kernel_env", "proxy", "ws_proxy", "token_origin", "environment"
+        "name", "link", "kernel_env", "proxy", "ws_proxy", "token_origin", "environment",
+        "given_in",
     }  # fmt: skip
 
 

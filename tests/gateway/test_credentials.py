@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 
+from jupyter_relay.core.options import Value
+from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.errors import GatewayRefused
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.testing import (
     Answer,
@@ -17,6 +21,8 @@ from jupyter_relay.testing import (
 from jupyter_relay.testing.faults import Fault
 from tests.gateway.support import CHANNELS, settings_for
 from tests.support.errors import shown
+
+KERNELSPECS = "/api/kernelspecs"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,76 @@ async def test_headers(
     await gateway.kernelspecs()
     await gateway.close()
     assert fake_gateway.requests[0].headers[name] == value
+
+
+HEADERS = '{"authorization": "mine"}'
+RENEWER = "mine.Renewer"
+VARIABLE = {"MY_TOKEN": "not-it"}
+
+
+def renew(key: str, scheme: str | None, token: str) -> str:
+    """A renewer that has one token."""
+    return "not-it"
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "named"),
+    [
+        ({"auth_token": "not-it"}, (), "Look at GatewayClient.auth_token, and"),
+        ({"auth_token": "not-it"}, ("auth_token",), "Look at JUPYTER_GATEWAY_AUTH_TOKEN, and"),
+        ({"url": "?token=not-it"}, (), "Look at the token in GatewayClient.url, and"),
+        ({"url": "?token=not-it"}, ("url",), "Look at the token in JUPYTER_GATEWAY_URL, and"),
+        ({"auth_token_env": "MY_TOKEN"}, (), "the token from the variable MY_TOKEN (auth_token_e"),
+        ({"auth_token_file": "{file}"}, (), "the token from the file {file} (auth_token_file)"),
+        (
+            {"auth_token_command": ("echo", "not-it")},
+            (),
+            "the token from the command echo (auth_token_command)",
+        ),
+        (
+            {"gateway_token_renewer_class": RENEWER},
+            (),
+            "the token from mine.Renewer (gateway_token_renewer_class)",
+        ),
+        (
+            {"http_user": "u", "http_pwd": "not-it"},
+            ("http_pwd",),
+            "Look at GatewayClient.http_user and JUPYTER_GATEWAY_HTTP_PWD, and",
+        ),
+        ({"headers": HEADERS}, (), "the header Authorization in GatewayClient.headers, and"),
+        (
+            {"headers": HEADERS, "http_user": "u", "http_pwd": "not-it"},
+            ("headers",),
+            "the header Authorization in JUPYTER_GATEWAY_HEADERS, and",
+        ),
+        ({}, (), "It was shown no token; set auth_token, or where one comes from."),
+    ],
+)
+@pytest.mark.parametrize("status", [401, 403, 302])
+async def test_a_refusal_names_what_was_shown_by_where_it_comes_from(
+    fake_gateway: FakeGateway,
+    tmp_path: Path,
+    given: dict[str, Value],
+    variables: tuple[str, ...],
+    named: str,
+    status: int,
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("not-it")
+    fake_gateway.fault("GET", KERNELSPECS, Answer(status, headers={"Location": "/login"}))
+    texts = {key: str(value).format(file=file) for key, value in given.items() if key != "headers"}
+    options = {**given, **{k: v for k, v in texts.items() if isinstance(given[k], str)}}
+    options["url"] = fake_gateway.url + texts.get("url", "")
+    gateway = Gateway(GatewaySettings.make(options, VARIABLE, renew=renew, variables=variables))
+    with pytest.raises(GatewayRefused) as caught:
+        await gateway.kernelspecs()
+    await gateway.close()
+    wanted = named.format(file=file).removesuffix(", and")
+    if status == 302:
+        wanted = wanted.removeprefix("Look at ").removeprefix("It was shown no token; ")
+        wanted = wanted.removesuffix(", or where one comes from.")
+    assert wanted in caught.value.hint
+    assert "not-it" not in shown(caught.value)
 
 
 @pytest.mark.parametrize("token", [None, "", "  ", "\n"])

@@ -73,6 +73,10 @@ class Option:
         variable = f" ({self.variable})" if self.variable else ""
         return f"GatewayClient.{self.name}{variable}"
 
+    def written(self, *, as_variable: bool) -> str:
+        """How a person has set it: by its environment variable, or by its trait."""
+        return self.variable if as_variable and self.variable else f"GatewayClient.{self.name}"
+
     def read(self, given: object) -> Value:
         """Return the value that was given, as its kind; None where none was.
 

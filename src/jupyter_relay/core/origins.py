@@ -86,21 +86,25 @@ Origin: TypeAlias = FromVariable | FromFile | FromCommand | FromOAuth2 | FromRen
 
 
 def origin_of(
-    values: Mapping[str, Value], static: str, renew: Renew | None = None
+    values: Mapping[str, Value],
+    static: str,
+    given_in: Mapping[str, str],
+    renew: Renew | None = None,
 ) -> Origin | None:
     """Return where the token comes from; None where it is static, or there is none.
 
-    ``static`` is the token that was given itself. Raises `ConfigurationError` where there are
-    two sources, or half of one.
+    ``static`` is the token that was given itself; ``given_in`` is as in `GatewaySettings`. Raises
+    `ConfigurationError` where there are two sources, or half of one.
     """
     text = {key: value for key, value in values.items() if isinstance(value, str)}
     given = [name for name in _SOURCES if values.get(name)]
     if static and given != ["gateway_token_renewer_class"]:
         given.insert(0, "auth_token")
     if len(given) > 1:
+        one, other = given_in[given[0]], given_in[given[1]]
         raise ConfigurationError(
-            f"GatewayClient.{given[0]} and GatewayClient.{given[1]} are both set; a token can come "
-            "from one place only.",
+            f"{one[0].upper()}{one[1:]} and {other} are both set; a token can come from one place "
+            "only.",
             option=given[1],
         )
     match given:

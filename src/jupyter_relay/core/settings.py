@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
@@ -47,9 +47,9 @@ class GatewaySettings:
     ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
     the HTTP proxy on the way to it, which may hold a password, and ``ws_proxy`` that of the way to
     its websockets. ``kernel_env`` goes with each kernel's start, beneath what the request itself
-    asks for. ``token_origin`` is where a token comes from that is not static. ``environment`` is
-    our own, as it is at any time. ``state_folder`` is where a `Store` keeps its file. Secrets do
-    not show in `repr`.
+    asks for. ``token_origin`` is where a token comes from that is not static. ``given_in`` says by
+    what name people have set each option. ``environment`` is our own, as it is at any time.
+    ``state_folder`` is where a `Store` keeps its file. Secrets do not show in `repr`.
     """
 
     name: str
@@ -72,6 +72,7 @@ class GatewaySettings:
     auth_scheme: str | None
     auth_token: str = field(repr=False)
     token_origin: Origin | None
+    given_in: Mapping[str, str] = field(repr=False)
     forward_user: bool
     protected_envs: frozenset[str]
     allowed_envs: frozenset[str]
@@ -98,12 +99,14 @@ class GatewaySettings:
         *,
         name: str = "",
         renew: Renew | None = None,
+        variables: Collection[str] = (),
     ) -> GatewaySettings:
         """Make settings from options by name; what is not given, or None, takes its default.
 
         ``environment`` is what kernels may be told of, and what ``auth_token_env`` is looked up
-        in. ``renew`` is what a ``gateway_token_renewer_class`` amounts to. Raises
-        `ConfigurationError` naming the option that makes no sense.
+        in. ``renew`` is what a ``gateway_token_renewer_class`` amounts to. ``variables`` names the
+        options that were given by their environment variables. Raises `ConfigurationError` naming
+        the option that makes no sense.
         """
         values = {
             option.name: option.value(given.get(option.name, option.default)) for option in OPTIONS
@@ -128,6 +131,7 @@ class GatewaySettings:
                 option="auth_token",
             )
         user = text.get("http_user") or address.user
+        given_in = _given_in(text, address, variables)
         retry_max = number.get("gateway_retry_max")
         made = {
             "name": name or address.url.partition("?")[0],
@@ -149,12 +153,30 @@ class GatewaySettings:
                 outbox_bytes=int(number["outbox_bytes"]),
             ),
             "kernel_env": _kernel_env(environment, allowed, user=user, launch_timeout=launch),
-            "token_origin": origin_of(values, token, renew),
+            "token_origin": origin_of(values, token, given_in, renew),
+            "given_in": given_in,
             "protected_envs": _names(text["protected_envs"]),
             "environment": environment,
         }
         as_read = {key: values[key] for key in values.keys() & {f.name for f in fields(cls)}}
         return cls(**as_read | made)  # type: ignore[arg-type]  # each was read by its option's kind
+
+
+def _given_in(
+    text: Mapping[str, str], address: _Address, variables: Collection[str]
+) -> dict[str, str]:
+    """How people have set each option; what they have put into the URL is called that."""
+    names = {
+        option.name: option.written(as_variable=option.name in variables) for option in OPTIONS
+    }
+    url = names["url"]
+    if address.token and not text.get("auth_token"):
+        names["auth_token"] = f"the token in {url}"
+    if address.user and not text.get("http_user"):
+        names["http_user"] = f"the user in {url}"
+    if address.password and not text.get("http_pwd"):
+        names["http_pwd"] = f"the password in {url}"
+    return names
 
 
 def _names(text: str) -> frozenset[str]:

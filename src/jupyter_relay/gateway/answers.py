@@ -58,17 +58,20 @@ _ORDINARY = frozenset(
 class Refusals:
     """Reads the refusals of one gateway.
 
-    A traceback in one is for the log, not for people; it is not logged again until another comes.
+    ``credential`` is what people call that which we show it to be let in; an empty text for
+    nothing. A traceback in a refusal is for the log, not for people; it is not logged again until
+    another comes.
     """
 
-    def __init__(self, gateway: str) -> None:
+    def __init__(self, gateway: str, credential: str) -> None:
         self._gateway = gateway
+        self._credential = credential
         self._logged = ""
 
     def read(self, response: Response, kernel_id: str | None = None) -> RelayError:
         """Return the error for an answer of status 300 or more, or for a refused handshake."""
         self._log_traceback(response)
-        return _refusal(response, self._gateway, kernel_id)
+        return _refusal(response, self._gateway, kernel_id, credential=self._credential)
 
     def _log_traceback(self, response: Response) -> None:
         found = "\n".join(_tracebacks(response))
@@ -126,7 +129,12 @@ def unexpected(
     )
 
 
-def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayError:
+_NOTHING_SHOWN: Final = "It was shown no token; set auth_token, or where one comes from."
+
+
+def _refusal(
+    response: Response, gateway: str, kernel_id: str | None, *, credential: str
+) -> RelayError:
     status = response.status
     said = _said(response)
     quoted = _quoted(said)
@@ -135,7 +143,9 @@ def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayEr
             f"{gateway} does not let us in ({status}){quoted}.",
             status=status,
             reason=said,
-            hint="Look at the token (auth_token), and at what its user may do.",
+            hint=f"Look at {credential}, and at what its user may do."
+            if credential
+            else _NOTHING_SHOWN,
             gateway=gateway,
             kernel_id=kernel_id,
         )
@@ -160,11 +170,12 @@ def _refusal(response: Response, gateway: str, kernel_id: str | None) -> RelayEr
             kernel_id=kernel_id,
         )
     if status < HTTPStatus.BAD_REQUEST:
+        login = f"look at {credential}" if credential else "set auth_token"
         return Redirected(
             f"{gateway} sends us on{_destination(response)} ({status}), as no Jupyter gateway "
             "does.",
             status=status,
-            hint="If that is a login page, set auth_token; else set the URL of the gateway itself.",
+            hint=f"If that is a login page, {login}; else set the URL of the gateway itself.",
             gateway=gateway,
             kernel_id=kernel_id,
         )

@@ -36,7 +36,8 @@ class Credentials:
     A refusal need not mean the token: gateways say 403 for what is forbidden, too. So if the source
     gives the same token again, fails, or the gateway refuses the new one as well, no refusal
     renews it for 10 s. While a source fails, the token it gave before goes on being used as long
-    as it may be valid; that is logged once, and ``failure`` is why.
+    as it may be valid; that is logged once, and ``failure`` is why. ``shown`` is what people call
+    that which is shown, by where it comes from; an empty text where that is nothing.
 
     ``clock`` returns Unix time, in seconds.
     """
@@ -61,8 +62,11 @@ class Credentials:
         if settings.auth_header_key.lower() not in taken:
             self._source = source or source_of(settings)
         if self._source is None:
-            self._fixed |= _unchanging(settings, taken)
-        elif settings.auth_token:  # what a renewer begins with is good until it has another
+            own, self.shown = _unchanging(settings, taken)
+            self._fixed |= own
+            return
+        self.shown = f"the token from {self._source.name}"
+        if settings.auth_token:  # what a renewer begins with is good until it has another
             self._token = Token(settings.auth_token)
 
     async def headers(self) -> Headers:
@@ -176,11 +180,17 @@ def _header(settings: GatewaySettings, token: str) -> dict[str, str]:
     return {settings.auth_header_key: scheme + token}
 
 
-def _unchanging(settings: GatewaySettings, taken: Collection[str]) -> dict[str, str]:
-    """Return the header of a static token, or else of a user and password."""
-    if settings.auth_token and settings.auth_header_key.lower() not in taken:
-        return _header(settings, settings.auth_token)
+def _unchanging(settings: GatewaySettings, taken: Collection[str]) -> tuple[dict[str, str], str]:
+    """Return the header of a static token, or else of a user and password, and what people call
+    that which is shown: it may be a header of theirs."""
+    given_in, key = settings.given_in, settings.auth_header_key
+    if settings.auth_token and key.lower() not in taken:
+        return _header(settings, settings.auth_token), given_in["auth_token"]
     if settings.http_user and settings.http_pwd is not None and "authorization" not in taken:
         pair = f"{settings.http_user}:{settings.http_pwd}".encode()
-        return {"Authorization": "Basic " + b64encode(pair).decode()}
-    return {}
+        basic = {"Authorization": "Basic " + b64encode(pair).decode()}
+        return basic, f"{given_in['http_user']} and {given_in['http_pwd']}"
+    for header in (key, "Authorization"):
+        if header.lower() in taken:
+            return {}, f"the header {header} in {given_in['headers']}"
+    return {}, ""

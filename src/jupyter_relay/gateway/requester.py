@@ -42,8 +42,8 @@ class Requester:
     def __init__(self, settings: GatewaySettings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._refusals = Refusals(settings.name)
         self._credentials = Credentials(settings)
+        self._refusals = Refusals(settings.name, self._credentials.shown)
         self._closing = asyncio.Event()
 
     async def request(
