@@ -204,6 +204,55 @@ def test_two_tokens_are_called_by_where_they_were_set(
         options.settings()
 
 
+# What nobody knows is told.
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("JUPYTER_GATEWAY_AUTH_TOKENS", "JUPYTER_GATEWAY_AUTH_TOKEN"),
+        ("JUPYTER_GATEWAY_ULR", "JUPYTER_GATEWAY_URL"),
+        ("JUPYTER_GATEWAY_GATEWAY_RETRY_MAX", "JUPYTER_GATEWAY_RETRY_MAX"),
+        ("JUPYTER_GATEWAY_QQQQ", None),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_nearest_name(
+    variable: str,
+    meant: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(variable, SECRET)
+    GatewayClient(log=logging.getLogger("of-a-test"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    guess = f" (did you mean {meant}?)" if meant else ""
+    assert record.getMessage() == f"No option is set by {variable}{guess}."
+
+
+def test_misspelt_variables_are_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("AUTH_TOKENS", "ULR", "URL"):
+        monkeypatch.setenv(f"JUPYTER_GATEWAY_{name}", "http://gateway")
+    GatewayClient(log=logging.getLogger("of-a-test"))
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "No option is set by JUPYTER_GATEWAY_AUTH_TOKENS (did you mean "
+        "JUPYTER_GATEWAY_AUTH_TOKEN?), JUPYTER_GATEWAY_ULR (did you mean JUPYTER_GATEWAY_URL?)."
+    )
+
+
+def test_every_variable_that_has_an_option_is_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for option in OPTIONS:
+        if option.variable is not None and option.instead is None:
+            monkeypatch.setenv(option.variable, "")
+    GatewayClient(log=logging.getLogger("of-a-test"))
+    assert caplog.records == []
+
+
 # The environment, beside the options.
 
 

@@ -26,7 +26,8 @@ manager, if it has one.
 *   **A value that makes no sense** stops the start of the server with one line that names the
     option and what it takes. The value is not repeated, since it may be secret. A program gets a
     `ConfigurationError` with the same sentence.
-*   **An option that does not exist** is told of in the log once, with the one that may be meant.
+*   **An option that does not exist** is told of in the log once, with the one that may be meant; so
+    is a variable that begins with `JUPYTER_GATEWAY_` and is none of these.
 *   **An empty value** is as none given, except for a text. The text `None` is as none given, too,
     but for `auth_scheme` it is a choice.
 *   **Secrets** (`auth_token`, `http_pwd`, `headers`, and what a URL says of who we are) are in no

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from inspect import isabstract
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Protocol
@@ -71,6 +72,8 @@ class GatewayClient(LoggingConfigurable):
                 self.log.warning(
                     "%s is deprecated, use GatewayClient.%s.", option.called, option.instead
                 )
+        if unknown := _unknown_variables(os.environ):
+            self.log.warning("No option is set by %s.", ", ".join(unknown))
 
     @property
     def configured(self) -> bool:
@@ -116,6 +119,21 @@ class GatewayClient(LoggingConfigurable):
         """
         if self.gateway_token_renewer_class is not None:
             _renewer_class(self.gateway_token_renewer_class)
+
+
+_PREFIX = "JUPYTER_GATEWAY_"
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """The variables that look like a gateway's and are none, each with the one that is meant."""
+    known = {option.variable for option in OPTIONS}
+    ours = [name.removeprefix(_PREFIX) for name in known if name and name.startswith(_PREFIX)]
+    told = []
+    for name in sorted(environment.keys() - known):
+        if name.startswith(_PREFIX):
+            meant = get_close_matches(name.removeprefix(_PREFIX), ours, n=1)
+            told.append(f"{name} (did you mean {_PREFIX}{meant[0]}?)" if meant else name)
+    return told
 
 
 class _Renewer:

@@ -104,6 +104,18 @@ def test_half_a_client_is_none(changed: dict[str, Value], option: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["oauth2_client_id", "oauth2_scope", "oauth2_ca_certs"])
+@pytest.mark.parametrize("beside", [{}, {"auth_token": SECRET}])
+def test_a_client_without_its_server_is_none(option: str, beside: dict[str, Value]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(**{option: "relay", **beside})
+    assert caught.value.option == "oauth2_token_url"
+    assert str(caught.value) == (
+        f"GatewayClient.{option} is set, and GatewayClient.oauth2_token_url, without which it "
+        "means nothing, is not."
+    )
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:8", "[::1]", "localhost"])
 def test_a_token_url_of_this_machine_needs_no_tls(host: str) -> None:
     url = f"http://{host}/token"

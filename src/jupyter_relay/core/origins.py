@@ -107,6 +107,13 @@ def origin_of(
             "only.",
             option=given[1],
         )
+    lone = next((key for key in text if key.startswith("oauth2_") and text[key]), None)
+    if lone is not None and "oauth2_token_url" not in given:
+        raise ConfigurationError(
+            f"{given_in[lone]} is set, and {given_in['oauth2_token_url']}, without which it means "
+            "nothing, is not.",
+            option="oauth2_token_url",
+        )
     match given:
         case ["auth_token_env"]:
             return FromVariable(text["auth_token_env"])
