@@ -171,7 +171,7 @@ def _renewer_class(given: type | str | None) -> type[_RenewerClass]:
     except Exception as error:  # it runs the user's own module
         raise ConfigurationError(
             f"GatewayClient.gateway_token_renewer_class: {name} cannot be imported "
-            f"({type(error).__name__}: {error}).",
+            f"({type(error).__name__}: {' '.join(str(error).split())}).",
             option="gateway_token_renewer_class",
         ) from error
     if not isinstance(kind, type) or not hasattr(kind, "get_token") or isabstract(kind):

@@ -226,17 +226,43 @@ async def test_a_wrong_value_of_the_environment_stops_the_start_with_one_line(
     the_line(await ended(tmp_path, environment=environment), option, takes)
 
 
-@pytest.mark.parametrize("name", ["nonsense.Renewer", "os.path.join"])
-async def test_what_the_built_in_class_refuses_stops_the_start_with_one_line(
-    name: str, tmp_path: Path
+UNLOADABLE = {
+    "nonsense.Renewer": "nonsense.Renewer cannot be imported (ModuleNotFoundError",
+    "os.path.Renewer": "os.path.Renewer cannot be imported (ImportError",
+    "raising.Renewer": "cannot be imported (OSError: no vault, since it is sealed).",
+    "os.path.join": "must be a class with a method get_token",
+    "stranger.Renewer": "expected a subclass of",
+}
+MODULES = {
+    "raising": "raise OSError('no vault,\\n  since it is sealed')",
+    "stranger": "class Renewer:\n    def get_token(self, *args):\n        return 'x'\n",
+}
+
+
+@pytest.mark.parametrize("way", ["environment", "command line", "server's file"])
+@pytest.mark.parametrize("name", UNLOADABLE)
+async def test_a_renewer_that_cannot_be_loaded_stops_the_start_with_one_line(
+    name: str, way: str, tmp_path: Path
 ) -> None:
-    environment = {"JUPYTER_GATEWAY_TOKEN_RENEWER_CLASS": name}
-    found = await ended(tmp_path, GIVEN_URL, environment=environment)
+    for module, text in MODULES.items():
+        (tmp_path / f"{module}.py").write_text(text)
+    environment = {"PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{tmp_path}"}
+    arguments = [GIVEN_URL]
+    match way:
+        case "environment":
+            environment["JUPYTER_GATEWAY_TOKEN_RENEWER_CLASS"] = name
+        case "command line":
+            arguments.append(f"--GatewayClient.gateway_token_renewer_class={name}")
+        case _:
+            configured(tmp_path, f"c.GatewayClient.gateway_token_renewer_class = {name!r}\n")
+    found = await ended(tmp_path, *arguments, environment=environment)
     assert found.status == 1
     assert "Traceback" not in found.output
-    lines = [line for line in found.output.splitlines() if "gateway_token_renewer_class" in line]
-    assert len(lines) == 1
-    assert lines[0].startswith("[C ")
+    last = found.output.splitlines()[-1]
+    assert last.startswith("[C ")
+    assert "gateway_token_renewer_class" in last
+    assert UNLOADABLE[name] in last
+    assert found.output.count("gateway_token_renewer_class") == 1
 
 
 @pytest.mark.parametrize(
