@@ -306,6 +306,57 @@ async def test_a_traceback_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
 
 
 @pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        (KernelSpecNotFound, Answer.json({"message": "Failed", "traceback": TRACE}, 500)),
+        (AuthenticationFailed, Answer.json({"message": "Failed", "traceback": TRACE}, 403)),
+        (TooManyRequests, Answer.json({"message": "Failed", "traceback": TRACE}, 429)),
+        (UnexpectedAnswer, Answer(404, TRACE.encode(), "text/plain")),
+    ],
+)
+async def test_the_traceback_of_what_is_understood_is_not_logged(
+    kind: type[RelayError], answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FakeGateway() as fake:
+        fault = fake.fault("POST", "/api/kernels", answer)
+        gateway = Gateway(settings_for(fake.url))
+        with pytest.raises(kind):
+            await gateway.start_kernel("cobol")
+        assert "a deep place" not in caplog.text
+        fault.lift()
+        fake.fault("POST", "/api/kernels", Answer.json({"traceback": TRACE}, 500))
+        with pytest.raises(KernelStartFailed):
+            await gateway.start_kernel("python3")
+        assert "a deep place" in caplog.text
+        await gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(404, b"404 Not Found", "text/plain"), "answered 404 Not Found, as no"),
+        (Answer(404, b"404: Not Found", "text/plain"), "answered 404 Not Found, as no"),
+        (
+            Answer(404, b"404 page not found\n", "text/plain"),
+            "404 Not Found: page not found, as no",
+        ),
+        (Answer.html("<title>404 Not Found</title>", 404), "answered 404 Not Found, as no"),
+        (Answer.html("<title>Not Found</title>", 404), "answered 404 Not Found, as no"),
+        (Answer.html("<title>409 Conflict</title>", 409), "answered 409 Conflict. The gateway's"),
+        (Answer.html("<title>502 Bad Gateway</title>", 502), "just now (502): Bad Gateway."),
+        (Answer.html("<title>403 Forbidden</title>", 403), "not let us in (403): Forbidden."),
+    ],
+)
+async def test_a_status_is_said_once(answer: Answer, said: str) -> None:
+    async with answering(answer)() as at:
+        gateway = Gateway(settings_for(at.url, max_request_retries=0))
+        with pytest.raises(RelayError) as caught:
+            await gateway.find_kernels(["k1"])
+        await gateway.close()
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "quote",
     ["You sent {token}.", "Authorization: token {token}", "?token={token}&x", "{token}{token}"],
 )

@@ -21,6 +21,7 @@ from jupyter_relay.errors import (
     GatewayTimeout,
     GatewayUnavailable,
     KernelNotFound,
+    KernelSpecNotFound,
     Redirected,
     RelayError,
     TooManyRequests,
@@ -42,6 +43,9 @@ _MOST_LOGGED: Final = 20_000
 _SHORTEST_SECRET: Final = 6
 """Shorter words of a header are no secrets, and stand in many a text."""
 
+_UNDERSTOOD = (AuthenticationFailed, KernelNotFound, KernelSpecNotFound, TooManyRequests)
+"""The errors that say why a gateway refused: no traceback says more."""
+
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -56,7 +60,7 @@ _ORDINARY = frozenset(
 
 
 class Refusals:
-    """Reads the refusals of one gateway.
+    """Reads the refusals of one gateway, and logs what they say to those who look after it.
 
     ``credential`` is what people call that which we show it to be let in; an empty text for
     nothing. A traceback in a refusal is for the log, not for people; it is not logged again until
@@ -70,10 +74,13 @@ class Refusals:
 
     def read(self, response: Response, kernel_id: str | None = None) -> RelayError:
         """Return the error for an answer of status 300 or more, or for a refused handshake."""
-        self._log_traceback(response)
         return _refusal(response, self._gateway, kernel_id, credential=self._credential)
 
-    def _log_traceback(self, response: Response) -> None:
+    def log(self, response: Response, error: RelayError) -> None:
+        """Log the traceback of an answer, which came to mean this error; not one of an error that
+        says it all."""
+        if isinstance(error, _UNDERSTOOD) or response.status == HTTPStatus.NOT_FOUND:
+            return
         found = "\n".join(_tracebacks(response))
         if found and found != self._logged:
             self._logged = found
@@ -181,7 +188,7 @@ def _refusal(
         )
     if status == HTTPStatus.NOT_FOUND and not _is_api(response):
         return UnexpectedAnswer(
-            f"{gateway} answered {status} {_phrase(response)}{quoted}, as no Jupyter gateway does.",
+            f"{gateway} answered {_answered(response, said)}, as no Jupyter gateway does.",
             status=status,
             hint="Look whether the URL is that of a gateway, and not of a page or a login.",
             gateway=gateway,
@@ -203,7 +210,7 @@ def _refusal(
             kernel_id=kernel_id,
         )
     return GatewayRefused(
-        f"{gateway} answered {status} {_phrase(response)}{quoted}.{_wait(response)}",
+        f"{gateway} answered {_answered(response, said)}.{_wait(response)}",
         status=status,
         reason=said,
         hint="The gateway's log may say more.",
@@ -232,11 +239,19 @@ def _said(response: Response) -> str:
     else:
         said = ""
     said = _without_secrets(said, response)
+    said = said.removeprefix(str(response.status)).lstrip(": ") or said
     return said if len(said) <= _MOST_SAID else said[:_MOST_SAID] + " …"
 
 
 def _quoted(said: str) -> str:
     return f": {said}" if said else ""
+
+
+def _answered(response: Response, said: str) -> str:
+    """The status and its words, and what is said beside them."""
+    phrase = _phrase(response)
+    beside = "" if said.lower() in {phrase.lower(), str(response.status)} else said
+    return f"{response.status} {phrase}".rstrip() + _quoted(beside)
 
 
 def _wait(response: Response) -> str:

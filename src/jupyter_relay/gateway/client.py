@@ -39,7 +39,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.answers import closed, unexpected
 from jupyter_relay.gateway.listing import Listing
-from jupyter_relay.gateway.requester import Requester
+from jupyter_relay.gateway.requester import Meaning, Requester
 from jupyter_relay.gateway.start import KernelStart, Steps
 from jupyter_relay.gateway.transport import Response, Share, Socket, Transport
 
@@ -158,32 +158,40 @@ class Gateway:
         user: NotebookUser | None,
         on_send: Callable[[], None],
     ) -> KernelModel:
-        try:
-            response = await self._post(
-                self._endpoints.kernels, request, share=Share.STARTS, on_send=on_send
-            )
-            return self._read(response, KernelModel.read)
-        except (AuthenticationFailed, TooManyRequests, UnexpectedAnswer):
-            raise
-        except GatewayRefused as error:
+        async def meaning(error: GatewayRefused) -> RelayError:
+            if isinstance(error, AuthenticationFailed | TooManyRequests | UnexpectedAnswer):
+                return error
             if name is not None and not await self._has_spec(name, user):
-                raise KernelSpecNotFound(
-                    f"{self.name} has no kernelspec {name!r}.",
-                    status=HTTPStatus.NOT_FOUND,
-                    reason=error.reason,
-                    hint="Choose one of those it lists.",
-                    gateway=self.name,
-                ) from error
-            raise KernelStartFailed(
+                return self._no_spec(name, HTTPStatus.NOT_FOUND, error.reason)
+            return KernelStartFailed(
                 f"{self.name} could not start a {name or 'default'} kernel: "
                 f"{error.reason or f'it answered {error.status}'}.",
                 status=error.status,
                 reason=error.reason,
                 hint="The gateway's log has the details.",
                 gateway=self.name,
-            ) from error
+            )
+
+        try:
+            response = await self._post(
+                self._endpoints.kernels,
+                request,
+                share=Share.STARTS,
+                on_send=on_send,
+                meaning=meaning,
+            )
+            return self._read(response, KernelModel.read)
         finally:
             self._listing.forget()
+
+    def _no_spec(self, name: str, status: int, reason: str) -> KernelSpecNotFound:
+        return KernelSpecNotFound(
+            f"{self.name} has no kernelspec {name!r}.",
+            status=status,
+            reason=reason,
+            hint="Choose one of those it lists.",
+            gateway=self.name,
+        )
 
     def _track(self, start: KernelStart, task: asyncio.Task[None]) -> None:
         self._starts[task] = start
@@ -256,13 +264,7 @@ class Gateway:
             told = isinstance(error, KernelSpecNotFound | UnexpectedAnswer)
             if told or error.status != HTTPStatus.NOT_FOUND:
                 raise
-            raise KernelSpecNotFound(
-                f"{self.name} has no kernelspec {name!r}.",
-                status=error.status,
-                reason=error.reason,
-                hint="Choose one of those it lists.",
-                gateway=self.name,
-            ) from error
+            raise self._no_spec(name, error.status, error.reason) from error
 
     async def kernelspec_resource(self, name: str, path: str) -> bytes | None:
         """Return a file of a kernelspec, None where there is no such file."""
@@ -362,14 +364,17 @@ class Gateway:
         *,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
+        meaning: Meaning | None = None,
     ) -> Response:
+        body = msgspec.json.encode(value)
         return await self._requester.request(
             "POST",
             url,
-            body=msgspec.json.encode(value),
+            body=body,
             kernel_id=kernel_id,
             share=share,
             on_send=on_send,
+            meaning=meaning,
         )
 
     def _read(

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
+from typing import TypeAlias
 
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import (
     AuthenticationFailed,
+    GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
     RelayError,
@@ -31,6 +33,10 @@ any request may be sent again."""
 
 _BACKOFF = Backoff(base=0.2, cap=5.0)
 _TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
+
+
+Meaning: TypeAlias = Callable[[GatewayRefused], Awaitable[RelayError]]
+"""Takes a refusal; returns what it means, which may be the same error."""
 
 
 class Requester:
@@ -55,6 +61,7 @@ class Requester:
         kernel_id: str | None = None,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
+        meaning: Meaning | None = None,
     ) -> Response:
         """Send a request; return the answer if its status is below 300.
 
@@ -63,9 +70,9 @@ class Requester:
         not shorter than ``Retry-After`` asks. All of it takes no longer than ``request_timeout``:
         a wait that would is not begun, and the failure is raised at once. A request that was not
         answered in time has waited that long, and is not sent again. ``share`` and ``on_send`` are
-        for `Transport.request`.
+        for `Transport.request`. ``meaning`` is asked what a refusal means to who asked, where that
+        does not show in the answer.
         """
-        tries = self._settings.max_request_retries if method in _RETRIED else 0
 
         def ask(shown: Headers) -> Awaitable[Response]:
             headers = shown if body is None else {**shown, "Content-Type": "application/json"}
@@ -73,34 +80,48 @@ class Requester:
                 method, url, headers=headers, body=body, share=share, on_send=on_send
             )
 
+        response = await self._last_answer(ask, again=method in _RETRIED)
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return response
+        failure = told = self._refusal(response, kernel_id)
+        if meaning is not None and isinstance(failure, GatewayRefused):
+            told = await meaning(failure)
+        self._refusals.log(response, told)
+        raise told from (None if told is failure else failure)
+
+    async def _last_answer(
+        self, ask: Callable[[Headers], Awaitable[Response]], *, again: bool
+    ) -> Response:
+        """Send a request, as often as `request` says, and return the last answer."""
+        tries = self._settings.max_request_retries if again else 0
+
         now = asyncio.get_running_loop().time()
         deadline = now + (self._settings.request_timeout or inf)
         for attempt in range(tries + 1):
+            failure: GatewayUnavailable | None = None
             try:
                 response = await self._attempt(ask, deadline if tries else inf)
             except GatewayUnavailable as error:
                 if not error.retryable or isinstance(error, GatewayTimeout):
                     raise  # one who has waited that long is not to wait as long again
-                failure: RelayError = error
-                asked = None
+                failure, asked = error, None
             else:
-                if response.status < HTTPStatus.MULTIPLE_CHOICES:
-                    return response
-                failure = self._refusal(response, kernel_id)
                 asked = response.retry_after
                 if response.status not in UNAVAILABLE and (
                     response.status != _TOO_MANY or asked is None
                 ):
-                    raise failure
+                    return response
             jitter = _BACKOFF.delay(attempt, random.random())  # noqa: S311  # no secret
             # Those who were told the same time must not all come in the same instant.
             delay = jitter + (asked or 0.0)
             if attempt == tries or asyncio.get_running_loop().time() + delay >= deadline:
-                raise failure
+                break
             with suppress(TimeoutError):  # who closes it ends the wait, and the next try says so
                 async with asyncio.timeout(delay):
                     await self._closing.wait()
-        raise AssertionError("the last try returns or raises")
+        if failure is not None:
+            raise failure
+        return response
 
     async def _attempt(
         self, ask: Callable[[Headers], Awaitable[Response]], deadline: float
@@ -139,7 +160,9 @@ class Requester:
             return answer
         if answer.response.status == HTTPStatus.NOT_FOUND:
             raise no_kernel(self._settings.name, kernel_id) from answer
-        raise self._refusal(answer.response, kernel_id) from answer
+        refusal = self._refusal(answer.response, kernel_id)
+        self._refusals.log(answer.response, refusal)
+        raise refusal from answer
 
     async def close(self) -> None:
         """Close all connections, for good."""
