@@ -12,7 +12,7 @@ from jupyter_relay.core.table import State
 from jupyter_relay.errors import GatewayRefused, KernelNotFound
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.subscription import SubscriptionEnded
+from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, read_content
 from jupyter_relay.wire.message import Channel, Message
 from tests.gateway.support import (
@@ -388,6 +388,42 @@ async def test_a_proxy_that_does_not_find_the_websocket_does_not_end_a_kernel_th
     heard = await run(listener, request(session="tab"))
     assert sorted(types(heard)) == sorted(CELL)
     assert refused.hits == 2
+
+
+CULLED = "It was culled or deleted there; start another."
+LEFT_OUT = "It was culled or deleted there, or the gateway was restarted without it; start another."
+
+
+async def test_a_kernel_that_is_missed_after_an_outage_may_have_been_left_out_by_a_restart(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.drop_sockets()
+    await until(listener, "status:dead")
+    (reason,) = failures(await answer_of(listener, ask(listener)))
+    assert reason == f"{fake_gateway.url} has no kernel {kernel.id}. {LEFT_OUT}"
+    with pytest.raises(KernelNotFound) as caught:
+        await kernel.restart()
+    assert caught.value.hint == LEFT_OUT
+
+
+async def test_a_kernel_that_is_missed_while_its_link_is_up_was_culled_or_deleted(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    fake_gateway.forget(fake_kernel.id)
+    with pytest.raises(KernelNotFound) as caught:
+        await kernel.refresh()
+    assert caught.value.hint == CULLED
+
+
+def ask(listener: Subscription) -> Message:
+    asked = request(session="tab")
+    listener.send(asked)
+    return asked
 
 
 async def test_two_restarts_at_once_are_done_one_after_the_other(

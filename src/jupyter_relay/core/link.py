@@ -157,6 +157,11 @@ class Link:
         """The state that the kernel was last heard to tell; None if it has told none."""
         return told_by(self._status) if self._status is not None else None
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the socket was lost, or would not open, and has not opened since."""
+        return self._outage.since is not None
+
     # Downstream: who listens, and what they say.
 
     def attach(self, subscriber: str) -> list[Action]:

@@ -89,13 +89,19 @@ class Refusals:
             _log.warning("%s answered %d with:\n%s", self._gateway, response.status, lines)
 
 
-def no_kernel(gateway: str, kernel_id: str, reason: str = "") -> KernelNotFound:
-    """Return the error for a kernel that its gateway does not have."""
+def no_kernel(
+    gateway: str, kernel_id: str, reason: str = "", *, was_away: bool = False
+) -> KernelNotFound:
+    """Return the error for a kernel that its gateway does not have.
+
+    ``was_away`` says that the gateway was not reached just before: it may have been restarted.
+    """
+    restarted = ", or the gateway was restarted without it" if was_away else ""
     return KernelNotFound(
         f"{gateway} has no kernel {kernel_id}.",
         status=HTTPStatus.NOT_FOUND,
         reason=reason,
-        hint="It was culled or deleted there; start another.",
+        hint=f"It was culled or deleted there{restarted}; start another.",
         gateway=gateway,
         kernel_id=kernel_id,
     )

@@ -211,7 +211,7 @@ class RemoteKernel:
         if not self.exists:
             return self._model
         try:
-            self.update(await self.gateway.kernel(self.id))
+            self.update(await self._ask())
         except KernelNotFound as error:
             self.vanished(str(error))
             raise
@@ -222,9 +222,10 @@ class RemoteKernel:
         self._model = model
         self._connection.perform(self._link.hurry())
 
-    def vanished(self, reason: str) -> None:
-        """Take the gateway's word that the kernel no longer exists."""
-        self._connection.perform(self._link.gone(reason))
+    def vanished(self, reason: str = "") -> None:
+        """Take the gateway's word that the kernel no longer exists; ``reason`` is a sentence for
+        people, if there is more to say than that."""
+        self._connection.perform(self._link.gone(reason or str(self._absence())))
 
     async def interrupt(self) -> None:
         """Interrupt what it is doing. Raises `KernelNotFound`, and `KernelStarting`."""
@@ -240,7 +241,7 @@ class RemoteKernel:
         """
         self._check_exists()
         if self.gone:
-            raise no_kernel(self.gateway.name, self.id)
+            raise self._absence()
         async with self._restarting:
             self._connection.perform(self._link.pause())
             restarted = False
@@ -249,8 +250,9 @@ class RemoteKernel:
                 await self.gateway.restart_kernel(self.id)
                 restarted = True
             except KernelNotFound as error:
-                self.vanished(str(error))
-                raise
+                absence = self._absence(error.reason)
+                self.vanished(str(absence))
+                raise absence from error
             finally:
                 self._connection.perform(self._link.resume(restarted=restarted))
 
@@ -294,6 +296,16 @@ class RemoteKernel:
         else:
             self.vanished(str(outcome))
 
+    async def _ask(self) -> KernelModel:
+        """Ask the gateway for its model. Raises `KernelNotFound`, which says what is known here."""
+        try:
+            return await self.gateway.kernel(self.id)
+        except KernelNotFound as error:
+            raise self._absence(error.reason) from error
+
+    def _absence(self, reason: str = "") -> KernelNotFound:
+        return no_kernel(self.gateway.name, self.id, reason, was_away=self._link.is_down)
+
     def _check_exists(self) -> None:
         if self._start is None:
             return
@@ -308,7 +320,7 @@ class RemoteKernel:
         try:
             return await self.gateway.connect(self.id, self._link.upstream)
         except KernelNotFound as error:
-            await self.gateway.kernel(self.id)
+            await self._ask()
             raise GatewayUnavailable(
                 f"{self.gateway.name} has the kernel, but not its websocket (404).",
                 hint="Look at ws_url, and at the proxy before the gateway.",

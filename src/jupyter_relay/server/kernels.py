@@ -258,7 +258,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                 self.remove_kernel(kernel_id)
                 await kernel.cleanup_resources()
             else:
-                kernel.remote.vanished(f"The kernel was culled or deleted on {self.gateway.name}.")
+                kernel.remote.vanished()
         self._found = found
 
     async def shutdown_kernel(
