@@ -13,6 +13,7 @@ from jupyter_relay.core.table import State
 from jupyter_relay.errors import GatewayTimeout
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.transport import SocketClosed
 from jupyter_relay.testing import (
     Answer,
     FakeGateway,
@@ -396,3 +397,17 @@ async def test_close_while_waiting_leaves_nothing(
         kernel.subscribe("tab")
         await reports.first()
         assert kernel.state is State.WAITING
+
+
+async def test_what_is_sent_to_a_socket_that_is_cut_is_told_in_plain_words(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    socket = await gateway.connect(fake_kernel.id, "me")
+    fake_gateway.drop_sockets()
+    with pytest.raises(SocketClosed) as received:
+        await socket.receive()
+    with pytest.raises(SocketClosed) as sent:
+        await socket.send(Frame(b"{}", text=True))
+    await socket.close()
+    assert str(received.value) in {"the connection was closed.", "it was cut without a word."}
+    assert str(sent.value) == "the connection was closed."

@@ -155,6 +155,15 @@ KINDS = [
         "reset", answering(Reset()), ConnectionFailed, 503, "cannot be reached", "is running",
         lost=True,
     ),
+    Kind(
+        "closed without an answer", saying(b""), ConnectionFailed, 503,
+        "cannot be reached: the connection was closed without an answer.", "is running", lost=True,
+    ),
+    Kind(
+        "half an answer", saying(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
+        ConnectionFailed, 503, "cannot be reached: its answer was cut off.", "is running",
+        lost=True,
+    ),
     Kind("certificate", saying(b"", untrusted()), TLSFailed, 503, "cannot be verified", "ca_certs"),
     Kind("no TLS", no_tls, TLSFailed, 503, "TLS with", "http://"),
     Kind(

@@ -44,6 +44,13 @@ _UNCONNECTED = (
 )
 """The errors of a request for which there was no connection; so nothing was sent."""
 
+_SAID: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (aiohttp.ServerDisconnectedError, "the connection was closed without an answer."),
+    (aiohttp.ClientConnectionError, "the connection was closed."),
+    (aiohttp.ClientPayloadError, "its answer was cut off."),
+)
+"""What is said for errors whose own texts speak of transports and payloads."""
+
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -369,5 +376,8 @@ def _told(error: BaseException) -> str:
         return f"{cause.status} {cause.message}".rstrip(" .") + "."
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno) + "."  # its own text is about a call, and an address
+    for kind, said in _SAID:
+        if isinstance(cause, kind) and not getattr(cause, "errno", None):
+            return said
     text = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
     return (text or type(cause).__name__).rstrip(".") + "."
