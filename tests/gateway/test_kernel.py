@@ -426,6 +426,43 @@ def ask(listener: Subscription) -> Message:
     return asked
 
 
+async def test_the_end_of_a_kernel_is_one_line_of_the_log(
+    fake_gateway: FakeGateway,
+    fake_kernel: FakeKernel,
+    kernel: RemoteKernel,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hang = asyncio.Event()
+
+    async def wait(_: Message, __: FakeKernel) -> None:
+        await hang.wait()
+
+    fake_gateway.on_execute = wait
+    listener = kernel.subscribe("tab")
+    asked = [ask(listener), ask(listener)]
+    await fake_gateway.wait_for(lambda: len(fake_kernel.received) == len(asked))
+    fake_gateway.forget(fake_kernel.id)
+    with pytest.raises(KernelNotFound) as caught:
+        await kernel.refresh()
+    for request_ in asked:
+        await answer_of(listener, request_)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f"Kernel {kernel.id}: {caught.value} 2 requests under way have no reply."
+    )
+
+
+async def test_a_restart_is_one_line_of_the_log(
+    fake_kernel: FakeKernel, kernel: RemoteKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jupyter_relay")
+    await kernel.restart()
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage() == f"Kernel {kernel.id}: restarted on {kernel.gateway.name}."
+
+
 async def test_two_restarts_at_once_are_done_one_after_the_other(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:

@@ -81,12 +81,14 @@ class Report:
     """Something happened that people should be able to find out about.
 
     ``seconds`` is how long the outage lasted, or has lasted; ``count`` how many messages were lost.
+    ``told`` says that the report before this one told of it, too: then it needs no line of its own.
     """
 
     happening: Happening
     text: str
     seconds: float | None = None
     count: int | None = None
+    told: bool = False
 
 
 Action: TypeAlias = Connect | Disconnect | Flush | Deliver | StartTimer | StopTimer | Probe | Report

@@ -133,10 +133,9 @@ class Hearing:
         # A barrier went up before all that was held, and is itself not pending.
         asked = self._recovery.before if self._recovery.owns(msg_id) else self._pending.sent
         old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
-        return [
-            Report(Happening.RESTARTED, "The kernel was restarted from another place."),
-            *self._substitute.end([request for request in old if request in self._pending], reason),
-        ]
+        report = Report(Happening.RESTARTED, "The kernel was restarted from another place.")
+        lost = [request for request in old if request in self._pending]
+        return self._substitute.end_with(report, lost, reason)
 
     def _aside(self, message: Message, number: int | None) -> list[Action]:
         """Take what answers a barrier, or a request of the gateway's own: it is for nobody else."""

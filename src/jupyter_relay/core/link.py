@@ -304,10 +304,10 @@ class Link:
             return []
         stop = self._stop(Event.GONE)
         self.reason = reason
+        end = Report(Happening.GONE, reason, seconds=self._outage.seconds or None)
         return [
             *stop,
-            Report(Happening.GONE, reason, seconds=self._outage.seconds or None),
-            *self._fail_all(reason),
+            *self._substitute.end_with(end, self._forget_all(), reason),
             Deliver(self._notices.status("dead")),
         ]
 
@@ -328,7 +328,7 @@ class Link:
         actions = []
         if restarted:
             before = [request for request in self._before if request in self._pending]
-            actions = self._substitute.end(before, "The kernel was restarted.")
+            actions = self._substitute.end(before, "The kernel was restarted.", told=True)
             self._renew()
         self._before.clear()
         return [*actions, *self._pass_again()]
@@ -342,7 +342,7 @@ class Link:
         """End the link for good; ``reason`` answers whatever is under way."""
         stop = self._stop(Event.CLOSE)
         self.reason = reason
-        return [*stop, *self._fail_all(reason)]
+        return [*stop, *self._substitute.end(self._forget_all(), reason)]
 
     def fired(self, timer: Timer) -> list[Action]:
         """A timer that was asked for has run out."""
@@ -386,11 +386,11 @@ class Link:
         gateway finds out at the next handshake only: the socket that we have is deaf.
         """
         reason = f"The kernel died; {self._gateway} starts it again."
-        ended = self._substitute.end(self._pending.sent, reason)
+        report = Report(Happening.RESTARTED, reason)
+        ended = self._substitute.end_with(report, self._pending.sent, reason)
         self._renew()
         return [
             Deliver(message),
-            Report(Happening.RESTARTED, reason),
             *ended,
             *self._reopen(),
         ]
@@ -407,11 +407,11 @@ class Link:
 
     # Endings.
 
-    def _fail_all(self, reason: str) -> list[Action]:
-        """Answer everything under way, sent or not."""
+    def _forget_all(self) -> list[Request]:
+        """Forget what is to be sent, and return everything under way, sent or not."""
         self._outbox.clear()
         self._recovery.forget()
-        return self._substitute.end(self._pending, reason)
+        return list(self._pending)
 
     def _refuse(self, request: Request | None) -> list[Action]:
         """Answer at once what the outbox cannot hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
 from jupyter_relay.core.notices import Notices
@@ -28,25 +29,42 @@ class Substitute:
         """Somebody asks again under the same id."""
         self._answered.pop(msg_id, None)
 
-    def end(self, requests: Iterable[Request], text: str) -> list[Action]:
-        """End these requests: whatever part of their answers is missing is written here."""
-        return [action for request in requests for action in self._end(request, text)]
+    def end_with(self, report: Report, requests: Iterable[Request], text: str) -> list[Action]:
+        """Report what ends these requests, with how many they are, and end them as `end` does."""
+        ended = list(requests)
+        unanswered = sum(not request.replied for request in ended)
+        toll = f" {_counted(unanswered)} no reply." if unanswered else ""
+        return [
+            replace(report, text=report.text + toll),
+            *self.end(ended, text, told=True),
+        ]
 
-    def fail(self, request: Request, text: str) -> list[Action]:
-        """Answer a request with an error that says ``text``, whether it is pending or not."""
+    def end(self, requests: Iterable[Request], text: str, *, told: bool = False) -> list[Action]:
+        """End these requests: whatever part of their answers is missing is written here."""
+        return [action for request in requests for action in self._end(request, text, told=told)]
+
+    def fail(self, request: Request, text: str, *, told: bool = False) -> list[Action]:
+        """Answer a request with an error that says ``text``, whether it is pending or not.
+
+        ``told`` is as in `Report`.
+        """
         self._answered[request.msg_id] = None
         if len(self._answered) > _MOST_ANSWERED:
             del self._answered[next(iter(self._answered))]
         output, reply, idle = self._notices.failure(request, text)
         return [
-            Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}"),
+            Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}", told=told),
             *([Deliver(output)] if output else []),
             Deliver(reply, request.subscriber),
             *([] if request.ended else [Deliver(idle)]),
         ]
 
-    def _end(self, request: Request, text: str) -> list[Action]:
+    def _end(self, request: Request, text: str, *, told: bool) -> list[Action]:
         self._pending.remove(request)
         if request.replied:
             return [Deliver(self._notices.status("idle", request.header))]
-        return self.fail(request, text)
+        return self.fail(request, text, told=told)
+
+
+def _counted(requests: int) -> str:
+    return "1 request under way has" if requests == 1 else f"{requests} requests under way have"

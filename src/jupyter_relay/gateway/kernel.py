@@ -255,6 +255,7 @@ class RemoteKernel:
                 raise absence from error
             finally:
                 self._connection.perform(self._link.resume(restarted=restarted))
+            self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
 
     async def shutdown(self) -> None:
         """Delete it on its gateway, and let go of it. If that fails, it stays as it was.
@@ -362,7 +363,7 @@ class RemoteKernel:
 
     def _report(self, report: Report) -> None:
         level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
-        if self._ending:
+        if self._ending or report.told:
             level = logging.DEBUG
         self._log.log(level, "Kernel %s: %s", self.id, report.text)
         if self._on_report is not None and not self._ending:
