@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
 from jupyter_relay.core.options import Value
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.errors import KernelNotFound
+from jupyter_relay.errors import AuthenticationFailed, KernelNotFound
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.gateway.support import settings_for
+from tests.support.errors import shown
 from tests.support.reverse_proxy import needs_nginx, reverse_proxy
 from tests.support.round_trip import round_trip
 
 TOKEN = "of-both"
+PASSWORD = "of:änn/+@"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -42,6 +45,32 @@ def settings_at(url: str, **options: Value) -> GatewaySettings:
 
 async def test_a_kernel_is_used_behind_a_reverse_proxy(url: str) -> None:
     await round_trip(settings_at(url))
+
+
+@pytest.mark.parametrize("way", ["options", "url"])
+async def test_a_proxy_that_wants_a_user_and_a_password_lets_us_in(
+    way: str, tmp_path: Path, pair: tuple[RunningServer, RunningServer]
+) -> None:
+    async with reverse_proxy(tmp_path, *pair, users={"ann": PASSWORD}) as url:
+        given: dict[str, Value] = {"url": url, "http_user": "ann", "http_pwd": PASSWORD}
+        if way == "url":
+            given = {"url": url.replace("://", f"://ann:{quote(PASSWORD, safe='')}@")}
+        await round_trip(GatewaySettings.make(given, {}))
+
+
+async def test_a_proxy_that_does_not_know_the_password_keeps_requests_and_websockets_out(
+    tmp_path: Path, pair: tuple[RunningServer, RunningServer]
+) -> None:
+    async with reverse_proxy(tmp_path, *pair, users={"ann": "another"}) as url:
+        given: dict[str, Value] = {"url": url, "http_user": "ann", "http_pwd": PASSWORD}
+        gateway = Gateway(GatewaySettings.make(given, {}))
+        for ask in (gateway.kernelspecs(), gateway.connect("a", "me")):
+            with pytest.raises(AuthenticationFailed) as caught:
+                await ask
+            assert caught.value.status == 401
+            assert "GatewayClient.http_user and GatewayClient.http_pwd" in caught.value.hint
+            assert PASSWORD not in shown(caught.value)
+        await gateway.close()
 
 
 async def test_a_kernel_is_found_again_on_its_gateway(url: str) -> None:

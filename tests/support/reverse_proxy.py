@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,13 +54,22 @@ def needs_nginx() -> str:
 
 @asynccontextmanager
 async def reverse_proxy(
-    folder: Path, first: RunningServer, second: RunningServer
+    folder: Path,
+    first: RunningServer,
+    second: RunningServer,
+    *,
+    users: Mapping[str, str] | None = None,
 ) -> AsyncIterator[str]:
-    """Run nginx in front of two gateways; gives the URL at which they are one."""
+    """Run nginx in front of two gateways; gives the URL at which they are one.
+
+    With ``users``, and their passwords, it lets in nobody else, by HTTP basic authentication, and
+    shows the gateways their token itself.
+    """
     program = needs_nginx()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    process = await asyncio.to_thread(_start, program, folder, port, (first, second))
+    login = _login(folder, users, first.token) if users else ""
+    process = await asyncio.to_thread(_start, program, folder, port, (first, second), login)
     try:
         await asyncio.to_thread(wait_for, process, lambda: _listens(port))
         yield f"http://127.0.0.1:{port}{PREFIX}"
@@ -67,9 +78,14 @@ async def reverse_proxy(
 
 
 def _start(
-    program: str, folder: Path, port: int, gateways: tuple[RunningServer, RunningServer]
+    program: str,
+    folder: Path,
+    port: int,
+    gateways: tuple[RunningServer, RunningServer],
+    login: str,
 ) -> ServerProcess:
     example = EXAMPLE.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
+    example = example.replace("# Websockets.", login)
     for number, gateway in enumerate(gateways, 1):
         example = example.replace(f"10.0.0.{number}:8888", f"127.0.0.1:{gateway.port}")
     (folder / "gateways.conf").write_text(example)
@@ -81,6 +97,19 @@ def _start(
         environment={**os.environ, "PYTHONPATH": str(ROOT)},
         directory=folder,
         log_path=folder / "nginx.log",
+    )
+
+
+def _login(folder: Path, users: Mapping[str, str], token: str) -> str:
+    """Write the users down for nginx, and return what its configuration says of them."""
+    lines = []
+    for user, password in users.items():
+        digest = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+        lines.append(f"{user}:{{SHA}}{b64encode(digest).decode()}\n")
+    (folder / "users").write_text("".join(lines))
+    return (
+        f'auth_basic "Gateways"; auth_basic_user_file {folder}/users;'
+        f' proxy_set_header Authorization "token {token}";'
     )
 
 
