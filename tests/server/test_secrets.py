@@ -38,8 +38,10 @@ SHOWN: Mapping[str, Mapping[str, str]] = {
     "token": {"AUTH_TOKEN": TOKEN},
     "password": {"HTTP_USER": "alice", "HTTP_PWD": PASSWORD},
     "bearer": {"AUTH_TOKEN": TOKEN, "AUTH_SCHEME": "Bearer"},
+    "password in the URL": {"URL": f"http://alice:{quote(PASSWORD, safe='')}@{{host}}"},
+    "token in the URL": {"URL": f"http://{{host}}/?token={quote(TOKEN, safe='')}"},
 }
-"""What the gateway is shown, as environment variables."""
+"""What the gateway is shown, as environment variables; ``{host}`` is where it is."""
 
 OWN = {"token": SERVERS_OWN}
 GIVES_A_COOKIE = Answer(
@@ -69,10 +71,14 @@ def told(text: str, secrets: Sequence[str] = SECRETS) -> list[str]:
     return [line for line in text.splitlines() if any(form in line for form in wanted)]
 
 
+QUOTED_PASSWORD = f"Basic {b64encode(f'alice:{PASSWORD}'.encode()).decode()} is alice:{PASSWORD}"
+QUOTED_TOKEN = f"Authorization: token {TOKEN}; ?token={quote(TOKEN, safe='')}"
 QUOTED: Mapping[str, str] = {
-    "token": f"Authorization: token {TOKEN}; ?token={quote(TOKEN, safe='')}",
+    "token": QUOTED_TOKEN,
     "bearer": f"Authorization: Bearer {TOKEN}; {TOKEN}{TOKEN}",
-    "password": f"Basic {b64encode(f'alice:{PASSWORD}'.encode()).decode()} is alice:{PASSWORD}",
+    "password": QUOTED_PASSWORD,
+    "password in the URL": f"{QUOTED_PASSWORD}, or alice:{quote(PASSWORD, safe='')}@",
+    "token in the URL": QUOTED_TOKEN,
 }
 """What a gateway that quotes its request would say of it."""
 
@@ -111,6 +117,7 @@ async def test_nothing_that_a_server_tells_has_a_secret_in_it(
         "RETRY_INTERVAL": "0.01",
         **SHOWN[shown],
     }
+    options["URL"] = options["URL"].format(host=fake_gateway.url.removeprefix("http://"))
     env = {f"JUPYTER_GATEWAY_{name}": value for name, value in options.items()}
     env["KERNEL_LAUNCH_TIMEOUT"] = "0"
     fake_gateway.token = ""
@@ -159,6 +166,8 @@ async def test_nothing_that_a_server_tells_has_a_secret_in_it(
         assert await asyncio.to_thread(server.process.wait, 30.0)
     log = server.log_path.read_text()
     events = (tmp_path / "work" / "events.log").read_text()
+    assert "managed by the Gateway server running at:" in log
+    assert f"] {fake_gateway.url}\n" in log
     assert "[D " in log
     assert "[secret]" in log
     assert "jupyter_relay/link" in events
