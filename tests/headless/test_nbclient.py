@@ -130,17 +130,32 @@ async def test_without_interrupting_it_is_nbclients_timeout(gateway: RunningServ
         await client.async_execute()
 
 
-async def test_a_kernel_that_dies_ends_the_run(gateway: RunningServer) -> None:
+def why(made: NotebookNode, logged: pytest.LogCaptureFixture) -> str:
+    """The reason in the output of a notebook's first cell, which is in the log too, in one line."""
+    (reason,) = [out.evalue for out in made.cells[0].outputs if out.output_type == "error"]
+    assert len([r for r in logged.records if reason in r.getMessage()]) == 1
+    return str(reason)
+
+
+async def test_a_kernel_that_dies_ends_the_run_and_its_cell_says_why(
+    gateway: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
     made = notebook("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises((DeadKernelError, CellExecutionError)):
+    with pytest.raises(DeadKernelError):
         await client_of(made).async_execute()
+    assert why(made, caplog) == f"The kernel died; {gateway.url} starts it again."
 
 
-async def test_a_kernel_that_is_deleted_ends_the_run(fake: FakeGateway) -> None:
+@pytest.mark.parametrize("close", [None, 1001])
+async def test_a_kernel_that_is_deleted_ends_the_run_and_its_cell_says_why(
+    close: int | None, fake: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
     async def be_deleted(_: Message, kernel: FakeKernel) -> None:
-        fake.forget(kernel.id, close=1001)
+        fake.forget(kernel.id, close=close)
         await asyncio.Event().wait()
 
     fake.on_execute = be_deleted
-    with pytest.raises((DeadKernelError, CellExecutionError)):
-        await client_of(notebook("1")).async_execute()
+    made = notebook("1")
+    with pytest.raises(DeadKernelError):
+        await client_of(made).async_execute()
+    assert f"{fake.url} has no kernel " in why(made, caplog)
