@@ -204,6 +204,13 @@ def test_two_tokens_are_called_by_where_they_were_set(
         options.settings()
 
 
+def test_a_variable_that_another_way_wins_over_need_make_no_sense(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JUPYTER_GATEWAY_LINGER", "soon")
+    assert GatewayClient(url="http://gateway", linger=5).settings().link.linger == 5.0
+
+
 # What nobody knows is told.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from inspect import isabstract
@@ -104,13 +105,13 @@ class GatewayClient(LoggingConfigurable):
 
     def _variables(self) -> frozenset[str]:
         """The options whose values are those of their environment variables."""
-        return frozenset(
-            option.name
-            for option in OPTIONS
-            if option.variable
-            and option.variable in os.environ
-            and getattr(self, option.name) == option.read(os.environ[option.variable])
-        )
+        found = set()
+        for option in OPTIONS:
+            if option.variable is not None and option.variable in os.environ:
+                with suppress(ConfigurationError):  # then the value was given in another way
+                    if getattr(self, option.name) == option.read(os.environ[option.variable]):
+                        found.add(option.name)
+        return frozenset(found)
 
     def check(self) -> None:
         """Load what else would be loaded when it is needed. It blocks.
