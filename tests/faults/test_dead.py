@@ -47,6 +47,24 @@ async def test_a_gateway_that_comes_back_without_the_kernel_ends_its_cells() -> 
             assert late.status == "error"
 
 
+async def test_a_kernel_that_is_culled_while_it_is_listened_to_is_found_dead() -> None:
+    culling = (
+        "--MappingKernelManager.cull_idle_timeout=1",
+        "--MappingKernelManager.cull_interval=1",
+        "--MappingKernelManager.cull_connected=True",
+    )
+    async with kernel_gateway(extra_args=culling) as gateway, open_site(gateway) as site:
+        listener, other = Listener(site.remote), Listener(site.remote)
+        await listener.done("0")
+        await site.until_listed(lambda model: model is None)
+        cell = listener.run("1")
+        await listener.wait_over(cell)
+        assert cell.status == "error"
+        assert "culled" in cell.reason
+        await other.wait_for(lambda: other.statuses == ["dead"])
+        assert listener.statuses == ["dead"]
+
+
 async def comes_back(listener: Listener) -> None:
     """Run cells in the new process until one is heard.
 

@@ -99,7 +99,8 @@ async def test_a_kernel_that_starts_slowly_is_used_as_if_it_were_there(
         kernel_id = answer.json["id"]
         async with site.server.tab(kernel_id) as tab:
             tab.deadline = 60.0
-            assert await tab.run("print(6 * 7)") == "42\n"
+            # Before it there may be a notice that the websocket does not open yet.
+            assert (await tab.run("print(6 * 7)")).splitlines()[-1] == "42"
         assert any(answer.startswith("504 ") for answer in site.proxy.answers)
         assert await site.on_gateway() == [kernel_id]
         assert site.processes() == 1

@@ -70,23 +70,25 @@ class Refusals:
     def __init__(self, gateway: str, credential: str) -> None:
         self._gateway = gateway
         self._credential = credential
-        self._logged = ""
+        self._logged: tuple[int, str] | None = None
 
     def read(self, response: Response, kernel_id: str | None = None) -> RelayError:
         """Return the error for an answer of status 300 or more, or for a refused handshake."""
         return _refusal(response, self._gateway, kernel_id, credential=self._credential)
 
     def log(self, response: Response, error: RelayError) -> None:
-        """Log the traceback of an answer, which came to mean this error; not one of an error that
-        says it all."""
-        if isinstance(error, _UNDERSTOOD) or response.status == HTTPStatus.NOT_FOUND:
+        """Log the traceback of an answer, which came to mean this error; of an error that says it
+        all, for those only who look closely."""
+        understood = isinstance(error, _UNDERSTOOD) or response.status == HTTPStatus.NOT_FOUND
+        level = logging.DEBUG if understood else logging.WARNING
+        if not _log.isEnabledFor(level):
             return
         found = "\n".join(_tracebacks(response))
-        if found and found != self._logged:
-            self._logged = found
+        if found and (level, found) != self._logged:
+            self._logged = (level, found)
             told = _without_secrets(found, response)[-_MOST_LOGGED:]
             lines = "\n".join(shown(line) for line in told.splitlines())
-            _log.warning("%s answered %d with:\n%s", self._gateway, response.status, lines)
+            _log.log(level, "%s answered %d with:\n%s", self._gateway, response.status, lines)
 
 
 def no_kernel(
