@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,7 +56,15 @@ async def test_a_proxy_that_wants_a_user_and_a_password_lets_us_in(
         given: dict[str, Value] = {"url": url, "http_user": "ann", "http_pwd": PASSWORD}
         if way == "url":
             given = {"url": url.replace("://", f"://ann:{quote(PASSWORD, safe='')}@")}
-        await round_trip(GatewaySettings.make(given, {}))
+        settings = GatewaySettings.make(given, {})
+        await round_trip(settings)
+        gateway = Gateway(settings)
+        assert "python3" in (await gateway.kernelspecs()).specs
+        started = await gateway.start_kernel("python3")
+        found = await gateway.find_kernels([started.id, "another"])
+        await gateway.shutdown_kernel(started.id)
+        assert {kernel_id for kernel_id, model in found.items() if model} == {started.id}
+        await gateway.close()
 
 
 async def test_a_proxy_that_does_not_know_the_password_keeps_requests_and_websockets_out(
@@ -64,9 +73,15 @@ async def test_a_proxy_that_does_not_know_the_password_keeps_requests_and_websoc
     async with reverse_proxy(tmp_path, *pair, users={"ann": "another"}) as url:
         given: dict[str, Value] = {"url": url, "http_user": "ann", "http_pwd": PASSWORD}
         gateway = Gateway(GatewaySettings.make(given, {}))
-        for ask in (gateway.kernelspecs(), gateway.connect("a", "me")):
+        asked: tuple[Callable[[], Awaitable[object]], ...] = (
+            gateway.kernelspecs,
+            partial(gateway.find_kernels, ["a"]),
+            partial(gateway.start_kernel, "python3"),
+            partial(gateway.connect, "a", "me"),
+        )
+        for ask in asked:
             with pytest.raises(AuthenticationFailed) as caught:
-                await ask
+                await ask()
             assert caught.value.status == 401
             assert "GatewayClient.http_user and GatewayClient.http_pwd" in caught.value.hint
             assert PASSWORD not in shown(caught.value)
