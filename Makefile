@@ -76,6 +76,9 @@ $(VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints.txt
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	# Beside the rest: installed, it would take over how every JupyterLab of the tests runs cells.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(VENV)/nbmodel jupyter_server_nbmodel
 	touch $@
 
 $(ENTERPRISE_VENV)/installed: export PIP_CONSTRAINT := constraints-enterprise.txt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
@@ -12,6 +14,13 @@ from tests.support.relay_process import call, open_session, relay, tab
 from tests.support.tab import Tab, printed
 
 PAGES = ("page", "other page", "console")
+
+WITH_NBMODEL = {
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(sys.prefix, "nbmodel")), os.environ.get("PYTHONPATH")])
+    )
+}
+"""Where ``make`` has put it."""
 
 
 async def run_by_server(server: RunningServer, kernel_id: str, code: str) -> str:
@@ -39,7 +48,7 @@ async def test_each_gets_its_own_replies_and_all_the_output(tmp_path: Path) -> N
     async with (
         asyncio.timeout(120),
         kernel_gateway() as gateway,
-        relay(gateway, tmp_path, "jupyter_server_nbmodel") as server,
+        relay(gateway, tmp_path, "jupyter_server_nbmodel", env=WITH_NBMODEL) as server,
     ):
         kernel_id = await open_session(server, {"name": "python3"})
         async with (

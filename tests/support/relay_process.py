@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,12 +17,17 @@ from tests.support.tab import Tab
 
 @asynccontextmanager
 async def relay(
-    gateway: RunningServer, directory: Path, *others: str
+    gateway: RunningServer,
+    directory: Path,
+    *others: str,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a Jupyter Server, whose kernels are on the gateway, with our extension and others."""
     extensions = dict.fromkeys(("jupyter_relay", *others), True)
     enabled = f"--ServerApp.jpserver_extensions={extensions}"
-    async with jupyter_server(gateway=gateway, directory=directory, extra_args=[enabled]) as server:
+    async with jupyter_server(
+        gateway=gateway, directory=directory, env=env, extra_args=[enabled]
+    ) as server:
         yield server
 
 
