@@ -48,7 +48,7 @@ def test_a_status_that_tells_no_state_is_none(content: bytes) -> None:
     assert rig.link.told is None
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", None, 7])
+@pytest.mark.parametrize("date", ["", "yesterday", None, 7, "2026-01-02T03:04:05"])
 def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
     rig, said = connected(), Voice().status("busy", request())
     header = json.encode({**json.decode(said.header), "date": date})

@@ -113,6 +113,17 @@ async def test_a_drop_during_a_cell_loses_and_doubles_nothing(
     assert len({socket.session_id for socket in fake_gateway.sockets}) == 1
 
 
+async def test_what_waits_for_a_gateway_that_is_closed_for_good_is_answered(
+    fake_gateway: FakeGateway, gateway: Gateway, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    await gateway.close()
+    asked = request(session="tab")
+    listener.send(asked)
+    assert "was closed" in failures(await answer_of(listener, asked))[0]
+
+
 async def test_what_is_asked_while_the_link_is_down_is_held_in_order(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:

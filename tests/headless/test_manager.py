@@ -185,6 +185,18 @@ async def test_each_start_has_one_future(fake: FakeGateway) -> None:
     await manager.shutdown_kernel()
 
 
+async def test_one_who_does_not_wait_keeps_nobody_else_from_waiting(fake: FakeGateway) -> None:
+    released = asyncio.Event()
+    fake.fault("POST", "/api/kernels", Hold(released))
+    manager = GatewayKernelManager()
+    await manager.start_kernel(patience=0.0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(manager.ready, 0.01)
+    released.set()
+    await manager.ready
+    await manager.shutdown_kernel()
+
+
 async def test_a_start_that_fails_need_not_be_asked_why(
     fake: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -360,6 +360,7 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
         (Answer.html("<title>409 Conflict</title>", 409), "answered 409 Conflict. The gateway's"),
         (Answer.html("<title>502 Bad Gateway</title>", 502), "just now (502): Bad Gateway."),
         (Answer.html("<title>403 Forbidden</title>", 403), "not let us in (403): Forbidden."),
+        (Answer.json({"message": "5000 kernels run."}, 500), "Error: 5000 kernels run."),
     ],
 )
 async def test_a_status_is_said_once(answer: Answer, said: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from jupyter_relay.server.kernels import GatewayKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
-from jupyter_relay.testing import Answer, Change, FakeGateway, without
+from jupyter_relay.testing import Answer, Change, FakeGateway, Hold, without
 from tests.support.server import TestServer, server_on
 
 
@@ -117,3 +118,19 @@ async def test_one_kernelspec_that_cannot_be_read_hides_no_other(
     answer = await server.call("GET", "/api/kernelspecs")
     assert list(answer.json["kernelspecs"]) == ["good"]
     assert answer.json["kernelspecs"]["good"]["resources"] == {}
+
+
+async def test_a_page_that_asks_while_the_server_ends_keeps_nothing_open(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    specs = server.app.kernel_spec_manager
+    assert isinstance(specs, GatewayKernelSpecManager)
+    fake_gateway.fault("GET", "/api/kernelspecs", Hold(asyncio.Event()))
+    asking = asyncio.create_task(specs.list_kernel_specs())
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernelspecs"))
+    closing = asyncio.create_task(specs.close())
+    await asyncio.sleep(0)  # it has begun
+    late = await specs.list_kernel_specs()
+    await closing
+    for listed in (late, await asking):
+        assert "unavailable" in listed

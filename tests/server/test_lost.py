@@ -59,6 +59,19 @@ async def test_a_kernel_that_is_found_gone_is_listed_as_dead_until_the_gateway_i
     assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).status == 404
 
 
+async def test_another_page_that_lists_first_hides_no_reason(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.run("1")
+        fake_gateway.forget(kernel_id, close=1001)
+        await tab.to_the_end()
+    (listed,) = (await server.call("GET", KERNELS)).json
+    model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
+    assert model["reason"] == listed["reason"] != ""
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_a_page_that_was_away_hears_what_was_kept_for_it_and_then_the_end(
     server: TestServer, fake_gateway: FakeGateway, legacy: bool

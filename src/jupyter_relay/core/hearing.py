@@ -5,14 +5,13 @@ The theory stands above `Link`, in ``link.py``.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
 
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
-from jupyter_relay.core.models import read_date
 from jupyter_relay.core.notices import Notices, counted
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.pending import Pending, Request
@@ -214,10 +213,11 @@ def state_of(message: Message) -> str:
 
 
 def told_by(status: Message) -> Told | None:
-    """Return what a status tells; None where it tells no state, or not when."""
+    """Return what a status tells; None where it tells no state, or not when: a date without an
+    offset is the local time of nobody knows where (IJulia writes such)."""
     try:
-        at = read_date(_read_date(status.header).date)
+        at = datetime.fromisoformat(_read_date(status.header).date)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     state = state_of(status)
-    return Told(state, at) if state and at is not None else None
+    return Told(state, at.astimezone(UTC)) if state and at.tzinfo is not None else None

@@ -328,7 +328,7 @@ class Link:
         actions = []
         if restarted:
             before = [request for request in self._before if request in self._pending]
-            actions = self._substitute.end(before, "The kernel was restarted.", told=True)
+            actions = self._substitute.end(before, "The kernel was restarted.")
             self._renew()
         self._before.clear()
         return [*actions, *self._pass_again()]

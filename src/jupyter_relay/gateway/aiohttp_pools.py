@@ -36,7 +36,8 @@ class Pools:
 
     Each open websocket holds a connection for its whole life: in a pool with a bound no request
     would pass any more. So ``requests`` has one with a bound, and ``sockets`` one without; their
-    cookies are the same. Of that bound, starts take half at most and restarts a quarter.
+    cookies are the same. Of that bound, starts take half at most and restarts a quarter, but
+    each of them one.
     """
 
     def __init__(self, settings: GatewaySettings, tls: Tls) -> None:

@@ -247,7 +247,7 @@ def _said(response: Response) -> str:
     else:
         said = ""
     said = _without_secrets(said, response)
-    said = said.removeprefix(str(response.status)).lstrip(": ") or said
+    said = re.sub(rf"^{response.status}\b[: ]*", "", said) or said
     return said if len(said) <= _MOST_SAID else said[:_MOST_SAID] + " …"
 
 

@@ -20,7 +20,13 @@ from jupyter_relay.core.actions import (
 )
 from jupyter_relay.core.link import Link
 from jupyter_relay.core.models import KernelModel
-from jupyter_relay.errors import KernelNotFound, MalformedFrame, RelayError, UnsendableMessage
+from jupyter_relay.errors import (
+    GatewayClosed,
+    KernelNotFound,
+    MalformedFrame,
+    RelayError,
+    UnsendableMessage,
+)
 from jupyter_relay.gateway.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import Message
 from jupyter_relay.wire.subprotocol import Subprotocol
@@ -109,6 +115,8 @@ class Connection:
                 closed = await self._open()
             except KernelNotFound as error:
                 end = self._link.gone(str(error))
+            except GatewayClosed as error:
+                end = self._link.close(str(error))
             except RelayError as error:
                 end = self._link.dropped(str(error))
             except Exception as error:  # noqa: BLE001  # whatever is wrong, no cell may wait

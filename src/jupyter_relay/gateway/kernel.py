@@ -209,7 +209,7 @@ class RemoteKernel:
         One that is not there yet, or never was, is not asked for: its start tells.
         """
         if not self.exists:
-            return self._model
+            return self.model
         try:
             self.update(await self._ask())
         except KernelNotFound as error:
@@ -314,7 +314,7 @@ class RemoteKernel:
             raise KernelStarting(
                 "The kernel is still being started.", gateway=self.gateway.name, kernel_id=self.id
             )
-        raise no_kernel(self.gateway.name, self.id, self._model.reason)
+        raise no_kernel(self.gateway.name, self.id, self._link.reason)
 
     async def _open(self) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""

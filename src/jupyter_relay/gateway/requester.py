@@ -167,8 +167,8 @@ class Requester:
     async def close(self) -> None:
         """Close all connections, for good."""
         self._closing.set()
-        await self._credentials.close()
         await self._transport.close()
+        await self._credentials.close()
 
     def _refusal(self, response: Response, kernel_id: str | None) -> RelayError:
         error = self._refusals.read(response, kernel_id)

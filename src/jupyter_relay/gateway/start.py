@@ -14,10 +14,10 @@ no answer in time, 502, 503, 504, a reset      the kernel is looked for by its i
                                                it is there; after a while the error is told
 =============================================  =================================================
 
-A start that nobody wants any more ends at once if its request still waits for a connection. Else it
-goes on by itself until its kernel is there and can be deleted, or until it can no longer come. The
-request is never sent twice: while the first one is under way, Kernel Gateway and Jupyter Server
-would start a second process under the same id, and lose the first (seen).
+A start that nobody wants any more ends at once if its request still waits for its first connection.
+Else it goes on by itself until its kernel is there and can be deleted, or until it can no longer
+come. The request is never sent twice: while the first one is under way, Kernel Gateway and Jupyter
+Server would start a second process under the same id, and lose the first (seen).
 """
 
 from __future__ import annotations

@@ -103,6 +103,8 @@ class GatewayKernelManager(AsyncKernelManager):
         This is how jupyter_client tells of kernels that are starting (``use_pending_kernels``).
         """
         remote = self.running
+        if self._readiness is not None and self._readiness.cancelled():
+            self._readiness = None  # by one who did not wait; the next one may
         if self._readiness is None and remote.exists:
             self._readiness = asyncio.get_running_loop().create_future()
             self._readiness.set_result(None)

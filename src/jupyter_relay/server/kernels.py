@@ -49,6 +49,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
 
     _user: NotebookUser = NotebookUser()
     _taken: KernelModel | None = None
+    _spec: KernelSpec | None = None
 
     @default("event_logger")
     def _servers_event_logger(self) -> EventLogger:
@@ -64,8 +65,9 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         it never did."""
         specs = getattr(self.parent, "kernel_spec_manager", None)
         if isinstance(specs, GatewayKernelSpecManager):
-            return specs.known_spec(self.kernel_name, self._user)
-        return KernelSpec()
+            # Kept here, since the lists of users who ask no more are let go of.
+            self._spec = specs.known_spec(self.kernel_name, self._user) or self._spec
+        return self._spec or KernelSpec()
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was started.")
     async def start_kernel(self, **kwargs: Any) -> None:
@@ -254,7 +256,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             if model is not None:
                 kernel.take_model(model)
                 self._note(kernel)
-            elif kernel.remote.gone:
+            elif kernel_id in self._found and self._found[kernel_id] is None:
                 self.remove_kernel(kernel_id)
                 await kernel.cleanup_resources()
             else:

@@ -46,9 +46,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     async def close(self) -> None:
         """Let go of the gateway."""
-        for latest in self._lists.values():
+        await self.gateway.close()  # from here on whoever asks is told so
+        for latest in tuple(self._lists.values()):
             await latest.close()
-        await self.gateway.close()
 
     async def get_all_specs(self) -> dict[str, Model]:
         """Return the kernelspecs by name, and take over the gateway's default kernel."""
@@ -88,13 +88,13 @@ class GatewayKernelSpecManager(KernelSpecManager):
             await self._must_answer()
             return await self.gateway.kernelspec_resource(kernel_name, path)
 
-    def known_spec(self, kernel_name: str, user: NotebookUser) -> KernelSpec:
-        """Return a kernelspec as it was last listed for a user, without asking; an empty one if it
-        never was."""
+    def known_spec(self, kernel_name: str, user: NotebookUser) -> KernelSpec | None:
+        """Return a kernelspec as it was last listed for a user, without asking; None if it is not
+        known."""
         latest = self._lists.get(kernel_user(self.gateway.settings, user))
         listed = latest.value if latest is not None else None
         known = listed.specs.get(kernel_name) if listed is not None else None
-        return KernelSpec(**known.spec) if known is not None else KernelSpec()
+        return KernelSpec(**known.spec) if known is not None else None
 
     @property
     def _default(self) -> str:

@@ -37,7 +37,8 @@ class Receipts:
         self._since_pruned = 0
 
     def expect(self, messages: Iterable[Message], sizes: Sequence[int]) -> None:
-        """Note messages that are written to the stream next, and the bytes that each takes."""
+        """Note messages that are written to the stream next, and the bytes that each takes; those
+        of size 0 were just written."""
         if self._socket is None or self._stream is None:
             return
         end = self._stream._total_write_index  # noqa: SLF001  # tornado has no public count

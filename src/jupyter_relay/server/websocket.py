@@ -48,8 +48,9 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         # Many small messages would wait for the browser's acknowledgements otherwise.
         self.websocket_handler.set_nodelay(True)
         self._writer = TabWriter(self.websocket_handler)
-        self._subscription = self._remote.subscribe(self.session_id, unread=self._writer.close)
-        self._pump = asyncio.create_task(self._pass_down(self._subscription, self._writer))
+        remote = self._remote
+        self._subscription = remote.subscribe(self.session_id, unread=self._writer.close)
+        self._pump = asyncio.create_task(self._pass_down(remote, self._subscription, self._writer))
 
     def disconnect(self) -> None:
         """Leave the kernel: what comes is kept for this tab, should it come back."""
@@ -83,8 +84,9 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     def _subprotocol(self) -> Subprotocol:
         return Subprotocol.answered(self.websocket_handler.selected_subprotocol)
 
-    async def _pass_down(self, subscription: Subscription, writer: TabWriter) -> None:
-        remote = self._remote
+    async def _pass_down(
+        self, remote: RemoteKernel, subscription: Subscription, writer: TabWriter
+    ) -> None:
         try:
             while True:
                 messages = await subscription.receive_batch(_BATCH)
