@@ -68,6 +68,16 @@ async def test_nobody_waits_for_long_and_those_behind_not_at_all(oracle: Oracle)
     await latest.close()
 
 
+async def test_that_a_gateway_is_silent_now_covers_what_was_wrong_before(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.05)
+    oracle.answers.put_nowait(ConnectionFailed("Clouds."))
+    await latest.refresh()
+    assert isinstance(latest.error, ConnectionFailed)
+    await latest.refresh()
+    assert isinstance(latest.error, GatewayTimeout)
+    await latest.close()
+
+
 async def test_an_answer_that_comes_too_late_for_all_is_kept(oracle: Oracle) -> None:
     latest = latest_of(oracle, patience=0.0)
     await latest.refresh()

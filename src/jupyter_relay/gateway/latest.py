@@ -61,7 +61,7 @@ class Latest(Generic[T]):
             self._until = loop.time() + self._patience
         asking = self._asking
         await asyncio.wait([asking], timeout=max(0.0, self._until - loop.time()))
-        if not asking.done() and self.error is None:
+        if not asking.done():
             self.error = GatewayTimeout(
                 f"{self._gateway} has not answered for {self._patience:g} s.",
                 hint="It is still waited for; ask again later.",
