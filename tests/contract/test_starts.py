@@ -64,10 +64,14 @@ async def test_a_kernel_that_is_asked_for_again_is_one_kernel(probe: Probe, kind
         assert (status, model["id"]) == (201, kernel_id)
 
 
-async def test_two_requests_at_once_for_one_id_leave_a_process_behind(
+async def test_two_requests_at_once_for_one_id_may_leave_a_process_behind(
     probe: Probe, gateway: RunningServer, kind: Kind
 ) -> None:
-    """Why a start is never sent again: not while the first request may be under way."""
+    """Why a start is never sent again: not while the first request may be under way.
+
+    Kernel Gateway and Jupyter Server start two processes under the one id, and delete one, unless
+    the second request happens to come when the first is done.
+    """
     before = set(descendants(gateway.pid))
     kernel_id = str(uuid4())
     statuses = {
@@ -76,13 +80,14 @@ async def test_two_requests_at_once_for_one_id_leave_a_process_behind(
             *(start(probe, body_id=kernel_id, env_id=kernel_id) for _ in range(2))
         )
     }
+    assert statuses == ({201, 500} if kind is Kind.ENTERPRISE_GATEWAY else {201})
     assert (await probe.call("DELETE", f"/api/kernels/{kernel_id}"))[0] == 204
     assert (await probe.call("GET", f"/api/kernels/{kernel_id}"))[0] == 404
-    if kind is Kind.ENTERPRISE_GATEWAY:  # it leaves one behind, too, or not
-        assert statuses == {201, 500}
-    else:
-        assert statuses == {201}
-        assert len(set(descendants(gateway.pid)) - before) == 1
+    async with asyncio.timeout(20):
+        while True:
+            if len(set(descendants(gateway.pid)) - before) <= 1:
+                break
+            await asyncio.sleep(0.05)  # a process takes its time to end, and tells nobody
 
 
 async def test_values_that_are_no_short_texts(probe: Probe, kind: Kind) -> None:
