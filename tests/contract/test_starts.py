@@ -69,8 +69,9 @@ async def test_two_requests_at_once_for_one_id_may_leave_a_process_behind(
 ) -> None:
     """Why a start is never sent again: not while the first request may be under way.
 
-    Kernel Gateway and Jupyter Server start two processes under the one id, and delete one, unless
-    the second request happens to come when the first is done.
+    Kernel Gateway and Jupyter Server mostly start two processes under the one id, and delete one.
+    It depends on the moment in which the second request comes; it may fail instead, or find the
+    kernel there.
     """
     before = set(descendants(gateway.pid))
     kernel_id = str(uuid4())
@@ -80,8 +81,9 @@ async def test_two_requests_at_once_for_one_id_may_leave_a_process_behind(
             *(start(probe, body_id=kernel_id, env_id=kernel_id) for _ in range(2))
         )
     }
-    assert statuses == ({201, 500} if kind is Kind.ENTERPRISE_GATEWAY else {201})
-    assert (await probe.call("DELETE", f"/api/kernels/{kernel_id}"))[0] == 204
+    allowed = [{201, 500}] if kind is Kind.ENTERPRISE_GATEWAY else [{201}, {201, 500}]
+    assert statuses in allowed
+    assert (await probe.call("DELETE", f"/api/kernels/{kernel_id}"))[0] in {204, 404}
     assert (await probe.call("GET", f"/api/kernels/{kernel_id}"))[0] == 404
     async with asyncio.timeout(20):
         while True:
