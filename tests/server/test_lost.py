@@ -23,9 +23,8 @@ async def refused(server: TestServer, kernel_id: str, session_id: str = "tab") -
         return error.status == 404
 
 
-async def test_the_websocket_ends_and_the_model_says_why(
-    server: TestServer, fake_gateway: FakeGateway
-) -> None:
+async def lose_kernel(server: TestServer, fake_gateway: FakeGateway) -> str:
+    """Start a kernel that its gateway forgets while a page is open; return its id."""
     kernel_id = await server.start_kernel()
     async with server.tab(kernel_id) as tab:
         await tab.run("1")
@@ -34,6 +33,13 @@ async def test_the_websocket_ends_and_the_model_says_why(
         # A page that is told `dead` does not ask why.
         assert "dead" not in map(status_of, messages)
         assert tab.websocket.close_code not in {1000, 1001}  # JupyterLab would not come again
+    return kernel_id
+
+
+async def test_the_websocket_ends_and_the_model_says_why(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await lose_kernel(server, fake_gateway)
     assert await refused(server, kernel_id)
     assert await refused(server, kernel_id, "another")
     model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
@@ -62,11 +68,7 @@ async def test_a_kernel_that_is_found_gone_is_listed_as_dead_until_the_gateway_i
 async def test_another_page_that_lists_first_hides_no_reason(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
-    kernel_id = await server.start_kernel()
-    async with server.tab(kernel_id) as tab:
-        await tab.run("1")
-        fake_gateway.forget(kernel_id, close=1001)
-        await tab.to_the_end()
+    kernel_id = await lose_kernel(server, fake_gateway)
     (listed,) = (await server.call("GET", KERNELS)).json
     model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
     assert model["reason"] == listed["reason"] != ""

@@ -39,6 +39,18 @@ class _Dated(msgspec.Struct):
     date: str = ""
 
 
+_QUIET = frozenset(
+    {
+        "kernel_info_request",
+        "comm_info_request",
+        "debug_request",
+        "interrupt_request",
+        "shutdown_request",
+    }
+)
+"""What is asked of a kernel that is at work, too, on another channel: the idle that ends it says
+nothing of the work. Gateways do not take these for activity either."""
+
 _read_status = msgspec.json.Decoder(_Status).decode
 _read_date = msgspec.json.Decoder(_Dated).decode
 
@@ -70,6 +82,7 @@ class Hearing:
         self._notices = notices
         self._substitute = substitute
         self._process = ""
+        self._status: Message | None = None
         self.deaths = 0
 
     def hear(self, message: Message) -> list[Action]:
@@ -91,6 +104,16 @@ class Hearing:
             return [Deliver(message, request.subscriber if request else parent.session)]
         return actions + self._reply(message)
 
+    def note(self, status: Message) -> None:
+        """Note the status of a request, if it tells what the kernel does."""
+        if status.parent.msg_type not in _QUIET:
+            self._status = status
+
+    @property
+    def told(self) -> Told | None:
+        """The state that the kernel was last heard to tell; None if it has told none."""
+        return _told_by(self._status) if self._status is not None else None
+
     def answer_to(self, session: str) -> None:
         """The gateway knows us by this session id from now on."""
         self._ours = frozenset({self._session, session})
@@ -99,6 +122,7 @@ class Hearing:
         """Another process is the kernel: nothing is known of it, and nothing was asked of it."""
         self.deaths += 1
         self._process = ""
+        self._status = None
         self._numbering.forget()
         self._recovery.forget()
 
@@ -212,7 +236,7 @@ def state_of(message: Message) -> str:
         return ""
 
 
-def told_by(status: Message) -> Told | None:
+def _told_by(status: Message) -> Told | None:
     """Return what a status tells; None where it tells no state, or not when: a date without an
     offset is the local time of nobody knows where (IJulia writes such)."""
     try:

@@ -65,7 +65,7 @@ from jupyter_relay.core.actions import (
     Timer,
 )
 from jupyter_relay.core.backlog import Dropped
-from jupyter_relay.core.hearing import Hearing, Told, state_of, told_by
+from jupyter_relay.core.hearing import Hearing, Told, state_of
 from jupyter_relay.core.notices import Notices, counted
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.outage import Outage
@@ -79,18 +79,6 @@ from jupyter_relay.wire.message import Channel, Message
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
-
-_QUIET = frozenset(
-    {
-        "kernel_info_request",
-        "comm_info_request",
-        "debug_request",
-        "interrupt_request",
-        "shutdown_request",
-    }
-)
-"""What is asked of a kernel that is at work, too, on another channel: the idle that ends it says
-nothing of the work. Gateways do not take these for activity either."""
 
 
 class Link:
@@ -138,7 +126,6 @@ class Link:
         self._before: list[Request] = []
         self.reason = ""
         self._heard = False
-        self._status: Message | None = None
         self._deaf = 0
         self._watching = False
         self._lingering = False
@@ -155,7 +142,7 @@ class Link:
     @property
     def told(self) -> Told | None:
         """The state that the kernel was last heard to tell; None if it has told none."""
-        return told_by(self._status) if self._status is not None else None
+        return self._hearing.told
 
     @property
     def is_down(self) -> bool:
@@ -277,8 +264,8 @@ class Link:
                     return self._died(message)
                 case "dead":
                     return self.gone(f"The kernel died, says {self._gateway}.")
-        elif parent.msg_type not in _QUIET:
-            self._status = message
+        else:
+            self._hearing.note(message)
         return [*self._hearing.hear(message), *self._rest()]
 
     def idle(self) -> list[Action]:
@@ -329,7 +316,7 @@ class Link:
         if restarted:
             before = [request for request in self._before if request in self._pending]
             actions = self._substitute.end(before, "The kernel was restarted.")
-            self._renew()
+            self._hearing.renew()
         self._before.clear()
         return [*actions, *self._pass_again()]
 
@@ -388,17 +375,12 @@ class Link:
         reason = f"The kernel died; {self._gateway} starts it again."
         report = Report(Happening.RESTARTED, reason)
         ended = self._substitute.end_with(report, self._pending.sent, reason)
-        self._renew()
+        self._hearing.renew()
         return [
             Deliver(message),
             *ended,
             *self._reopen(),
         ]
-
-    def _renew(self) -> None:
-        """Another process is the kernel, which has told nothing yet."""
-        self._hearing.renew()
-        self._status = None
 
     def _reopen(self) -> list[Action]:
         """Open another socket in place of this one, which may be deaf."""

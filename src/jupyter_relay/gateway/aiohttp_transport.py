@@ -34,6 +34,7 @@ _Trust: TypeAlias = ssl.SSLContext | Literal[True]
 """A TLS context, or aiohttp's own."""
 
 _TEXT, _BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
+
 _CLOSE_TIMEOUT: Final = 5.0
 """How long a peer may take to answer our close; after that the connection is dropped."""
 

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from jupyter_relay.core.models import Json, ModelError, read_json
-from jupyter_relay.core.wording import shown
+from jupyter_relay.core.wording import SHORTEST_SECRET, shown
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayClosed,
@@ -39,9 +39,6 @@ _MOST_SAID: Final = 300
 
 _MOST_LOGGED: Final = 20_000
 """How many characters of a gateway's traceback are logged: the last, which say the most."""
-
-_SHORTEST_SECRET: Final = 6
-"""Shorter words of a header are no secrets, and stand in many a text."""
 
 _UNDERSTOOD = (AuthenticationFailed, KernelNotFound, KernelSpecNotFound, TooManyRequests)
 """The errors that say why a gateway refused: no traceback says more."""
@@ -355,7 +352,7 @@ def _secrets(sent: Mapping[str, str]) -> set[str]:
             words |= {part.partition("=")[2] for part in parts}
         if name.lower() in _CREDENTIALS:
             words |= {word for part in parts for word in _basic(part)}
-    return {w for w in words if len(w) >= _SHORTEST_SECRET and w.lower() not in _SCHEMES}
+    return {w for w in words if len(w) >= SHORTEST_SECRET and w.lower() not in _SCHEMES}
 
 
 def _basic(word: str) -> list[str]:

@@ -94,7 +94,6 @@ class Requester:
     ) -> Response:
         """Send a request, as often as `request` says, and return the last answer."""
         tries = self._settings.max_request_retries if again else 0
-
         now = asyncio.get_running_loop().time()
         deadline = now + (self._settings.request_timeout or inf)
         for attempt in range(tries + 1):

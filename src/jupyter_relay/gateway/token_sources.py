@@ -22,6 +22,7 @@ from jupyter_relay.core.origins import (
 )
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.core.tokens import NoToken, Token, read_output
+from jupyter_relay.core.wording import SHORTEST_SECRET
 from jupyter_relay.errors import ConfigurationError, RelayError
 
 _COMMAND_SECONDS: Final = 30.0
@@ -31,7 +32,6 @@ _MAX_BYTES: Final = 64 * 1024
 """More than any server takes in a header."""
 
 _MAX_SAID: Final = 2000
-_SHORTEST_SECRET: Final = 6
 """How much of a failed command's words goes into the log, in characters; the last ones."""
 
 
@@ -146,7 +146,7 @@ def _without(said: bytes, printed: bytes) -> str:
     """What a command said, without the words that it printed: one of them may be a token."""
     text = said.decode(errors="replace").strip()
     for word in printed.decode(errors="replace").split():
-        text = text.replace(word, "…") if len(word) >= _SHORTEST_SECRET else text
+        text = text.replace(word, "…") if len(word) >= SHORTEST_SECRET else text
     return text
 
 

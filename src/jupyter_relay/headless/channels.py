@@ -46,16 +46,15 @@ class ChannelQueue(ChannelABC):
         self._describe = describe
         self._backlog = Backlog(max_bytes=max_bytes)
         self._waiters: list[asyncio.Future[None]] = []
-        self._running = False
+        self._running: bool | None = None
+        """None until it is started or stopped for the first time."""
 
     def start(self) -> None:
         """Begin to take messages."""
-        self._first_use = None
         self._running = True
 
     def stop(self) -> None:
         """Take no more messages; forget those that nobody fetched."""
-        self._first_use = None
         self._running = False
         while self._backlog.take():
             pass
@@ -66,13 +65,12 @@ class ChannelQueue(ChannelABC):
 
     def end(self) -> None:
         """Take no more messages, for there are none; those that are here can be fetched."""
-        self._first_use = None
         self._running = False
         self._wake()
 
     def is_alive(self) -> bool:
         """Whether it has been started, and not stopped."""
-        return self._running
+        return bool(self._running)
 
     def put(self, message: Message) -> None:
         """Take a message that came."""
@@ -107,9 +105,9 @@ class ChannelQueue(ChannelABC):
         return len(self._backlog) > 0
 
     def _is_usable(self) -> bool:
-        if self._first_use is not None:
+        if self._running is None and self._first_use is not None:
             self._first_use()
-        return self._running
+        return self.is_alive()
 
     def _take(self) -> Message | None:
         if self._describe is not None and (dropped := self._backlog.take_dropped()) is not None:
