@@ -51,14 +51,17 @@ class Backlog:
     def put(self, message: Message) -> None:
         """Add a message, letting go of older ones if need be."""
         self._messages.append(message)
-        self._add(message)
-        if self._bytes > self._max_bytes and self._counted > self._max_bytes:
-            self._shrink()
+        self._bytes += message.size
+        if self._bytes > self._max_bytes:
+            self._measure(message)
+            if self._counted > self._max_bytes:
+                self._shrink()
 
     def put_first(self, message: Message) -> None:
         """Put back a message that was taken, before all others."""
         self._messages.appendleft(message)
-        self._add(message)
+        self._bytes += message.size
+        self._measure(message)
 
     def take(self) -> Message | None:
         """Remove and return the oldest message, or None."""
@@ -81,12 +84,6 @@ class Backlog:
     def _counted(self) -> int:
         """The bytes that the bound is for."""
         return self._bytes - (self._giant.size if self._giant is not None else 0)
-
-    def _add(self, message: Message) -> None:
-        size = message.size
-        self._bytes += size
-        if size > self._max_bytes:
-            self._measure(message)
 
     def _measure(self, message: Message) -> None:
         """Note the largest of those that are larger than the bound."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,9 @@ _QUIET = frozenset(
 """What is asked of a kernel that is at work, too, on another channel: the idle that ends it says
 nothing of the work. Gateways do not take these for activity either."""
 
+_IOPUB: Final = Channel.IOPUB
+"""Asked for with every message that passes; see ``link.py``."""
+
 _read_status = msgspec.json.Decoder(_Status).decode
 _read_date = msgspec.json.Decoder(_Dated).decode
 
@@ -87,19 +90,22 @@ class Hearing:
 
     def hear(self, message: Message) -> list[Action]:
         """Take a message from upstream. Raises `MalformedFrame` if its headers cannot be read."""
-        head, parent = message.head, message.parent
+        channel, head, parent = message.channel, message.head, message.parent
         number = None
         actions: list[Action] = []
         if head.session not in self._ours:  # the gateway's own words carry our session id
-            leads = self._leads(message)
+            leads = (channel is not _IOPUB or not self._process) and self._leads(message)
             if leads:
                 actions = self._recognise(head.session, parent.msg_id)
             number = self._numbering.see(head.msg_id, leads=leads)
         if parent.session in self._ours:
             return actions + self._aside(message, number)
-        if message.channel is Channel.IOPUB:
-            return self._output(message, number)
-        if message.channel is Channel.STDIN:
+        if channel is _IOPUB:
+            request = self._pending.seen(parent.msg_id)
+            if request is None or head.msg_type != "status":
+                return [Deliver(message)]
+            return self._status_of(request, message, number)
+        if channel is Channel.STDIN:
             request = self._pending.seen(parent.msg_id)
             return [Deliver(message, request.subscriber if request else parent.session)]
         return actions + self._reply(message)
@@ -174,9 +180,8 @@ class Hearing:
             self._numbering.excuse(number - 1)
         return []
 
-    def _output(self, message: Message, number: int | None) -> list[Action]:
-        request = self._pending.seen(message.parent.msg_id)
-        if request is None or state_of(message) != "idle":
+    def _status_of(self, request: Request, message: Message, number: int | None) -> list[Action]:
+        if state_of(message) != "idle":
             return [Deliver(message)]
         loss = self._recovery.cell_idle(request, number)
         self._pending.ended(request)

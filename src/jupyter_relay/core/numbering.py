@@ -27,6 +27,9 @@ class Numbering:
 
     def __init__(self) -> None:
         self._series: str | None = None
+        self._next: str | None = None
+        """The id that comes next if nothing is missing: that of nearly every message."""
+
         self._leaps: str | None = None
         self._holes: list[tuple[int, int]] = []
         """The first number of each hole and that behind its last, in order."""
@@ -39,6 +42,8 @@ class Numbering:
         Only a message that ``leads``, a reply by which the kernel is known, can begin a series: the
         gateway and forked children of the kernel send messages too, with counters of their own.
         """
+        if msg_id == self._next and self.high is not None:
+            return self._reach(self.high + 1)
         series, _, digits = msg_id.rpartition("_")
         if not series or not (digits.isascii() and digits.isdigit()):
             return None
@@ -51,19 +56,18 @@ class Numbering:
             self.forget()
             self._series = series
         if self.high is None:
-            self.high = number
-        elif number > self.high + _MOST_WIDTH:
+            return self._reach(number)
+        if number > self.high + _MOST_WIDTH:
             self.forget()
             self._leaps = series
             return None
-        elif number > self.high:
-            if number > self.high + 1:
-                self._holes.append((self.high + 1, number))
-                del self._holes[:-_MOST_HOLES]
-            self.high = number
-        else:
+        if number <= self.high:
             self.excuse(number)
-        return number
+            return number
+        if number > self.high + 1:
+            self._holes.append((self.high + 1, number))
+            del self._holes[:-_MOST_HOLES]
+        return self._reach(number)
 
     def missing(self, after: int, before: int) -> int:
         """How many numbers between these two have not come."""
@@ -85,5 +89,11 @@ class Numbering:
     def forget(self) -> None:
         """Begin anew, for another process of the kernel."""
         self._series = None
+        self._next = None
         self._holes.clear()
         self.high = None
+
+    def _reach(self, number: int) -> int:
+        self.high = number
+        self._next = f"{self._series}_{number + 1}"
+        return number

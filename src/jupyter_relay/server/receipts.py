@@ -12,13 +12,31 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
 from tornado.iostream import IOStream, SSLIOStream
 
 from jupyter_relay.wire.message import Message
 
-_PRUNE_MESSAGES = 64
+_PRUNE_WRITES = 64
 _PRUNE_BYTES = 2**20
+
+
+class _Write(NamedTuple):
+    """Messages that were one write: where they begin in all that was written, and the bytes that
+    each takes."""
+
+    start: int
+    messages: Sequence[Message]
+    sizes: Sequence[int]
+    end: int
+
+    def behind(self, received: int) -> list[Message]:
+        """Return those of which not all bytes are among the first ``received``."""
+        ends = accumulate(self.sizes, initial=self.start)
+        next(ends)
+        return [m for m, end in zip(self.messages, ends, strict=True) if end > received]
 
 
 class Receipts:
@@ -33,44 +51,48 @@ class Receipts:
         self._stream = stream
         # A second descriptor, since the first one is closed by the time that a loss is known.
         self._socket = _countable(stream)
-        self._written: deque[tuple[int, Message]] = deque()
+        self._writes: deque[_Write] = deque()
+        self._refused: list[Message] = []
         self._since_pruned = 0
 
-    def expect(self, messages: Iterable[Message], sizes: Sequence[int]) -> None:
+    def expect(self, messages: Sequence[Message], sizes: Sequence[int]) -> None:
         """Note messages that are written to the stream next, and the bytes that each takes; those
         of size 0 were just written."""
         if self._socket is None or self._stream is None:
             return
-        end = self._stream._total_write_index  # noqa: SLF001  # tornado has no public count
-        for message, size in zip(messages, sizes, strict=True):
-            end += size
-            self._written.append((end, message))
-            self._since_pruned += message.size
-        if self._since_pruned > _PRUNE_BYTES or len(self._written) > _PRUNE_MESSAGES:
+        start = self._stream._total_write_index  # noqa: SLF001  # tornado has no public count
+        written = sum(sizes)
+        self._writes.append(_Write(start, messages, sizes, start + written))
+        self._since_pruned += written or sum(message.size for message in messages)
+        if self._since_pruned > _PRUNE_BYTES or len(self._writes) > _PRUNE_WRITES:
             self._prune()
 
     def refused(self, messages: Iterable[Message]) -> None:
         """Note messages that the stream did not take any more."""
-        self._written.extend((sys.maxsize, message) for message in messages)
+        self._refused.extend(messages)
 
     def close(self) -> list[Message]:
         """End it; return the messages, in order, that were not received whole."""
-        self._prune()
+        received = self._prune()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        unreceived = [message for _, message in self._written]
-        self._written.clear()
+        unreceived = [message for write in self._writes for message in write.behind(received)]
+        unreceived += self._refused
+        self._writes.clear()
+        self._refused.clear()
         return unreceived
 
-    def _prune(self) -> None:
+    def _prune(self) -> int:
+        """Forget the writes that were received whole; return how many bytes were received."""
         if self._socket is None or self._stream is None:
-            return
+            return 0
         self._since_pruned = 0
         flushed = self._stream._total_write_done_index  # noqa: SLF001  # tornado has no public count
         received = flushed - _unacknowledged(self._socket)
-        while self._written and self._written[0][0] <= received:
-            self._written.popleft()
+        while self._writes and self._writes[0].end <= received:
+            self._writes.popleft()
+        return received
 
 
 def _countable(stream: IOStream | None) -> socket.socket | None:

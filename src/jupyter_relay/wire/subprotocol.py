@@ -7,6 +7,7 @@ legs speak the same, the very frame goes on.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from jupyter_relay.errors import WireError
 from jupyter_relay.wire import legacy, v1
@@ -38,7 +39,7 @@ class Subprotocol(Enum):
         if frame.text:
             message = legacy.decode_text(frame.data)
             keep(message, "legacy_frame", frame)
-        elif self is Subprotocol.V1:
+        elif self is _V1:
             message = v1.decode(frame.data)
             keep(message, "v1_frame", frame)
         else:
@@ -51,7 +52,7 @@ class Subprotocol(Enum):
 
         Raises `UnsendableMessage`, or `MalformedFrame` if its header cannot be read.
         """
-        if self is Subprotocol.V1:
+        if self is _V1:
             frame = message.v1_frame
             if frame is None:
                 frame = v1.encode(message)
@@ -63,6 +64,9 @@ class Subprotocol(Enum):
                 keep(message, "legacy_frame", frame)
         return frame
 
+
+_V1: Final = Subprotocol.V1
+"""A name that is found faster than the member of an enum is in Python 3.11."""
 
 OFFERED = (Subprotocol.V1.value,)
 """The names that we offer to a gateway."""

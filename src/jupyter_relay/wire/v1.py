@@ -23,10 +23,13 @@ _WORD = 8
 _SHORT = 2048
 _CHANNELS = {channel.value.encode(): channel for channel in Channel}
 
-_LEAST = struct.Struct("<6Q")
-"""The offsets of a message without buffers: the channel, the four parts, and the end."""
+_TABLE = struct.Struct("<7Q")
+"""How many offsets there are, and those of a message without buffers: the channel, the four parts,
+and the end."""
 
 _LEAST_OFFSETS = 6
+
+_unpack_table = _TABLE.unpack_from
 
 
 def decode(data: bytes) -> Message:
@@ -35,13 +38,12 @@ def decode(data: bytes) -> Message:
     Raises `MalformedFrame` for anything else than what `encode` can make.
     """
     size = len(data)
-    if size < _WORD:
+    if size < _TABLE.size:
         raise MalformedFrame(f"A frame of {size} bytes is too short for a message.")
-    count = int.from_bytes(data[:_WORD], "little")
+    count, name, header, parent_header, metadata, content, end = _unpack_table(data)
     table_end = _WORD * (count + 1)
     if count < _LEAST_OFFSETS or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} offsets.")
-    name, header, parent_header, metadata, content, end = _LEAST.unpack_from(data, _WORD)
     if not table_end <= name <= header <= parent_header <= metadata <= content <= end <= size:
         raise _out_of_order()
     channel = _CHANNELS.get(data[name:header])
