@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -32,6 +33,10 @@ T = TypeVar("T")
 
 _Row: TypeAlias = tuple[str, str, str, str]
 """A gateway, a kernel's id, the session id there, and who owns it."""
+
+_MOMENT = 0.05
+"""The seconds after which a new id is written: while a server answers its request, and those that
+come with it, the thread would take turns with it."""
 
 _VERSION = 1
 _INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
@@ -96,11 +101,13 @@ class Store:
         return Claim(self, gateway, kernel_id, session)
 
     def claim_new(self, gateway: str, kernel_id: str) -> Claim:
-        """Return a new id for a kernel that was just started here; it is written down meanwhile."""
+        """Return a new id for a kernel that was just started here; it is written down soon."""
         session = uuid4().hex
+        if not self._new:
+            # A context of its own: that of the request would keep all of it that long.
+            loop = asyncio.get_running_loop()
+            loop.call_later(_MOMENT, self._write_new, context=Context())
         self._new.append((gateway, kernel_id, session, self._owner))
-        # Not in this instant, in which a server answers: the thread would take turns with it.
-        asyncio.get_running_loop().call_soon(self._write_new)
         return Claim(self, gateway, kernel_id, session)
 
     async def settle(self) -> None:
