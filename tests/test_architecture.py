@@ -75,7 +75,9 @@ def test_the_public_names() -> None:
         ("import jupyter_relay.headless.manager", {"jupyter_server", "jupyter_events"}),
         ("import jupyter_relay.testing.plugin", {"aiohttp", "tornado", "zmq"}),
         ("import jupyter_relay.headless.papermill", {"papermill", "jupyter_server"}),
+        ("import jupyter_relay.headless.manager", {"aiohttp"}),
         ("from jupyter_relay.server import extension", {"jupyter_server", "aiohttp"}),
+        ("from jupyter_relay.server import kernels, kernelspecs, websocket", {"aiohttp"}),
     ],
 )
 def test_an_import_loads_no_more_than_it_says(statement: str, forbidden: set[str]) -> None:

@@ -36,8 +36,8 @@ from jupyter_relay.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.answers import closed, unexpected
+from jupyter_relay.gateway.deferred_transport import DeferredTransport
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Meaning, Requester
 from jupyter_relay.gateway.start import KernelStart, Steps
@@ -62,7 +62,7 @@ class Gateway:
     def __init__(
         self,
         settings: GatewaySettings,
-        transport: Callable[[GatewaySettings], Transport] = AiohttpTransport,
+        transport: Callable[[GatewaySettings], Transport] = DeferredTransport,
     ) -> None:
         self.settings = settings
         self._transport = transport
