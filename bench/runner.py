@@ -30,11 +30,6 @@ class Scale:
 
     short: bool = False
 
-    @property
-    def repetitions(self) -> int:
-        """How often each subject does its work."""
-        return 3 if self.short else 5
-
     def of(self, full: int, short: int) -> int:
         """Return an amount of work."""
         return short if self.short else full
@@ -76,6 +71,9 @@ class Work:
     subjects: Callable[[Scale], AbstractAsyncContextManager[Subjects]]
     warm: bool = True
     """Whether each subject does it once before it counts; in the short form none does."""
+
+    repetitions: int = 5
+    """How often each subject does it, in the full form: more where repetitions differ much."""
 
 
 @dataclass
@@ -121,7 +119,7 @@ async def run(work: Work, scale: Scale) -> list[Result]:
         if work.warm and not scale.short:
             for name, subject in subjects.items():
                 await _done(work, name, subject)
-        for _ in range(scale.repetitions):
+        for _ in range(scale.of(work.repetitions, 3)):
             for name, subject in subjects.items():
                 gc.collect()
                 for row, value in (await _done(work, name, subject)).items():
