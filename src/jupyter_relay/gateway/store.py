@@ -87,6 +87,7 @@ class Store:
         self._log = log
         self._owner = uuid4().hex
         self._new: deque[_Row] = deque()
+        self._writing: asyncio.TimerHandle | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()  # one thread may end while the next one begins
         self._lock: sqlite3.Connection | None = None
@@ -103,10 +104,11 @@ class Store:
     def claim_new(self, gateway: str, kernel_id: str) -> Claim:
         """Return a new id for a kernel that was just started here; it is written down soon."""
         session = uuid4().hex
-        if not self._new:
+        if self._writing is None:
             # A context of its own: that of the request would keep all of it that long.
-            loop = asyncio.get_running_loop()
-            loop.call_later(_MOMENT, self._write_new, context=Context())
+            self._writing = asyncio.get_running_loop().call_later(
+                _MOMENT, self._write_new, context=Context()
+            )
         self._new.append((gateway, kernel_id, session, self._owner))
         return Claim(self, gateway, kernel_id, session)
 
@@ -144,7 +146,9 @@ class Store:
         return self._in_thread(lambda: self._do_now(work))
 
     def _write_new(self) -> None:
-        if self._new:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
             self._in_thread(self._keep_new)
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
