@@ -3,7 +3,7 @@
 A laptop that falls asleep does not say so: what is written to it fills the socket, megabytes of
 it, until a ping goes unanswered. The operating system knows how many bytes the other side has not
 acknowledged; the messages in them are kept for the tab's return. The other side acknowledges what
-it has, so none of them can arrive twice.
+it has, the last of it up to 40 ms later: only that can arrive twice.
 """
 
 from __future__ import annotations
