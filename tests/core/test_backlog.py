@@ -124,3 +124,30 @@ def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
     assert size == sum(message.size for message in kept)
     assert size <= max_bytes
     assert len(kept) + (dropped.count if dropped else 0) == len(messages)
+
+
+@given(st.lists(st.sampled_from([LINE, STATUS, REPLY]), min_size=1), st.integers(0, 3000))
+def test_batches_are_in_order_and_no_longer_than_they_must_be(
+    messages: list[Message], max_bytes: int
+) -> None:
+    backlog = filled(10**6, *messages)
+    batches = []
+    while batch := backlog.take_many(max_bytes):
+        batches.append(batch)
+        assert backlog.size == sum(m.size for m in messages) - sum(
+            m.size for batch in batches for m in batch
+        )
+    assert [message for batch in batches for message in batch] == messages
+    for batch in batches:
+        assert sum(message.size for message in batch[:-1]) < max(max_bytes, 1)
+    for batch in batches[:-1]:
+        assert sum(message.size for message in batch) >= max_bytes
+
+
+def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
+    large = KERNEL.stream("z" * 9000, CELL)
+    backlog = filled(1000, LINE, large)
+    assert backlog.take_many(10**6) == [LINE, large]
+    for _ in range(50):
+        backlog.put(LINE)
+    assert backlog.size <= 1000

@@ -65,15 +65,25 @@ class Backlog:
 
     def take(self) -> Message | None:
         """Remove and return the oldest message, or None."""
-        if not self._messages:
-            return None
-        message = self._messages.popleft()
-        self._bytes -= message.size
-        if message is self._giant:
+        return next(iter(self.take_many(0)), None)
+
+    def take_many(self, max_bytes: int) -> list[Message]:
+        """Remove and return the oldest messages, one at least if there is any; no more once they
+        have this size."""
+        taken = []
+        size = 0
+        while self._messages:
+            message = self._messages.popleft()
+            taken.append(message)
+            size += message.size
+            if size >= max_bytes:
+                break
+        self._bytes -= size
+        if self._giant is not None and any(message is self._giant for message in taken):
             self._giant = None
             for other in self._messages:
                 self._measure(other)
-        return message
+        return taken
 
     def take_dropped(self) -> Dropped | None:
         """Return what was dropped since this was last asked, or None."""

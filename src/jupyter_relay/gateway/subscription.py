@@ -79,14 +79,12 @@ class Subscription:
 
         Raises `SubscriptionEnded`.
         """
-        message: Message | None = await self.receive()
-        batch = []
-        size = 0
-        while message is not None:
-            batch.append(message)
-            size += message.size
-            message = self.receive_nowait() if size < max_bytes else None
-        return batch
+        first = await self.receive()
+        if first.size >= max_bytes:
+            return [first]
+        others = self._backlog.take_many(max_bytes - first.size)
+        self._relieve()
+        return [first, *others]
 
     def receive_nowait(self) -> Message | None:
         """Return the next message if it is here; first, what had to be dropped before it."""
@@ -94,8 +92,7 @@ class Subscription:
         if dropped:
             return self._describe(dropped)
         message = self._backlog.take()
-        if not (self._backlog.crowded or self._relief.is_set()):
-            self._relief.set()
+        self._relieve()
         return message
 
     @property
@@ -142,6 +139,11 @@ class Subscription:
         self._wake()
         if self._on_end is not None:
             self._on_end()
+
+    def _relieve(self) -> None:
+        """Let those go on who wait for it to catch up, if it has."""
+        if not (self._backlog.crowded or self._relief.is_set()):
+            self._relief.set()
 
     def _hand_over(self) -> None:
         """Put back what was given and could not be used, and take nothing more."""

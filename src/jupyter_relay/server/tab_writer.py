@@ -60,21 +60,25 @@ class TabWriter:
         return connection.stream if connection is not None else None
 
     async def _write_plain(self, stream: IOStream, batch: Sequence[tuple[Message, Frame]]) -> None:
-        whole = [(server_header(frame), frame.data) for _, frame in batch]
-        sizes = [len(header) + len(data) for header, data in whole]
-        self._receipts.expect([message for message, _ in batch], sizes)
+        sizes: list[int] = []
+        writes: list[bytes | memoryview] = []
         pieces: list[bytes | memoryview] = []
-        written: Awaitable[None] | None = None
-        for header, data in whole:
-            if len(data) <= _COPIED:
+        for _, frame in batch:
+            header, data = server_header(frame), frame.data
+            size = len(data)
+            sizes.append(len(header) + size)
+            if size <= _COPIED:
                 pieces += (header, data)
-                continue
-            view = memoryview(data)
-            stream.write(b"".join((*pieces, header, view[:_COPIED])))
-            written = stream.write(view[_COPIED:])
-            pieces.clear()
+            else:
+                view = memoryview(data)
+                writes += (b"".join((*pieces, header, view[:_COPIED])), view[_COPIED:])
+                pieces.clear()
         if pieces:
-            written = stream.write(b"".join(pieces))
+            writes.append(b"".join(pieces))
+        self._receipts.expect([message for message, _ in batch], sizes)
+        written: Awaitable[None] | None = None
+        for piece in writes:
+            written = stream.write(piece)
         if written is not None and stream.writing():
             await written
 
