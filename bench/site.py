@@ -117,16 +117,26 @@ class Gateway:
             await asyncio.sleep(0.02)
 
     @asynccontextmanager
-    async def server(self, kind: str, scheme: Scheme = "http") -> AsyncIterator[Endpoint]:
-        """Run a Jupyter Server before it: a ``relay`` or a ``peer``, and that is looked up."""
-        async with _server(kind, self.of(scheme).url, self.environment) as endpoint:
+    async def server(
+        self, kind: str, scheme: Scheme = "http", *, fresh: bool = False
+    ) -> AsyncIterator[Endpoint]:
+        """Run a Jupyter Server before it: a ``relay`` or a ``peer``, and that is looked up.
+
+        A ``fresh`` one asks the gateway each time that it is asked for its kernels.
+        """
+        async with _server(kind, self.of(scheme).url, self._told(fresh=fresh)) as endpoint:
             yield endpoint
 
     @asynccontextmanager
-    async def servers(self, scheme: Scheme = "http") -> AsyncIterator[dict[str, Endpoint]]:
+    async def servers(
+        self, scheme: Scheme = "http", *, fresh: bool = False
+    ) -> AsyncIterator[dict[str, Endpoint]]:
         """Run one of each kind."""
-        async with servers(self.of(scheme).url, self.environment) as both:
+        async with servers(self.of(scheme).url, self._told(fresh=fresh)) as both:
             yield both
+
+    def _told(self, *, fresh: bool) -> Mapping[str, str]:
+        return {**self.environment, **({"JUPYTER_GATEWAY_LISTING_TTL": "0"} if fresh else {})}
 
 
 def extensions(kind: str) -> dict[str, bool]:

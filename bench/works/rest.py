@@ -81,7 +81,7 @@ async def listing(count: int, row: str, times: int) -> AsyncIterator[Subjects]:
     async with (
         gateway() as site,
         gateway() as other,
-        site.server("relay") as relay,
+        site.server("relay", fresh=True) as relay,
         other.server("peer") as peer,
     ):
         for server in (relay, peer):
@@ -134,7 +134,7 @@ async def _shutdown(scale: Scale) -> AsyncIterator[Subjects]:
 async def _recheck(scale: Scale) -> AsyncIterator[Subjects]:
     """The gateway's listing leaves all kernels out, so each is asked for by itself."""
     count = 50
-    async with gateway() as site, site.servers() as servers:
+    async with gateway() as site, site.servers(fresh=True) as servers:
         kernel_ids: list[str] = []
         for server in servers.values():
             kernel_ids = await start_kernels(server, count)

@@ -447,7 +447,7 @@ OPTIONS: tuple[Option, ...] = (
     _requests(
         "pool_size",
         Kind.COUNT,
-        32,
+        64,
         "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
         "half of them at most, restarts a quarter.",
     ),
