@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from jupyter_relay.core.models import (
     Json,
+    KernelLists,
     KernelModel,
     KernelSpecModel,
     KernelSpecs,
     ModelError,
     read_date,
     read_json,
-    read_kernels,
 )
 
 SPEC: Json = {"name": "r", "spec": {"display_name": "R"}, "resources": {"logo": "/r.svg"}}
@@ -78,7 +79,24 @@ def test_dates(text: Json, date: datetime | None) -> None:
 
 def test_one_bad_kernel_does_not_spoil_the_list() -> None:
     listed: Json = [{"id": "k1"}, None, "k2", {"name": "no id"}, {"id": ""}, {"id": "k3"}]
-    assert [model.id for model in read_kernels(listed)] == ["k1", "k3"]
+    assert [model.id for model in KernelLists().read(json.dumps(listed).encode())] == ["k1", "k3"]
+
+
+def test_a_kernel_of_which_a_gateway_says_the_same_is_the_same_object() -> None:
+    lists = KernelLists()
+    one, other = lists.read(b'[{"id": "k1", "connections": 1}, {"id": "k2", "connections": 1}]')
+    same, changed = lists.read(b'[{"id": "k1", "connections": 1}, {"id": "k2", "connections": 2}]')
+    assert same is one
+    assert (other.connections, changed.connections) == (1, 2)
+
+
+def test_a_list_that_cannot_be_read_spoils_no_other() -> None:
+    lists = KernelLists()
+    read = lists.read(b'[{"id": "k1"}]')
+    with pytest.raises(ModelError, match="is not JSON"):
+        lists.read(b'[{"id": "k1"}')
+    assert lists.read(b'[{"id": "k1"}]') == read
+    assert lists.read(b"[]") == ()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +105,7 @@ def test_one_bad_kernel_does_not_spoil_the_list() -> None:
 )
 def test_what_is_no_list_is_no_list_of_kernels(value: Json, kind: str) -> None:
     with pytest.raises(ModelError, match=f"but it is {kind}$"):
-        read_kernels(value)
+        KernelLists().read(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("value", [None, [], "k1", 7, {}, {"id": 7}, {"id": None}, {"id": "a\nb"}])

@@ -44,3 +44,15 @@ async def test_a_kernel_with_a_page_open_is_not_culled(
         fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
         await server.kernels.cull_kernels()
     assert kernel_id in fake_gateway.kernels
+
+
+async def test_a_kernel_found_gone_stays_for_its_pages_until_the_gateway_is_asked_again(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    del fake_gateway.kernels[kernel_id]
+    await server.kernels.cull_kernels()
+    assert (await server.kernels.kernel_model(kernel_id))["execution_state"] == "dead"
+    await server.kernels.cull_kernels()
+    assert kernel_id not in server.kernels

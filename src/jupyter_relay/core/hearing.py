@@ -86,6 +86,7 @@ class Hearing:
         self._substitute = substitute
         self._process = ""
         self._status: Message | None = None
+        self._told: Told | None = None
         self.deaths = 0
 
     def hear(self, message: Message) -> list[Action]:
@@ -111,14 +112,17 @@ class Hearing:
         return actions + self._reply(message)
 
     def note(self, status: Message) -> None:
-        """Note the status of a request, if it tells what the kernel does."""
+        """Note the status of a request, if it tells what the kernel does; it is read when somebody
+        wants to know."""
         if status.parent.msg_type not in _QUIET:
             self._status = status
 
     @property
     def told(self) -> Told | None:
         """The state that the kernel was last heard to tell; None if it has told none."""
-        return _told_by(self._status) if self._status is not None else None
+        if self._status is not None:
+            self._told, self._status = _told_by(self._status), None
+        return self._told
 
     def answer_to(self, session: str) -> None:
         """The gateway knows us by this session id from now on."""
@@ -128,7 +132,7 @@ class Hearing:
         """Another process is the kernel: nothing is known of it, and nothing was asked of it."""
         self.deaths += 1
         self._process = ""
-        self._status = None
+        self._status = self._told = None
         self._numbering.forget()
         self._recovery.forget()
 

@@ -113,17 +113,32 @@ class KernelSpecs:
         return cls(default=_string(model.get("default")) or None, specs=specs)
 
 
-def read_kernels(value: Json) -> tuple[KernelModel, ...]:
-    """Read a list of kernels; one that cannot be read does not spoil the others."""
-    if not isinstance(value, list):
-        raise ModelError(f"a list of kernels was expected, but it is {_kind(value)}")
-    models = []
-    for item in value:
-        try:
-            models.append(KernelModel.read(item))
-        except ModelError:
-            continue
-    return tuple(models)
+_read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class KernelLists:
+    """Reads the lists of kernels that one gateway gives.
+
+    What it says of a kernel in the same words as the time before is the same object: of a thousand
+    kernels few change between two lists, and whoever takes one sees at once that nothing is new.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KernelModel] = {}
+
+    def read(self, body: bytes) -> tuple[KernelModel, ...]:
+        """Read a list of kernels; one that cannot be read does not spoil the others."""
+        known, self._known = self._known, {}
+        for item in _items(body):
+            words = bytes(item)
+            model = known.get(words)
+            if model is None:
+                try:
+                    model = KernelModel.read(read_json(words))
+                except ModelError:
+                    continue
+            self._known[words] = model
+        return tuple(self._known.values())
 
 
 def read_json(body: bytes) -> Json:
@@ -148,6 +163,14 @@ def read_date(value: Json | datetime) -> datetime | None:
         return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def _items(body: bytes) -> list[msgspec.Raw]:
+    try:
+        return _read_items(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        value = read_json(body)
+        raise ModelError(f"a list of kernels was expected, but it is {_kind(value)}") from error
 
 
 def _object(value: Json, what: str) -> dict[str, Json]:

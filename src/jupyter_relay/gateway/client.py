@@ -15,12 +15,12 @@ import msgspec
 
 from jupyter_relay.core.models import (
     Json,
+    KernelLists,
     KernelModel,
     KernelSpecModel,
     KernelSpecs,
     ModelError,
     read_json,
-    read_kernels,
 )
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.core.urls import Endpoints
@@ -69,8 +69,9 @@ class Gateway:
         self._requester = Requester(settings, transport(settings))
         self._endpoints = Endpoints(settings)
         self._starts: dict[asyncio.Task[None], KernelStart] = {}
+        self._lists = KernelLists()
         self._listing = Listing(
-            lambda: self._get(self._endpoints.kernels, read_kernels),
+            self._kernels,
             self.kernel,
             seconds=settings.listing_ttl,
             clock=time.monotonic,
@@ -351,6 +352,10 @@ class Gateway:
             return True
         return True
 
+    async def _kernels(self) -> tuple[KernelModel, ...]:
+        response = await self._requester.request("GET", self._endpoints.kernels)
+        return self._understood(response, self._lists.read)
+
     async def _get(self, url: str, read: Callable[[Json], T], kernel_id: str | None = None) -> T:
         return self._read(
             await self._requester.request("GET", url, kernel_id=kernel_id), read, kernel_id
@@ -380,7 +385,12 @@ class Gateway:
     def _read(
         self, response: Response, read: Callable[[Json], T], kernel_id: str | None = None
     ) -> T:
+        return self._understood(response, lambda body: read(read_json(body)), kernel_id)
+
+    def _understood(
+        self, response: Response, read: Callable[[bytes], T], kernel_id: str | None = None
+    ) -> T:
         try:
-            return read(read_json(response.body))
+            return read(response.body)
         except ModelError as error:
             raise unexpected(error, response, gateway=self.name, kernel_id=kernel_id) from error

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -40,6 +40,10 @@ another id, and its old one never."""
 _MOMENT = 0.02
 """The seconds that reading rests when a listener falls behind. At the default bound of a backlog,
 64 MiB, a kernel with a reader who has stopped still gives 50 MiB a second to the others."""
+
+_GONE: Final = State.GONE
+_OPEN: Final = State.OPEN
+"""Asked for with every model of a list; see ``core/link.py``."""
 
 _logger = logging.getLogger(__name__)
 
@@ -129,7 +133,7 @@ class RemoteKernel:
     @property
     def gone(self) -> bool:
         """Whether its gateway has said that it no longer exists."""
-        return self._deleted or self._link.state is State.GONE
+        return self._deleted or self._link.state is _GONE
 
     @property
     def lost(self) -> bool:
@@ -144,7 +148,7 @@ class RemoteKernel:
     @property
     def connections(self) -> int:
         """How many listen to it: here, and beside us on its gateway."""
-        ours = self._link.state is State.OPEN
+        ours = self._link.state is _OPEN
         return max(0, self._model.connections - ours) + len(self._subscriptions)
 
     @property

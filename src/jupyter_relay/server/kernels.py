@@ -48,7 +48,8 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
 
     _user: NotebookUser = NotebookUser()
-    _taken: KernelModel | None = None
+    _known: KernelModel | None = None
+    _shown: Model
     _spec: KernelSpec | None = None
 
     @default("event_logger")
@@ -76,7 +77,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         with http_errors():
             await super().start_kernel(**kwargs)
         self.last_activity = utcnow()
-        self.take_model(self.running.model)
+        self._take(self.running.model)
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
@@ -112,31 +113,31 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         except Exception:  # whoever listens to events, the link goes on
             self.log.exception("An event of kernel %s could not be emitted.", remote.id)
 
-    def take_model(self, model: KernelModel) -> None:
-        """Take what the gateway says of the kernel."""
-        self.running.update(model)
-        known = self.running.model
-        if known == self._taken:
-            return  # a trait that stays as it is costs as much as one that changes
-        self._taken = known
+    def model(self) -> Model:
+        """Return the kernel's model for the REST API; from then on its traits say the same."""
+        remote = self.running
+        known = remote.model
+        # A trait that stays as it is costs as much as one that changes.
+        if known is not self._known and known != self._known:
+            self._take(known)
+        model = self._shown.copy()
+        model["connections"] = remote.connections
+        return model
+
+    def _take(self, known: KernelModel) -> None:
+        self._known = known
         self.execution_state = known.execution_state
         self.last_activity = known.last_activity or self.last_activity
         self.reason = known.reason
-
-    def model(self) -> Model:
-        """Return the kernel's model for the REST API."""
-        remote = self.running
-        known = remote.model
-        model = {
+        self._shown = {
             "id": known.id,
             "name": known.name or self.kernel_name,
-            "last_activity": isoformat(known.last_activity or self.last_activity),
+            "last_activity": isoformat(self.last_activity),
             "execution_state": known.execution_state,
-            "connections": remote.connections,
+            "connections": known.connections,
         }
         if known.reason:
-            model["reason"] = known.reason
-        return model
+            self._shown["reason"] = known.reason
 
     def _replaced(self, remote: RemoteKernel) -> bool:
         """A kernel that its gateway has started again is alive, for a server."""
@@ -220,7 +221,6 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             raise web.HTTPError(503, "The server is about to end, and the kernel was shut down.")
         started: str = kernel.running.id
         self._kernels[started] = kernel
-        self._note(kernel)
         what = "runs" if kernel.running.exists else "is starting"
         self.log.info("Kernel %s: %s on %s.", started, what, self.gateway.name)
         if not self._initialized_culler:
@@ -254,8 +254,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             if kernel is None or kernel.remote is None:
                 continue  # it was shut down here while the gateway was asked
             if model is not None:
-                kernel.take_model(model)
-                self._note(kernel)
+                kernel.remote.update(model)
             elif kernel_id in self._found and self._found[kernel_id] is None:
                 self.remove_kernel(kernel_id)
                 await kernel.cleanup_resources()
@@ -337,6 +336,12 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         if self._listing.error is None:
             await super().cull_kernels()
 
-    def _note(self, kernel: GatewayKernelManager) -> None:
-        remote = kernel.running
-        self._kernel_connections[remote.id] = remote.connections
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        """Cull a kernel if it is idle, and nobody listens unless ``cull_connected`` says so.
+
+        One that is gone stays for its pages, until the gateway is asked for it again.
+        """
+        kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+        if kernel is not None and not kernel.running.gone:
+            self._kernel_connections[kernel_id] = kernel.model()["connections"]
+            await super().cull_kernel_if_idle(kernel_id)
