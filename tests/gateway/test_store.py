@@ -152,7 +152,8 @@ async def test_a_kernel_that_is_gone_leaves_nothing(folder: Path) -> None:
         claim = await store.claim(GATEWAY, "a")
         await store.claim(GATEWAY, "b")
         await claim.end(gone=True)
-        await store.forget(GATEWAY, "b")
+        store.forget(GATEWAY, "b")
+        await store.settle()
         assert rows(folder) == []
 
 
@@ -160,6 +161,7 @@ async def test_new_ids_are_written_down_before_they_are_let_go_of(folder: Path) 
     async with opened(folder) as store, opened(folder) as other:
         claims = [store.claim_new(GATEWAY, f"k{number}") for number in range(20)]
         await asyncio.gather(*(claim.end(gone=number > 0) for number, claim in enumerate(claims)))
+        await store.settle()
         assert len(rows(folder)) == 1
         assert await session_of(other, "k0") == claims[0].session
 

@@ -356,6 +356,7 @@ async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
     for _ in range(2):  # it is found gone, and then forgotten
         server.kernels.gateway.forget_listing()
         await server.call("GET", "/api/kernels")
+    await server.kernels.store.settle()
     assert sorted(kept_in(folder)) == sorted([refused, last])
     fake_gateway.fault("DELETE", f"/api/kernels/{refused}", Answer.html("no", 500))
     await server.kernels.shutdown_all()

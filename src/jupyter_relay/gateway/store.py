@@ -31,15 +31,16 @@ from jupyter_relay.gateway.log import Log
 
 T = TypeVar("T")
 
-_Row: TypeAlias = tuple[str, str, str, str]
-"""A gateway, a kernel's id, the session id there, and who owns it."""
+_Change: TypeAlias = tuple[str, tuple[str, ...]]
+"""A statement, and its parameters."""
 
 _MOMENT = 0.05
-"""The seconds after which a new id is written: while a server answers its request, and those that
-come with it, the thread would take turns with it."""
+"""The seconds after which a change that nobody waits for is written: while a server answers its
+request, and those that come with it, the thread would take turns with it."""
 
 _VERSION = 1
 _INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
+_FORGET = "DELETE FROM links WHERE gateway = ? AND kernel_id = ?"
 _logger = logging.getLogger(__name__)
 
 
@@ -55,7 +56,7 @@ class Claim:
     async def end(self, *, gone: bool) -> None:
         """Leave the id to whoever attaches next; or to nobody, if the kernel is ``gone``."""
         if gone:
-            await self.store.forget(self.gateway, self.kernel_id)
+            self.store.forget(self.gateway, self.kernel_id)
         else:
             await self.store.release(self.session)
 
@@ -86,7 +87,7 @@ class Store:
         self._patience = patience
         self._log = log
         self._owner = uuid4().hex
-        self._new: deque[_Row] = deque()
+        self._changes: deque[_Change] = deque()
         self._writing: asyncio.TimerHandle | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()  # one thread may end while the next one begins
@@ -104,12 +105,7 @@ class Store:
     def claim_new(self, gateway: str, kernel_id: str) -> Claim:
         """Return a new id for a kernel that was just started here; it is written down soon."""
         session = uuid4().hex
-        if self._writing is None:
-            # A context of its own: that of the request would keep all of it that long.
-            self._writing = asyncio.get_running_loop().call_later(
-                _MOMENT, self._write_new, context=Context()
-            )
-        self._new.append((gateway, kernel_id, session, self._owner))
+        self._write_soon(_INSERT, gateway, kernel_id, session, self._owner)
         return Claim(self, gateway, kernel_id, session)
 
     async def settle(self) -> None:
@@ -122,17 +118,13 @@ class Store:
             lambda links: links.execute("UPDATE links SET owner = '' WHERE session = ?", [session])
         )
 
-    async def forget(self, gateway: str, kernel_id: str) -> None:
-        """Remove all that is known of a kernel: it is no more."""
-        await self._do(
-            lambda links: links.execute(
-                "DELETE FROM links WHERE gateway = ? AND kernel_id = ?", [gateway, kernel_id]
-            )
-        )
+    def forget(self, gateway: str, kernel_id: str) -> None:
+        """Remove all that is known of a kernel, soon: it is no more."""
+        self._write_soon(_FORGET, gateway, kernel_id)
 
     async def close(self) -> None:
         """Let go of the folder. What is still claimed is left to the next process."""
-        self._write_new()
+        self._write_now()
         thread = self._thread
         if thread is None:
             return
@@ -142,14 +134,23 @@ class Store:
         await asyncio.to_thread(thread.shutdown)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        self._write_new()
+        self._write_now()
         return self._in_thread(lambda: self._do_now(work))
 
-    def _write_new(self) -> None:
+    def _write_soon(self, statement: str, *parameters: str) -> None:
+        """Have a change written behind all that were made before, and before what is asked next."""
+        if self._writing is None:
+            # A context of its own: that of the request would keep all of it that long.
+            self._writing = asyncio.get_running_loop().call_later(
+                _MOMENT, self._write_now, context=Context()
+            )
+        self._changes.append((statement, parameters))
+
+    def _write_now(self) -> None:
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
-            self._in_thread(self._keep_new)
+            self._in_thread(self._write)
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have something done behind all that was asked for before."""
@@ -207,11 +208,16 @@ class Store:
         )
         return session
 
-    def _keep_new(self) -> None:
-        """Write down all ids that are new by now: many starts at once are one transaction."""
-        rows = [self._new.popleft() for _ in range(len(self._new))]
-        if rows:
-            self._do_now(lambda links: links.executemany(_INSERT, rows))
+    def _write(self) -> None:
+        """Write all changes that there are by now: many starts at once are one transaction."""
+        changes = [self._changes.popleft() for _ in range(len(self._changes))]
+
+        def write(links: sqlite3.Connection) -> None:
+            for statement, parameters in changes:
+                links.execute(statement, parameters)
+
+        if changes:
+            self._do_now(write)
 
     def _lock_of(self, owner: str) -> Path:
         return self._folder / f"{owner}.lock"

@@ -252,7 +252,7 @@ class GatewayKernelManager(AsyncKernelManager):
             return await gateway.kernel(kernel_id)
         except KernelNotFound:
             if store is not None:
-                await store.forget(gateway.address, kernel_id)
+                store.forget(gateway.address, kernel_id)
             raise
 
     async def _claim(self, kernel_id: str, *, new: bool) -> Claim | None:
