@@ -31,13 +31,16 @@ def test_what_only_asks_about_a_kernel_changes_nothing_of_its_state() -> None:
 def test_another_process_has_told_nothing_yet() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.status("busy", rig.send()))
+    assert rig.link.told
     rig.do([*rig.link.pause(), *rig.link.resume(restarted=True)])
     assert rig.link.told is None
 
 
 def test_a_kernel_that_died_has_told_nothing_since() -> None:
     rig, kernel = connected(), Voice()
-    rig.hear(kernel.status("busy", rig.send()), gateway_status("restarting", UPSTREAM))
+    rig.hear(kernel.status("busy", rig.send()))
+    assert rig.link.told
+    rig.hear(gateway_status("restarting", UPSTREAM))
     assert rig.link.told is None
 
 
@@ -48,7 +51,9 @@ def test_a_status_that_tells_no_state_is_none(content: bytes) -> None:
     assert rig.link.told is None
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", None, 7, "2026-01-02T03:04:05"])
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", None, 7, "2026-01-02T03:04:05", "0001-01-01T00:00:00+05:00"]
+)
 def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
     rig, said = connected(), Voice().status("busy", request())
     header = json.encode({**json.decode(said.header), "date": date})

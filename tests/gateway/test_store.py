@@ -166,6 +166,20 @@ async def test_new_ids_are_written_down_before_they_are_let_go_of(folder: Path) 
         assert await session_of(other, "k0") == claims[0].session
 
 
+async def test_what_is_forgotten_after_a_claim_is_not_claimed(folder: Path) -> None:
+    async with opened(folder) as store:
+        await store.settle()
+        with closing(sqlite3.connect(folder / "links.sqlite", isolation_level=None)) as busy:
+            busy.execute("BEGIN IMMEDIATE")
+            store.claim_new(GATEWAY, "new")
+            claiming = asyncio.ensure_future(store.claim(GATEWAY, "k"))
+            await asyncio.sleep(0)  # now it is asked for
+            store.forget(GATEWAY, "k")
+        await claiming
+        await store.settle()
+        assert [kernel_id for kernel_id, _ in rows(folder)] == ["new"]
+
+
 async def test_a_claim_holds_nothing_of_the_request_it_was_made_in(folder: Path) -> None:
     class Request:
         """What a server keeps in a context variable while it answers."""

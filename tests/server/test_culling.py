@@ -56,3 +56,17 @@ async def test_a_kernel_found_gone_stays_for_its_pages_until_the_gateway_is_aske
     assert (await server.kernels.kernel_model(kernel_id))["execution_state"] == "dead"
     await server.kernels.cull_kernels()
     assert kernel_id not in server.kernels
+
+
+async def test_a_kernel_that_comes_back_after_its_pages_were_told_that_it_is_gone_is_culled(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    kernel = fake_gateway.kernels.pop(kernel_id)
+    async with server.tab(kernel_id) as tab:
+        await tab.to_the_end()
+    fake_gateway.kernels[kernel_id] = kernel
+    await server.kernels.cull_kernels()
+    assert not fake_gateway.kernels
+    assert kernel_id not in server.kernels

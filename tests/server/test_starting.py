@@ -83,6 +83,21 @@ async def test_a_session_is_there_before_its_kernel(
     assert list(fake_gateway.kernels) == [answer.json["kernel"]["id"]]
 
 
+async def test_a_slow_start_that_fails_is_culled(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = (await server.call("POST", KERNELS, {"name": "python3"})).json["id"]
+    async with server.tab(kernel_id) as tab:
+        await server.kernels.cull_kernels()
+        assert kernel_id in server.kernels
+        fake_gateway.kernelspecs.clear()
+        released.set()
+        await tab.to_the_end()
+    await server.kernels.cull_kernels()
+    assert kernel_id not in server.kernels
+
+
 async def test_a_slow_start_that_fails_is_a_dead_kernel_with_its_reason(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:

@@ -249,8 +249,9 @@ def _told_by(status: Message) -> Told | None:
     """Return what a status tells; None where it tells no state, or not when: a date without an
     offset is the local time of nobody knows where (IJulia writes such)."""
     try:
-        at = datetime.fromisoformat(_read_date(status.header).date)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        local = datetime.fromisoformat(_read_date(status.header).date)
+        at = local.astimezone(UTC) if local.tzinfo is not None else None
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return None
     state = state_of(status)
-    return Told(state, at.astimezone(UTC)) if state and at.tzinfo is not None else None
+    return Told(state, at) if state and at is not None else None

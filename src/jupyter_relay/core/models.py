@@ -128,8 +128,9 @@ class KernelLists:
 
     def read(self, body: bytes) -> tuple[KernelModel, ...]:
         """Read a list of kernels; one that cannot be read does not spoil the others."""
+        items = _items(body)
         known, self._known = self._known, {}
-        for item in _items(body):
+        for item in items:
             words = bytes(item)
             model = known.get(words)
             if model is None:

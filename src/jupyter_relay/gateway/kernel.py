@@ -42,8 +42,9 @@ _MOMENT = 0.02
 64 MiB, a kernel with a reader who has stopped still gives 50 MiB a second to the others."""
 
 _GONE: Final = State.GONE
+"""This and the next are asked for with each kernel of a list; see ``core/link.py``."""
+
 _OPEN: Final = State.OPEN
-"""Asked for with every model of a list; see ``core/link.py``."""
 
 _logger = logging.getLogger(__name__)
 

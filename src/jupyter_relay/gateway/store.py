@@ -17,8 +17,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from contextvars import Context
@@ -67,7 +66,7 @@ class Store:
     One thread of its own does the work, in the order in which it was asked for; no event loop is
     blocked. The folder is made when it is first needed, for its user alone. Where it cannot be
     used, which is one line in the log, the ids are kept in memory, and end with the process.
-    Nothing here raises.
+    Nothing here raises. It is of one event loop, and is closed in it, when nobody uses it any more.
 
     Of ids that nobody uses, ``max_left`` are kept; those that were claimed first go first.
     ``patience`` is how many seconds another process may take for its turn at the file. A gateway
@@ -87,7 +86,7 @@ class Store:
         self._patience = patience
         self._log = log
         self._owner = uuid4().hex
-        self._changes: deque[_Change] = deque()
+        self._changes: list[_Change] = []
         self._writing: asyncio.TimerHandle | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.Lock()  # one thread may end while the next one begins
@@ -149,8 +148,8 @@ class Store:
     def _write_now(self) -> None:
         if self._writing is not None:
             self._writing.cancel()
-            self._writing = None
-            self._in_thread(self._write)
+            changes, self._changes, self._writing = self._changes, [], None
+            self._in_thread(lambda: self._do_now(lambda links: _write(links, changes)))
 
     def _in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have something done behind all that was asked for before."""
@@ -208,17 +207,6 @@ class Store:
         )
         return session
 
-    def _write(self) -> None:
-        """Write all changes that there are by now: many starts at once are one transaction."""
-        changes = [self._changes.popleft() for _ in range(len(self._changes))]
-
-        def write(links: sqlite3.Connection) -> None:
-            for statement, parameters in changes:
-                links.execute(statement, parameters)
-
-        if changes:
-            self._do_now(write)
-
     def _lock_of(self, owner: str) -> Path:
         return self._folder / f"{owner}.lock"
 
@@ -263,6 +251,12 @@ def _begin(links: sqlite3.Connection) -> None:
         links.execute(f"PRAGMA user_version = {_VERSION}")
     elif version != _VERSION:
         raise sqlite3.DatabaseError(f"it is of version {version}, and ours is {_VERSION}")
+
+
+def _write(links: sqlite3.Connection, changes: Iterable[_Change]) -> None:
+    """Make all changes that there were; many starts at once are one transaction."""
+    for statement, parameters in changes:
+        links.execute(statement, parameters)
 
 
 def _made(path: Path) -> Path:

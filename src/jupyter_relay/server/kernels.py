@@ -118,14 +118,13 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         remote = self.running
         known = remote.model
         # A trait that stays as it is costs as much as one that changes.
-        if known is not self._known and known != self._known:
+        if known != self._known:
             self._take(known)
         model = self._shown.copy()
         model["connections"] = remote.connections
         return model
 
     def _take(self, known: KernelModel) -> None:
-        self._known = known
         self.execution_state = known.execution_state
         self.last_activity = known.last_activity or self.last_activity
         self.reason = known.reason
@@ -134,10 +133,10 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
             "name": known.name or self.kernel_name,
             "last_activity": isoformat(self.last_activity),
             "execution_state": known.execution_state,
-            "connections": known.connections,
         }
         if known.reason:
             self._shown["reason"] = known.reason
+        self._known = known
 
     def _replaced(self, remote: RemoteKernel) -> bool:
         """A kernel that its gateway has started again is alive, for a server."""
@@ -339,9 +338,10 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """Cull a kernel if it is idle, and nobody listens unless ``cull_connected`` says so.
 
-        One that is gone stays for its pages, until the gateway is asked for it again.
+        One that was just found gone stays for its pages, until the gateway is asked for it again.
         """
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
-        if kernel is not None and not kernel.running.gone:
-            self._kernel_connections[kernel_id] = kernel.model()["connections"]
-            await super().cull_kernel_if_idle(kernel_id)
+        if kernel is None or not kernel.has_kernel or self._found.get(kernel_id, kernel) is None:
+            return
+        self._kernel_connections[kernel_id] = kernel.model()["connections"]
+        await super().cull_kernel_if_idle(kernel_id)
