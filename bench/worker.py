@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import statistics
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from itertools import pairwise
 from queue import Empty
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -130,8 +132,8 @@ class Jupyter(Kind):
         return JupyterClient(client)
 
     async def notebook(self, cells: int) -> dict[str, float]:
-        """Run a notebook with nbclient; return the seconds for each cell, with its kernel's start
-        and end, and without: from the end of the first to that of the last."""
+        """Run a notebook with nbclient; return the seconds for a cell: of all that it takes, with
+        its kernel's start and end, and alone, from the end of the one before."""
         ended: list[float] = []
         clock = Clock()
         # The kernel's name is told, since the built-in manager knows no other.
@@ -142,8 +144,9 @@ class Jupyter(Kind):
             on_cell_executed=lambda **_: ended.append(clock.seconds),
         )
         await nbclient.async_execute()
-        alone = (ended[-1] - ended[0]) / (len(ended) - 1)
-        return {"notebook": clock.seconds / cells, "notebook-cells": alone}
+        whole = clock.seconds / cells
+        alone = statistics.median(end - begin for begin, end in pairwise(ended))
+        return {"notebook-whole": whole, "notebook-cells": alone}
 
     async def openers(self, stack: AsyncExitStack, count: int) -> list[Opener]:
         async def start(client: Any) -> None:  # noqa: ANN401  # see above
