@@ -7,6 +7,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,76 @@ async def test_one_strange_model_spoils_no_other(
     server.kernels.cull_idle_timeout = 10**9
     await server.kernels.cull_kernels()
     assert len(fake_gateway.kernels) == 3
+
+
+async def test_the_list_shows_of_each_kernel_what_it_shows_itself(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = ("--GatewayClient.listing_ttl=0", "--GatewayClient.linger=0")
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id, other = await server.start_kernel(), await server.start_kernel()
+        kernel, fake = kernel_of(server, kernel_id), fake_gateway.kernels[kernel_id]
+
+        async def listed() -> dict[str, Any]:
+            models: list[dict[str, Any]] = (await server.call("GET", "/api/kernels")).json
+            assert [model["id"] for model in models] == [kernel_id, other]
+            for model in models:
+                assert model == (await server.call("GET", f"/api/kernels/{model['id']}")).json
+            return models[0]
+
+        async def listed_alone() -> dict[str, Any]:
+            fake_gateway.fault("GET", "/api/kernels", Answer.html("", 500), times=1)
+            return await listed()
+
+        at_first = await listed()
+        assert await listed() == at_first
+        async with server.tab(kernel_id) as tab:
+            assert (await listed_alone())["connections"] == 1
+            await tab.run("1")
+        await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+        used = await listed_alone()
+        assert (used["connections"], used["last_activity"] > at_first["last_activity"]) == (0, True)
+        await kernel.restart_kernel()
+        # What the process before it told says nothing of this one.
+        assert await listed_alone() == at_first
+
+        rested = await listed()
+        later = {"execution_state": "busy", "last_activity": "2100-01-01T00:00:00Z"}
+        fault = Answer.json(rested | later)
+        fake_gateway.fault("GET", f"/api/kernels/{kernel_id}", fault, times=1)
+        await kernel.refresh_model()
+        assert await listed_alone() == rested | later
+        assert await listed() == rested  # the gateway says again what it said before
+        fake.execution_state = "busy"
+        assert (await listed())["execution_state"] == "busy"
+        fake_gateway.forget(kernel_id)
+        assert (await listed())["execution_state"] == "dead"
+
+
+async def test_a_list_hurries_a_link_that_waits_though_nothing_is_new(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    waits = ("gateway_retry_interval=9000", "gateway_retry_interval_max=9000")
+    argv = tuple(f"--GatewayClient.{option}" for option in ("listing_ttl=0", *waits))
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        await server.call("GET", "/api/kernels")
+        channels = f"/api/kernels/{kernel_id}/channels"
+        fake_gateway.fault("GET", channels, Answer.html("", 503), times=1)
+        async with server.tab(kernel_id) as tab, asyncio.timeout(60):
+            await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", channels))
+            while not fake_gateway.open_sockets:
+                await server.call("GET", "/api/kernels")
+            assert await tab.run("here") == "here\n"
+
+
+async def test_a_kernel_that_is_let_go_of_is_not_listed(server: TestServer) -> None:
+    kernel_id, other = await server.start_kernel(), await server.start_kernel()
+    assert len((await server.call("GET", "/api/kernels")).json) == 2
+    await kernel_of(server, kernel_id).cleanup_resources()
+    for _ in range(2):
+        models = (await server.call("GET", "/api/kernels")).json
+        assert [model["id"] for model in models] == [other]
 
 
 async def test_only_our_own_kernels_are_listed(

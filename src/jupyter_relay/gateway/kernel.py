@@ -46,6 +46,9 @@ _GONE: Final = State.GONE
 
 _OPEN: Final = State.OPEN
 
+_AT_REST: Final = frozenset({State.IDLE, _GONE})
+"""The states in which a link without listeners stays as it is."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -62,8 +65,9 @@ class RemoteKernel:
     fails if it does not come. ``session`` is the upstream session id, a new one if none is given;
     messages that are written in the kernel's place carry it too. No two may use one id at once:
     `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
-    subscribes and closes a while after the last one has left. It belongs to the event loop that it
-    is used in.
+    subscribes and closes a while after the last one has left. ``on_stir`` is called when it is no
+    longer `at_rest`, or shows something else though it is. It belongs to the event loop that it is
+    used in.
     """
 
     def __init__(
@@ -75,12 +79,14 @@ class RemoteKernel:
         session: str | None = None,
         log: Log = _logger,
         on_report: Callable[[Report], None] | None = None,
+        on_stir: Callable[[], None] | None = None,
         on_close: OnClose | None = None,
     ) -> None:
         self.gateway = gateway
         self._model = model
         self._log = log
         self._on_report = on_report
+        self._on_stir = on_stir
         self._on_close = on_close
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
@@ -153,6 +159,11 @@ class RemoteKernel:
         return max(0, self._model.connections - ours) + len(self._subscriptions)
 
     @property
+    def at_rest(self) -> bool:
+        """Whether its `model` and `connections` stay what they are until ``on_stir`` is called."""
+        return self._start is None and not self._subscriptions and self._link.state in _AT_REST
+
+    @property
     def deaths(self) -> int:
         """How often another process has taken its place, as far as was noticed."""
         return self._link.deaths
@@ -195,6 +206,7 @@ class RemoteKernel:
         )
         self._backlogs[session_id] = backlog
         self._subscriptions[session_id] = subscription
+        self._stir()
         subscription.catch_up()
         self._connection.perform(self._link.attach(session_id))
         return subscription
@@ -225,12 +237,14 @@ class RemoteKernel:
     def update(self, model: KernelModel) -> None:
         """Take a model that came just now: its gateway answers, so a link that waits need not."""
         self._model = model
+        self._stir()
         self._connection.perform(self._link.hurry())
 
     def vanished(self, reason: str = "") -> None:
         """Take the gateway's word that the kernel no longer exists; ``reason`` is a sentence for
         people, if there is more to say than that."""
         self._connection.perform(self._link.gone(reason or str(self._absence())))
+        self._stir()
 
     async def interrupt(self) -> None:
         """Interrupt what it is doing. Raises `KernelNotFound`, and `KernelStarting`."""
@@ -260,6 +274,7 @@ class RemoteKernel:
                 raise absence from error
             finally:
                 self._connection.perform(self._link.resume(restarted=restarted))
+                self._stir()
             self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
 
     async def shutdown(self) -> None:
@@ -283,6 +298,7 @@ class RemoteKernel:
         One that is being started is left to its gateway.
         """
         gone = self.gone
+        self._stir()
         if self._start is not None and self._start.under_way:
             await self._start.let_go()
         await self._connection.close("The connection to the kernel was closed.")
@@ -365,6 +381,10 @@ class RemoteKernel:
                     self._log.exception("A listener of kernel %s failed.", self.id)
             elif (backlog := self._backlogs.get(name)) is not None:
                 backlog.put(message)
+
+    def _stir(self) -> None:
+        if self._on_stir is not None:
+            self._on_stir()
 
     def _report(self, report: Report) -> None:
         level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING

@@ -173,6 +173,7 @@ class GatewayKernelManager(AsyncKernelManager):
                 session=claim.session if claim is not None else None,
                 log=self.log,
                 on_report=self.take_report,
+                on_stir=self.take_stir,
                 on_close=claim.end if claim is not None else None,
             )
         )
@@ -224,6 +225,9 @@ class GatewayKernelManager(AsyncKernelManager):
 
     def take_report(self, report: Report) -> None:
         """Hear what happened to the link, which the log has already; a subclass may tell more."""
+
+    def take_stir(self) -> None:
+        """Hear that what the kernel's model says may be new; a subclass may look."""
 
     def client(self, **kwargs: Any) -> GatewayKernelClient:
         """Return a client of the kernel; its channels are still to be started."""

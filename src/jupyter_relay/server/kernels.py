@@ -113,6 +113,11 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         except Exception:  # whoever listens to events, the link goes on
             self.log.exception("An event of kernel %s could not be emitted.", remote.id)
 
+    def take_stir(self) -> None:
+        """Have the list of kernels look at this one."""
+        if isinstance(self.parent, GatewayMappingKernelManager):
+            self.parent.look_at(self.kernel_id)
+
     def model(self) -> Model:
         """Return the kernel's model for the REST API; from then on its traits say the same."""
         remote = self.running
@@ -160,6 +165,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         folder = self.gateway.settings.state_folder or Path(data_folder) / "jupyter_relay"
         self.store = Store(Path(folder).expanduser(), log=self.log)
         self._found: Mapping[str, KernelModel | None] = {}
+        self._stirred: dict[str, None] = {}
+        self._shown: dict[str, tuple[KernelModel, Model]] = {}
         self._listing = Latest(
             self._ask,
             what=f"The kernels of {self.gateway.name}",
@@ -181,7 +188,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     def remove_kernel(self, kernel_id: str) -> GatewayKernelManager | None:
         """Forget a kernel; one that is not known is no error."""
-        self._kernel_connections.pop(kernel_id, None)
+        for of_each in (self._kernel_connections, self._stirred, self._shown):
+            of_each.pop(kernel_id, None)
         kernel: GatewayKernelManager | None = self._kernels.pop(kernel_id, None)
         return kernel
 
@@ -220,6 +228,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             raise web.HTTPError(503, "The server is about to end, and the kernel was shut down.")
         started: str = kernel.running.id
         self._kernels[started] = kernel
+        self.look_at(started)
         what = "runs" if kernel.running.exists else "is starting"
         self.log.info("Kernel %s: %s on %s.", started, what, self.gateway.name)
         if not self._initialized_culler:
@@ -238,17 +247,37 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         heard of: a page must not wait for it, nor think that they have ended.
         """
         await self._listing.refresh()
-        return [kernel.model() for kernel in self._kernels.values() if kernel.has_kernel]
+        for kernel_id in tuple(self._stirred):
+            kernel: GatewayKernelManager = self._kernels[kernel_id]
+            remote = kernel.remote
+            if remote is None:
+                self._shown.pop(kernel_id, None)
+                continue
+            self._shown[kernel_id] = remote.model, kernel.model()
+            if remote.at_rest:
+                del self._stirred[kernel_id]
+        return [model.copy() for _, model in self._shown.values()]
+
+    def look_at(self, kernel_id: str) -> None:
+        """Have the next list look at a kernel, and those after it until it is at rest.
+
+        Of a thousand kernels few change between two lists, and to walk over the others would be
+        most of what a list costs: they do not fit into a processor's cache.
+        """
+        if kernel_id in self._kernels:
+            self._stirred[kernel_id] = None
 
     async def _ask(self) -> None:
         """Ask for our kernels, and take what is said of each. One that is gone is forgotten when
         this is asked again: its pages ask for its model, to say why."""
-        found = await self.gateway.find_kernels(
-            [kernel_id for kernel_id, kernel in self._kernels.items() if kernel.exists]
-        )
+        unasked = {kernel_id for kernel_id in self._stirred if not self._kernels[kernel_id].exists}
+        found = await self.gateway.find_kernels(self._kernels.keys() - unasked)
         if found is self._found:
             return  # it is the last answer, which is still good
         for kernel_id, model in found.items():
+            shown = self._shown.get(kernel_id)
+            if shown is not None and shown[0] is model and kernel_id not in self._stirred:
+                continue  # nothing new is said of a kernel at rest
             kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
             if kernel is None or kernel.remote is None:
                 continue  # it was shut down here while the gateway was asked
