@@ -147,6 +147,17 @@ class Clock:
         return time.perf_counter() - self._started
 
 
+async def times_within(seconds: float, act: Callable[[], Awaitable[object]]) -> list[float]:
+    """Do something again and again for a while; return the seconds that each time took."""
+    whole = Clock()
+    taken = []
+    while whole.seconds < seconds:
+        clock = Clock()
+        await act()
+        taken.append(clock.seconds)
+    return taken
+
+
 async def median_of(times: int, act: Callable[[], Awaitable[object]]) -> float:
     """Return the median of the seconds that something takes."""
     taken = []
