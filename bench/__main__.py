@@ -31,7 +31,7 @@ def main() -> None:
     scale = Scale(short=options.short)
     names = options.only or [work.name for work in (GOALS if options.short else WORKS)]
     results: list[Result] = []
-    failed = False
+    status = 0
     for work in WORKS:
         if work.name not in names:
             continue
@@ -39,13 +39,15 @@ def main() -> None:
         try:
             results += asyncio.run(run(work, scale))
         except BenchError as error:
-            failed = True
+            status = 1
             print(f"{work.name} could not be measured: {error}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            status = 130  # as a shell has it of who is ended by Ctrl-C
+            print("Interrupted; what was measured until now:", file=sys.stderr, flush=True)
+            break
     print(report.markdown(results) if options.markdown else report.text(results))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(report.as_json(results, sys.argv), encoding="utf-8")
-    if failed:
-        sys.exit(1)
+    sys.exit(status)
 
 
 def _options() -> argparse.Namespace:
@@ -61,7 +63,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--json", type=Path, default=Path("bench/results/latest.json"), help="where to write it"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Now, not after twenty minutes.
+    try:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.open("a", encoding="utf-8").close()
+    except OSError as error:
+        parser.error(f"argument --json: {options.json} cannot be written: {error.strerror}")
+    return options
 
 
 if __name__ == "__main__":

@@ -254,6 +254,7 @@ async def gateway() -> AsyncIterator[Gateway]:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **known},
+            start_new_session=True,  # a Ctrl-C is the bench's; this ends with its standard input
         )
         assert process.stdin is not None
         assert process.stdout is not None

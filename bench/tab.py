@@ -149,7 +149,8 @@ class Tab(asyncio.BufferedProtocol):
             begin = end + 4
         self._count(begin)
         if self._waiter is not None and self._received >= self._wanted and not self._skip:
-            self._waiter.set_result(None)
+            if not self._waiter.done():  # who waited may have been cancelled
+                self._waiter.set_result(None)
             self._waiter = None
 
     def _count(self, at: int) -> None:
