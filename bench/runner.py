@@ -17,6 +17,9 @@ from bench.tab import BenchError
 _MOST_SECONDS: Final = 120
 """How long one repetition may take: it hangs, then."""
 
+_FEWEST: Final = 5
+"""How many repetitions a median is of, at the least, in the short form too."""
+
 Sample: TypeAlias = Mapping[str, float]
 """One repetition: what was measured, by the names of the rows it is for."""
 
@@ -72,7 +75,7 @@ class Work:
     warm: bool = True
     """Whether each subject does it once before it counts; in the short form none does."""
 
-    repetitions: int = 5
+    repetitions: int = _FEWEST
     """How often each subject does it, in the full form: more where repetitions differ much."""
 
 
@@ -119,7 +122,7 @@ async def run(work: Work, scale: Scale) -> list[Result]:
         if work.warm and not scale.short:
             for name, subject in subjects.items():
                 await _done(work, name, subject)
-        for _ in range(scale.of(work.repetitions, 3)):
+        for _ in range(scale.of(work.repetitions, _FEWEST)):
             for name, subject in subjects.items():
                 gc.collect()
                 for row, value in (await _done(work, name, subject)).items():
