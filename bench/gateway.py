@@ -28,6 +28,7 @@ from uuid import uuid4
 
 from bench import frames
 from bench.messages import NUMBER, V1, Asked, Content, Wire, answer
+from bench.orders import orders
 
 Ts = TypeVarTuple("Ts")
 
@@ -363,9 +364,8 @@ async def _serve(certificate: list[str]) -> None:
         )
         ports["https"] = secure.sockets[0].getsockname()[1]
     print(json.dumps(ports), flush=True)
-    ended = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(ended), sys.stdin)
-    await ended.read()
+    async for _ in orders():
+        pass
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.runner import Result
 
-_SUBJECTS: Final = ("relay", "peer", "limit", "zmq", "gateway")
+_SUBJECTS: Final = ("relay", "peer", "limit", "pipe", "zmq", "gateway")
 _HEADINGS: Final = ("work", "unit", *_SUBJECTS, "× peer", "× limit", "to reach", "reached")
 _PACKAGES: Final = (
     "aiohttp",

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import trustme
@@ -68,7 +69,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Worker:
-    """A process with a headless client, which does what it is told (`bench.worker`)."""
+    """A process that does what it is told (`bench.orders`)."""
 
     process: asyncio.subprocess.Process
     errors: IO[bytes]
@@ -85,6 +86,17 @@ class Worker:
             raise BenchError(f"The process ended while it did {order!r}: {told}")
         measured: Mapping[str, float] = json.loads(line)
         return measured
+
+
+@dataclass(kw_only=True)
+class Pipe(Endpoint):
+    """A plain TCP relay (`bench.pipe`): what it is asked, the gateway behind it answers."""
+
+    worker: Worker
+
+    async def state(self, *, collect: bool = False) -> Mapping[str, Any]:
+        """Return the CPU seconds that it has used."""
+        return await self.worker.do("cpu")
 
 
 @dataclass
@@ -134,6 +146,12 @@ class Gateway:
         """Run one of each kind."""
         async with servers(self.of(scheme).url, self._told(fresh=fresh)) as both:
             yield both
+
+    @asynccontextmanager
+    async def middles(self) -> AsyncIterator[dict[str, Endpoint]]:
+        """Run all that can stand before it: a server of each kind, and a ``pipe``."""
+        async with self.servers() as both, _pipe(self.plain) as pipe:
+            yield {**both, "pipe": pipe}
 
     def _told(self, *, fresh: bool) -> Mapping[str, str]:
         return {**self.environment, **({"JUPYTER_GATEWAY_LISTING_TTL": "0"} if fresh else {})}
@@ -191,23 +209,35 @@ async def workers(
 ) -> AsyncIterator[dict[str, Worker]]:
     """Run a process with a headless client of each kind, on the gateway at a URL."""
     async with AsyncExitStack() as stack:
+        env = {**environment, "JUPYTER_GATEWAY_URL": url}
         yield {
-            kind: await stack.enter_async_context(_worker(kind, url, environment)) for kind in kinds
+            kind: await stack.enter_async_context(_worker("bench.worker", kind, env=env))
+            for kind in kinds
         }
 
 
 @asynccontextmanager
-async def _worker(kind: str, url: str, environment: Mapping[str, str]) -> AsyncIterator[Worker]:
+async def _pipe(to: Endpoint) -> AsyncIterator[Pipe]:
+    address = urlsplit(to.url)
+    async with _worker("bench.pipe", str(address.hostname), str(address.port)) as worker:
+        port = int((await worker.do("port"))["port"])
+        yield Pipe(f"http://127.0.0.1:{port}", "", to.http, worker=worker)
+
+
+@asynccontextmanager
+async def _worker(
+    module: str, *arguments: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Worker]:
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "bench.worker",
-            kind,
+            module,
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **environment, "JUPYTER_GATEWAY_URL": url},
+            env={**os.environ, **environment(), **(env or {})},
         )
         try:
             yield Worker(process, errors)

@@ -31,6 +31,7 @@ from nbclient import NotebookClient
 from bench.bare import Bare, bare
 from bench.gateway import BURST_FRAMES, ROUND_TRIP_FRAMES
 from bench.messages import Wire
+from bench.orders import orders
 from bench.runner import Clock, median_of
 from bench.site import Endpoint
 
@@ -275,12 +276,8 @@ _ORDERS: Mapping[str, Callable[..., Awaitable[dict[str, float]]]] = {
 async def _obey(name: str) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         kind = Straight(http) if name == "limit" else Jupyter(name)
-        orders = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
-        )
-        while line := (await orders.readline()).decode().split():
-            measured = await _ORDERS[line[0]](kind, *map(int, line[1:]))
+        async for order, *sizes in orders():
+            measured = await _ORDERS[order](kind, *map(int, sizes))
             print(json.dumps(measured), flush=True)
 
 

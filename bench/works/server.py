@@ -23,10 +23,10 @@ _RESTED = 20
 
 @asynccontextmanager
 async def _tabs_and_bare(scale: Scale) -> AsyncIterator[tuple[dict[str, Tab | Bare], Gateway]]:
-    """A tab on each server, one on the gateway itself, and a bare client."""
-    async with gateway() as site, site.servers() as servers:
+    """A tab on each server and on the pipe, one on the gateway itself, and a bare client."""
+    async with gateway() as site, site.middles() as middles:
         clients: dict[str, Tab | Bare] = {
-            kind: await server.tab(await server.start_kernel()) for kind, server in servers.items()
+            kind: await middle.tab(await middle.start_kernel()) for kind, middle in middles.items()
         }
         kernel_id = await site.plain.start_kernel()
         clients["gateway"] = await site.plain.tab(await site.plain.start_kernel())
@@ -59,15 +59,16 @@ async def _round_trip(scale: Scale) -> AsyncIterator[Subjects]:
 @asynccontextmanager
 async def _burst(scale: Scale) -> AsyncIterator[Subjects]:
     count = 20_000
-    async with gateway() as site, site.servers() as servers:
-        kernels = {kind: await server.start_kernel() for kind, server in servers.items()}
-        tabs = {kind: await servers[kind].tab(kernel) for kind, kernel in kernels.items()}
+    async with gateway() as site, site.middles() as middles:
+        tabs = {
+            kind: await middle.tab(await middle.start_kernel()) for kind, middle in middles.items()
+        }
         own = await site.plain.tab(await site.plain.start_kernel())
 
-        async def through(server: Endpoint, tab: Tab) -> Sample:
-            before = (await server.state())["cpu"]
+        async def through(middle: Endpoint, tab: Tab) -> Sample:
+            before = (await middle.state())["cpu"]
             rate = await _messages_per_second(tab, count, _SMALL)
-            cpu = (await server.state())["cpu"] - before
+            cpu = (await middle.state())["cpu"] - before
             return {"burst": rate, "burst-cpu": cpu * 10_000 / count}
 
         async def straight(client: Tab | Bare) -> Sample:
@@ -75,7 +76,7 @@ async def _burst(scale: Scale) -> AsyncIterator[Subjects]:
 
         async with bare(site.plain, await site.plain.start_kernel()) as client:
             yield {
-                **{kind: partial(through, servers[kind], tabs[kind]) for kind in servers},
+                **{kind: partial(through, middles[kind], tabs[kind]) for kind in middles},
                 "limit": partial(straight, client),
                 "gateway": partial(straight, own),
             }
@@ -114,10 +115,10 @@ async def _many(scale: Scale) -> AsyncIterator[Subjects]:
         await asyncio.gather(*(cells(client) for client in clients))
         return {"many": clock.seconds}
 
-    async with gateway() as site, site.servers() as servers:
+    async with gateway() as site, site.middles() as middles:
         tabs = {
-            kind: [await server.tab(await server.start_kernel()) for _ in range(connections)]
-            for kind, server in servers.items()
+            kind: [await middle.tab(await middle.start_kernel()) for _ in range(connections)]
+            for kind, middle in middles.items()
         }
         async with _bares(site.plain, connections) as straight:
             yield {
@@ -241,7 +242,12 @@ WORKS = (
     Work(
         "fan-out",
         (
-            Row("fan-out-sockets", "20 tabs of one kernel: upstream sockets", "", goals=(Goal(1),)),
+            Row(
+                "fan-out-sockets",
+                "20 tabs of one kernel: upstream sockets",
+                "",
+                goals=(Goal(1),),
+            ),
             Row(
                 "fan-out",
                 "fan-out: CPU for a message and tab (limit: one frame write)",
