@@ -28,13 +28,12 @@ _SIZES = {
 _PEERS_LARGEST = 10**6
 """The peer drops the gateway at messages of 10 MiB."""
 
-_WIRES: tuple[tuple[Wire, Wire, Scheme], ...] = (
-    (Wire.V1, Wire.V1, "http"),
-    (Wire.V1, Wire.LEGACY, "http"),
-    (Wire.LEGACY, Wire.V1, "http"),
-    (Wire.LEGACY, Wire.LEGACY, "http"),
-    (Wire.V1, Wire.V1, "https"),
-    (Wire.LEGACY, Wire.LEGACY, "https"),
+_SCHEMES: tuple[Scheme, ...] = ("http", "https")
+_WIRES = tuple(
+    (downstream, upstream, scheme)
+    for scheme in _SCHEMES
+    for downstream in (Wire.V1, Wire.LEGACY)
+    for upstream in (Wire.V1, Wire.LEGACY)
 )
 
 
