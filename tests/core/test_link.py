@@ -5,6 +5,8 @@ Barriers and gaps are in ``test_link_recovery.py``, restarts in ``test_link_rest
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from jupyter_relay.core.actions import Happening, Timer
@@ -100,6 +102,49 @@ def test_an_open_socket_that_takes_nothing_fills_the_outbox_to_sixteen_times_its
     held = [rig.send() for _ in range(16)]
     assert all(rig.heard_of(message) == [] for message in held)
     assert types(rig.heard_of(rig.send())) == FAILURE
+
+
+def test_of_thirty_thousand_requests_each_is_answered_once() -> None:
+    rig, kernel = connected(), Voice()
+    asked = [rig.send() for _ in range(30_000)]
+    for message in rig.sent:
+        rig.hear(*kernel.answer(message))
+    replies = Counter(m.parent.msg_id for _, m in rig.delivered if m.channel is Channel.SHELL)
+    idles = Counter(m.parent.msg_id for _, m in rig.delivered if types([m]) == ["status:idle"])
+    once = dict.fromkeys((message.head.msg_id for message in asked), 1)
+    assert replies == once
+    assert idles == once
+    refused = failures(rig.heard())
+    assert len(refused) == 30_000 - len(rig.sent)
+    assert set(refused) == {
+        "10000 requests to the kernel are already under way; this one was not sent."
+    }
+
+
+def test_a_request_that_is_given_up_for_a_new_one_is_answered_with_the_reason() -> None:
+    rig, kernel = connected(), Voice()
+    asked = [rig.send() for _ in range(10_000)]
+    rig.hear(*kernel.answer(asked[1]))
+    rig.send()
+    rig.send()
+    (text,) = failures(rig.heard_of(asked[0]))
+    assert text.endswith("given up, since the kernel has answered a later one.")
+    rig.hear(kernel.reply(asked[0]))
+    assert len(failures(rig.heard_of(asked[0]))) == 1
+    assert types(rig.heard_of(asked[0])) == FAILURE
+
+
+def test_many_requests_that_were_refused_do_not_let_an_answered_one_go_up() -> None:
+    rig = connected(LinkSettings(outbox_messages=10))
+    rig.do(rig.link.pause())
+    held = [rig.send() for _ in range(10)]
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=True))
+    for _ in range(2_000):
+        rig.send()
+    rig.open()
+    assert rig.sent == []
+    assert all(len(failures(rig.heard_of(message))) == 1 for message in held)
 
 
 # Rule 3: at most once.

@@ -102,13 +102,51 @@ def test_the_header_is_a_copy_so_that_the_frame_can_go() -> None:
     assert isinstance(added(Pending(), viewed).header, bytes)
 
 
-def test_at_the_bound_a_request_that_has_its_reply_makes_room() -> None:
+def test_make_room_below_the_bound_gives_nothing_up() -> None:
+    pending = Pending(max_requests=2)
+    added(pending)
+    assert pending.make_room() == []
+
+
+def test_make_room_at_the_bound_keeps_what_the_kernel_may_still_answer() -> None:
     pending = Pending(max_requests=3)
-    waiting, replied, _ = (added(pending) for _ in range(3))
-    pending.replied(replied)
-    added(pending)
-    assert waiting in pending
-    assert replied not in pending
-    added(pending)
-    assert waiting not in pending
+    for _ in range(3):
+        added(pending)
+    assert pending.make_room() is None
     assert len(pending) == 3
+
+
+def test_make_room_gives_up_a_request_whose_lane_has_answered_a_later_one() -> None:
+    pending = Pending(max_requests=3)
+    other_lane = added(pending, request(channel=Channel.CONTROL))
+    passed_over, answered = added(pending), added(pending)
+    pending.replied(answered)
+    assert pending.make_room() == [passed_over]
+    pending.remove(passed_over)
+    added(pending)
+    assert other_lane in pending
+
+
+def test_make_room_gives_up_a_request_whose_idle_alone_is_missing_last() -> None:
+    pending = Pending(max_requests=3)
+    entries = [added(pending) for _ in range(3)]
+    assert pending.make_room() is None
+    pending.replied(entries[0])
+    assert pending.make_room() == [entries[0]], "its idle may come, but nothing else is spare"
+    pending.replied(entries[1])
+    pending.replied(entries[2])
+    pending.ended(entries[2])
+    added(pending)
+    assert pending.make_room() == [entries[0]]
+    pending.remove(entries[0])
+    added(pending)
+    assert pending.make_room() == [entries[1]], "a later one has its idle"
+
+
+def test_make_room_can_refuse_again_once_all_are_needed() -> None:
+    pending = Pending(max_requests=2)
+    first, second = added(pending), added(pending)
+    assert pending.make_room() is None
+    assert pending.make_room() is None
+    pending.replied(second)
+    assert pending.make_room() == [first]

@@ -48,7 +48,7 @@ that was lost. Interrupting the kernel ends that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -172,14 +172,19 @@ class Link:
     def send(self, subscriber: str, message: Message) -> list[Action]:
         """A message from downstream. Raises `MalformedFrame` if its header cannot be read."""
         if self.state in _ENDED:
-            request = Pending().add(message, subscriber)
+            request = Request.of(message, subscriber)
             return self._substitute.fail(request, self.reason) if request else []
+        given_up = self._pending.make_room()
+        if given_up is None and (request := Request.of(message, subscriber)) is not None:
+            return self._substitute.fail(request, self._too_many())
         request = self._pending.add(message, subscriber)
         if not self._outbox.put(message, flowing=self.state is State.OPEN):
             return self._refuse(request)
+        actions: list[Action] = []
         if request is not None:
             self._substitute.forget(request.msg_id)
-        actions = [Flush()] if self.state is State.OPEN else self._need()
+            actions = self._give_up(given_up or ())
+        actions += [Flush()] if self.state is State.OPEN else self._need()
         if self._outage.is_long:
             actions = [*actions, *self._alarm()]
         return [*actions, *self._rest()]
@@ -399,6 +404,23 @@ class Link:
         self._outbox.clear()
         self._recovery.forget()
         return list(self._pending)
+
+    def _give_up(self, requests: Sequence[Request]) -> list[Action]:
+        """Answer what makes room for another request."""
+        if not requests:
+            return []
+        text = (
+            f"{len(self._pending)} requests to the kernel were under way. This one was given up, "
+            "since the kernel has answered a later one."
+        )
+        return self._substitute.end(requests, text)
+
+    def _too_many(self) -> str:
+        """Say why no further request is taken."""
+        return (
+            f"{len(self._pending)} requests to the kernel are already under way; this one was not "
+            "sent."
+        )
 
     def _refuse(self, request: Request | None) -> list[Action]:
         """Answer at once what the outbox cannot hold."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from jupyter_relay.wire.message import Channel, Message, Part
 
 _REQUEST = "_request"
-_MOST = 10_000
-"""A kernel that never answers some kind of request must not fill our memory; JupyterLab has at
-most some dozens under way."""
+MOST_REQUESTS = 10_000
+"""How many requests may be under way: a kernel that never answers must not fill our memory.
+JupyterLab has at most some dozens."""
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Request:
 
     ``header`` is its header's bytes, the parent of whatever answers it. ``sent`` is set when a
     socket has taken it, ``seen`` when anything of it came back, ``replied`` with its reply and
-    ``ended`` with its idle status.
+    ``ended`` with its idle status. ``order`` counts the requests of a link as they came.
     """
 
     msg_id: str
@@ -32,6 +32,29 @@ class Request:
     seen: bool = False
     replied: bool = False
     ended: bool = False
+    order: int = 0
+
+    @classmethod
+    def of(cls, message: Message, subscriber: str) -> Request | None:
+        """Return the request that a message makes; None for one that no reply follows (a comm, an
+        input), or that none could be told from (a request without an id).
+
+        Raises `MalformedFrame` if its header cannot be read.
+        """
+        head = message.head
+        if not head.msg_type.endswith(_REQUEST) or message.channel is Channel.STDIN:
+            return None
+        if not head.msg_id:
+            return None
+        return cls(
+            msg_id=head.msg_id,
+            msg_type=head.msg_type,
+            channel=message.channel,
+            subshell_id=head.subshell_id,
+            subscriber=subscriber,
+            # A copy, since a view would keep the whole frame alive.
+            header=bytes(message.header),
+        )
 
     @property
     def reply_type(self) -> str:
@@ -45,11 +68,21 @@ class Request:
 
 
 class Pending:
-    """The requests under way, in the order they came."""
+    """The requests under way, in the order they came.
 
-    def __init__(self, *, max_requests: int = _MOST) -> None:
+    Who adds one asks `make_room` first, and answers those that have to be given up for it.
+    """
+
+    def __init__(self, *, max_requests: int = MOST_REQUESTS) -> None:
         self._max_requests = max_requests
         self._requests: dict[str, Request] = {}
+        self._added = 0
+        self._last_replied: dict[tuple[Channel, str | None], int] = {}
+        self._last_ended: dict[tuple[Channel, str | None], int] = {}
+        """The order of the latest request that got its reply, and its idle, by lane."""
+
+        self._all_needed = False
+        """Whether none could be given up when this was last asked, and none was answered since."""
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -67,30 +100,35 @@ class Pending:
         """Those that a socket has taken."""
         return [request for request in self._requests.values() if request.sent]
 
+    def make_room(self) -> list[Request] | None:
+        """Return what has to be given up so that one more can be added; None if nothing may be.
+
+        Only what the kernel has passed over is given up: one that misses its reply though a later
+        one of its lane has got one, or its idle in the same way; else, since some kernels write no
+        idle on control, one that misses its idle alone. What the kernel may still answer is kept,
+        and the one more is refused in its place.
+        """
+        if len(self._requests) < self._max_requests:
+            return []
+        if self._all_needed:
+            return None
+        for is_spare in (self._is_passed_over, _misses_its_idle):
+            given_up = next(filter(is_spare, self._requests.values()), None)
+            if given_up is not None:
+                return [given_up]
+        self._all_needed = True
+        return None
+
     def add(self, message: Message, subscriber: str) -> Request | None:
-        """Note a message on its way up; None for one that no reply follows (a comm, an input), or
-        that none could be told from (a request without an id).
+        """Note a message on its way up; return its request, None as `Request.of` does.
 
         Raises `MalformedFrame` if its header cannot be read.
         """
-        head = message.head
-        if not head.msg_type.endswith(_REQUEST) or message.channel is Channel.STDIN:
-            return None
-        if not head.msg_id:
-            return None
-        if len(self._requests) >= self._max_requests:
-            replied = (key for key, request in self._requests.items() if request.replied)
-            del self._requests[next(replied, next(iter(self._requests)))]
-        request = Request(
-            msg_id=head.msg_id,
-            msg_type=head.msg_type,
-            channel=message.channel,
-            subshell_id=head.subshell_id,
-            subscriber=subscriber,
-            # A copy, since a view would keep the whole frame alive.
-            header=bytes(message.header),
-        )
-        self._requests[head.msg_id] = request
+        request = Request.of(message, subscriber)
+        if request is not None:
+            self._added += 1
+            request.order = self._added
+            self._requests[request.msg_id] = request
         return request
 
     def get(self, msg_id: str) -> Request | None:
@@ -114,11 +152,22 @@ class Pending:
     def replied(self, request: Request) -> None:
         """Note the reply to a request."""
         request.seen = request.replied = True
+        self._all_needed = False
+        self._last_replied[request.lane] = request.order
         if request.ended:
             self.remove(request)
 
     def ended(self, request: Request) -> None:
         """Note the idle status that ends a request's output."""
         request.ended = True
+        self._last_ended[request.lane] = request.order
         if request.replied:
             self.remove(request)
+
+    def _is_passed_over(self, request: Request) -> bool:
+        last = self._last_ended if request.replied else self._last_replied
+        return request.order < last.get(request.lane, 0)
+
+
+def _misses_its_idle(request: Request) -> bool:
+    return request.replied

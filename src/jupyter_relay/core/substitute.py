@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
 from jupyter_relay.core.notices import Notices
-from jupyter_relay.core.pending import Pending, Request
+from jupyter_relay.core.pending import MOST_REQUESTS, Pending, Request
 
-_MOST_ANSWERED = 1000
-"""How many of its answers it remembers, since the kernel's own may come late."""
+_MOST_ANSWERED = 2 * MOST_REQUESTS
+"""How many of its answers it remembers, since the kernel's own may come late, and since some of
+the requests may still wait in the outbox: more than can be under way at once."""
 
 
 class Substitute:
@@ -44,13 +45,10 @@ class Substitute:
         return [action for request in requests for action in self._end(request, text, told=told)]
 
     def fail(self, request: Request, text: str, *, told: bool = False) -> list[Action]:
-        """Answer a request with an error that says ``text``, whether it is pending or not.
+        """Answer a request with an error that says ``text``; ``told`` is as in `Report`.
 
-        ``told`` is as in `Report`.
+        It is for one that was not sent. What the kernel may still answer is ended, with `end`.
         """
-        self._answered[request.msg_id] = None
-        if len(self._answered) > _MOST_ANSWERED:
-            del self._answered[next(iter(self._answered))]
         output, reply, idle = self._notices.failure(request, text)
         return [
             Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}", told=told),
@@ -63,6 +61,9 @@ class Substitute:
         self._pending.remove(request)
         if request.replied:
             return [Deliver(self._notices.status("idle", request.header))]
+        self._answered[request.msg_id] = None
+        if len(self._answered) > _MOST_ANSWERED:
+            del self._answered[next(iter(self._answered))]
         return self.fail(request, text, told=told)
 
 
