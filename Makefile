@@ -3,6 +3,10 @@
 PYTHON ?= python3
 ARGS ?=
 
+# Tests wait most of the time, so more of them run at once than there are cores. The tests of one file
+# share their servers, and stay together.
+WORKERS ?= 4
+
 VENV := .venv
 BIN := $(VENV)/bin
 ENTERPRISE_VENV := .venv-enterprise
@@ -22,7 +26,7 @@ demo: $(VENV)/installed  ## Start a Kernel Gateway and JupyterLab on it (ARGS=--
 	$(BIN)/python tools/demo.py $(ARGS)
 
 test: check enterprise-gateway  ## Run linters, type checks and every test that needs no browser
-	$(BIN)/python -m pytest -m "not browser" $(ARGS)
+	$(BIN)/python -m pytest -m "not browser" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/installed  ## Run linters and type checks only
 	$(BIN)/ruff check .
