@@ -29,6 +29,8 @@ GIVEN: dict[Kind, tuple[str, Value]] = {
     Kind.HEADER: ("X-Token", "X-Token"),
     Kind.HEADERS: ('{"X-A": "b"}', '{"X-A": "b"}'),
     Kind.COMMAND: ("print 'a token'", ("print", "a token")),
+    Kind.NAMES: ("A, MY_*", "A, MY_*"),
+    Kind.VALUES: ("ANY", "any"),
     Kind.CLASS: ("mine.Renewer", "mine.Renewer"),
 }
 """A text for each kind of option, and what it means."""

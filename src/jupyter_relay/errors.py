@@ -5,6 +5,7 @@
     RelayError                      .gateway .kernel_id .hint
     ├ ConfigurationError            (ValueError) .option: a setting that makes no sense
     ├ CredentialsUnavailable        the source of our token gives none
+    ├ VariableRefused               (ValueError) .name: a variable that is not sent to a kernel
     ├ GatewayUnavailable            .retryable .doubtful: no answer, or a proxy's 502, 503, 504
     │ ├ HostNotFound                nobody knows the host's name
     │ ├ ConnectionFailed            refused, reset, no route
@@ -72,6 +73,17 @@ class CredentialsUnavailable(RelayError):
 
     The gateway was not asked; it is tried again at the next request.
     """
+
+
+class VariableRefused(RelayError, ValueError):
+    """An environment variable for a kernel has a name or a value that is not sent to a gateway.
+
+    ``name`` is the variable's, as it may be shown; the value is in no text.
+    """
+
+    def __init__(self, message: str, *, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class GatewayUnavailable(RelayError):

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from jupyter_relay.core.options import OPTIONS, Kind, Option, Value, default_of
-from jupyter_relay.core.settings import GatewaySettings, LinkSettings, kernel_variables
+from jupyter_relay.core.settings import GatewaySettings, LinkSettings
 from jupyter_relay.errors import ConfigurationError
 
 SECRET = "hunter2"
@@ -30,6 +30,8 @@ BAD: dict[Kind, tuple[object, ...]] = {
         *('{"a b": ""}', '{"": "a"}', '{"a": "b\\r\\nc: d"}'),
     ),
     Kind.COMMAND: ("a 'b", 7, True, [], ["a", 7]),
+    Kind.NAMES: ("A=B", "a b", "A;B", "1A", "[A]", "A-B", "two\nlines", True, 1.5),
+    Kind.VALUES: ("unsafe", "none", 7, True),
     Kind.CLASS: ("Renewer", "a b.C", "a..C", 7, ".C"),
 }
 
@@ -47,6 +49,8 @@ GOOD: dict[Kind, tuple[tuple[Value, Value], ...]] = {
     Kind.HEADER: (("X-Token", "X-Token"),),
     Kind.HEADERS: (('{"A": "b"}', '{"A": "b"}'),),
     Kind.COMMAND: (("a 'b c'", ("a", "b c")), (["a", "b c"], ("a", "b c"))),
+    Kind.NAMES: (("", ""), ("A, b_1 ,,", "A, b_1 ,,"), ("MY_*,*_?", "MY_*,*_?")),
+    Kind.VALUES: (("safe", "safe"), (" Any ", "any")),
     Kind.CLASS: ((" mine.Renewer ", "mine.Renewer"), (dict, dict)),
 }
 
@@ -98,7 +102,7 @@ def test_a_value_of_the_right_kind_is_read(option: Option) -> None:
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_nothing_is_the_default(option: Option) -> None:
     nothing: tuple[Value, ...] = (None, "None")
-    if option.kind is not Kind.TEXT:
+    if option.kind not in {Kind.TEXT, Kind.NAMES}:
         nothing = (*nothing, "", "  ")
     for given in nothing:
         assert option.read(given) is None
@@ -147,7 +151,7 @@ def test_the_table_and_the_settings_agree() -> None:
     assert names - own == in_link | in_kernel_env | in_token_origin | deprecated
     assert own - names == {
         "name", "link", "kernel_env", "proxy", "ws_proxy", "token_origin", "environment",
-        "given_in",
+        "given_in", "variable_rules", "left_out",
     }  # fmt: skip
 
 
@@ -331,8 +335,3 @@ def test_the_user_is_told_unless_the_environment_says_another() -> None:
     other = GatewaySettings.make({"url": URL, "http_user": "ann"}, {"KERNEL_USERNAME": "bob"})
     assert other.kernel_env["KERNEL_USERNAME"] == "bob"
     assert "KERNEL_USERNAME" not in make().kernel_env
-
-
-def test_what_may_travel() -> None:
-    env = {"KERNEL_X": "1", "A": "2", "B": "3", "XKERNEL_": "4"}
-    assert kernel_variables(env, frozenset({"A"})) == {"KERNEL_X": "1", "A": "2"}

@@ -21,6 +21,7 @@ from jupyter_relay.errors import (
     KernelNotFound,
     KernelNotRunning,
     KernelSpecNotFound,
+    VariableRefused,
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager
@@ -255,6 +256,17 @@ async def test_errors_are_those_of_the_tree(fake: FakeGateway) -> None:
     fake.token = "another"
     with pytest.raises(AuthenticationFailed):
         await manager.start_kernel()
+
+
+async def test_a_variable_that_cannot_be_sent_is_an_error_and_starts_nothing(
+    fake: FakeGateway,
+) -> None:
+    manager = GatewayKernelManager()
+    for env in ({"KERNEL_X": "$x"}, {"KERNEL_USERNAME ": "ann"}):
+        with pytest.raises(VariableRefused, match="KERNEL_"):
+            await manager.start_kernel(env=env)
+    assert not manager.has_kernel
+    assert not fake.requests
 
 
 async def test_its_gateway_may_be_configured_or_given(fake_gateway: FakeGateway) -> None:

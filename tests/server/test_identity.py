@@ -150,7 +150,7 @@ async def test_a_page_cannot_say_as_whom_its_kernel_runs(
     else:
         assert env_of(fake_gateway)["KERNEL_FLAVOUR"] == "lemon"
         assert len(said) == 1
-        assert "KERNEL_UID, KERNEL_USERNAME cannot be set" in said[0]
+        assert said[0].startswith("KERNEL_UID, KERNEL_USERNAME: not sent to kernels")
         assert "mallory" not in said[0]
 
 
@@ -169,3 +169,53 @@ async def test_a_session_is_no_try_to_set_what_the_environment_has(
         assert (await server.call("POST", "/api/sessions", session)).status == 201
     assert env_of(fake_gateway)["KERNEL_LAUNCH_TIMEOUT"] == "48"
     assert "protected" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"KERNEL_USERNAME ": "root"}, "'KERNEL_USERNAME ' cannot be the name of a variable"),
+        ({"KERNEL_USERNAME\0": "root"}, r"'KERNEL_USERNAME\x00' cannot be the name of a variable"),
+        ({"A=B": "root"}, "'A=B' cannot be the name of a variable"),
+        ({"KERNEL_X": "$(root)"}, "The variable KERNEL_X cannot be set"),
+        ({"MY_X": "`root`"}, "The variable MY_X cannot be set"),
+        ({"KERNEL_X": ["root"]}, "The variable KERNEL_X cannot be set"),
+    ],
+)
+async def test_a_page_that_sets_an_unsafe_variable_gets_400_with_its_name(
+    env: dict[str, object], told: str, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = ("--GatewayClient.allowed_envs=MY_*", *KNOWS)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        server.app.web_app.add_handlers(".*$", [("/starts-with-env", StartsWithEnv)])  # type: ignore[no-untyped-call]  # it is untyped
+        server.http.headers["X-User"] = "ann"
+        answer = await server.call("POST", "/starts-with-env", {"env": env})
+    assert answer.status == 400
+    assert told in answer.json["message"]
+    assert "root" not in answer.body.decode()
+    assert not fake_gateway.requests_to("POST", "/api/kernels")
+
+
+async def test_a_folder_with_an_unsafe_name_still_starts_a_kernel(
+    fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with server_on(fake_gateway, tmp_path) as server:
+        (tmp_path / "root" / "cost $").mkdir()
+        session = {"path": "cost $/a.ipynb", "name": "a.ipynb", "type": "notebook"}
+        for number in range(2):
+            session["path"] = f"cost $/{number}.ipynb"
+            assert (await server.call("POST", "/api/sessions", session)).status == 201
+    assert "KERNEL_WORKING_DIR" not in env_of(fake_gateway)
+    said = [r.getMessage() for r in caplog.records if "KERNEL_WORKING_DIR" in r.getMessage()]
+    (line,) = said
+    assert line.endswith("the path of the folder has a $ in it (env_values).")
+
+
+async def test_env_values_any_sends_a_folder_with_any_name(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = ("--GatewayClient.env_values=any",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        (tmp_path / "root" / "cost $").mkdir()
+        await server.start_kernel(path="cost $/a.ipynb")
+    assert env_of(fake_gateway)["KERNEL_WORKING_DIR"] == str(tmp_path / "root" / "cost $")

@@ -277,6 +277,19 @@ async def test_two_variables_are_read_by_jupyter_server_before_any_extension(
     assert found.output.splitlines()[-1].startswith("ValueError: invalid literal for int()")
 
 
+async def test_an_unsafe_variable_of_the_environment_stops_the_start_with_one_line(
+    tmp_path: Path,
+) -> None:
+    environment = {"JUPYTER_GATEWAY_URL": URL, "KERNEL_EXTRA_SPARK_OPTS": f"${SECRET}"}
+    found = await ended(tmp_path, environment=environment)
+    assert found.status == 1
+    assert "Traceback" not in found.output
+    assert SECRET not in found.output
+    (line,) = [line for line in found.output.splitlines() if "KERNEL_EXTRA_SPARK_OPTS" in line]
+    assert line.startswith("[C ")
+    assert line.endswith("set GatewayClient.env_values to any.")
+
+
 @pytest.mark.parametrize("url", [URL, None])
 async def test_an_unknown_option_is_told_of_once(
     url: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]

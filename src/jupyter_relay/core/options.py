@@ -38,6 +38,8 @@ class Kind(Enum):
     HEADER = "the name of an HTTP header"
     HEADERS = "a JSON object of header names and texts"
     COMMAND = "a list of texts, or one text with quotes as in a shell"
+    NAMES = "names of variables, with commas between them; * and ? stand for any characters"
+    VALUES = "safe or any"
     CLASS = "a class, or its name with that of its module before it"
 
 
@@ -80,14 +82,15 @@ class Option:
     def read(self, given: object) -> Value:
         """Return the value that was given, as its kind; None where none was.
 
-        An empty text is a value for a text only: a compose file sets variables to it. The text
-        None stands for None, which neither the environment nor a command line can say otherwise.
+        An empty text is a value for a text and for names only: a compose file sets variables to it.
+        The text None stands for None, which neither the environment nor a command line can say
+        otherwise.
 
         Raises `ConfigurationError` naming the option, and never the value of a secret.
         """
         if given is None or given == "None":
             return None
-        if self.kind is not Kind.TEXT and isinstance(given, str) and not given.strip():
+        if self.kind not in _TEXTS and isinstance(given, str) and not given.strip():
             return None
         try:
             return _READERS[self.kind](given)
@@ -104,6 +107,8 @@ class Option:
         return value
 
 
+_TEXTS = frozenset({Kind.TEXT, Kind.NAMES})
+_NAME = re.compile(r"(?:[A-Za-z_*?][\w*?]*)?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2
 _PATH = re.compile(r"(?!\w+://)[^\s?#\\]+")
@@ -196,6 +201,20 @@ def _command(given: object) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _names(given: object) -> str:
+    text = _text(given)
+    if not all(_NAME.fullmatch(name.strip()) for name in text.split(",")):
+        raise ValueError
+    return text
+
+
+def _values(given: object) -> str:
+    text = _text(given).strip().lower()
+    if text not in {"safe", "any"}:
+        raise ValueError
+    return text
+
+
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
@@ -219,6 +238,8 @@ _READERS: Mapping[Kind, Callable[[object], Value]] = {
     Kind.HEADER: partial(_word, _HEADER),
     Kind.HEADERS: _headers,
     Kind.COMMAND: _command,
+    Kind.NAMES: _names,
+    Kind.VALUES: _values,
     Kind.CLASS: _class,
 }
 
@@ -339,17 +360,27 @@ OPTIONS: tuple[Option, ...] = (
     _identity("auth_token", Kind.TEXT, None, "The token of the gateway."),
     _requests(
         "allowed_envs",
-        Kind.TEXT,
+        Kind.NAMES,
         None,
-        "Comma-separated names of environment variables to send with a kernel's start, beside "
-        "those that begin with KERNEL_.",
+        "Which environment variables to send with a kernel's start, beside those that begin with "
+        "KERNEL_: names, and patterns such as MY_*. Of our own environment and of what is asked "
+        "for. No pattern matches what describes this machine (PATH, HOME, JUPYTER_* …), and what "
+        "looks like a secret must be named in full.",
     ),
     _requests(
         "env_whitelist",
-        Kind.TEXT,
+        Kind.NAMES,
         None,
         "Deprecated: what `allowed_envs` was called; used where that is not given.",
         instead="allowed_envs",
+    ),
+    _requests(
+        "env_values",
+        Kind.VALUES,
+        "safe",
+        "What the values of these variables may be. safe refuses one with a $, a backtick or a "
+        "line break, or of more than 4,096 characters, by the variable's name: gateways put values "
+        "into shells and templates. any sends every text.",
     ),
     _requests("accept_cookies", Kind.FLAG, True, "Whether cookies are kept, for load balancers."),
     _link(
@@ -508,9 +539,10 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _identity(
         "protected_envs",
-        Kind.TEXT,
+        Kind.NAMES,
         ",".join(PROTECTED),
-        "Comma-separated names of variables that nobody can set for a kernel through this server.",
+        "Which variables nobody can set for a kernel through this server, in capitals or small "
+        "letters.",
     ),
 )
 """Every option of a gateway."""

@@ -9,9 +9,14 @@ from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 import msgspec
 
 from jupyter_relay.core.backoff import Backoff
+from jupyter_relay.core.environment import Rules, choose
 from jupyter_relay.core.options import OPTIONS, Value, default_of
 from jupyter_relay.core.origins import Origin, Renew, origin_of
-from jupyter_relay.errors import ConfigurationError
+from jupyter_relay.core.wording import SHORTEST_SECRET
+from jupyter_relay.errors import ConfigurationError, VariableRefused
+
+USERNAME = "KERNEL_USERNAME"
+"""The variable that tells a gateway as whom to start a kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,10 @@ class GatewaySettings:
     ``name`` is what people call it: its URL, unless it was given another. ``proxy`` is the URL of
     the HTTP proxy on the way to it, which may hold a password, and ``ws_proxy`` that of the way to
     its websockets. ``kernel_env`` goes with each kernel's start, beneath what the request itself
-    asks for. ``token_origin`` is where a token comes from that is not static. ``given_in`` says by
-    what name people have set each option. ``environment`` is our own, as it is at any time.
+    asks for; ``left_out`` names variables of our environment that do not, each with the reason, and
+    ``variable_rules`` says which may. ``token_origin`` is where a token comes from that is not
+    static. ``given_in`` says by what name people have set each option. ``environment`` is our own,
+    as it is at any time.
     ``state_folder`` is where a `Store` keeps its file. Secrets do not show in `repr`.
     """
 
@@ -88,7 +95,10 @@ class GatewaySettings:
     max_message_bytes: int
     state_folder: str | None
     link: LinkSettings
+    env_values: str
+    variable_rules: Rules
     kernel_env: Mapping[str, str] = field(repr=False)
+    left_out: Mapping[str, str]
     environment: Mapping[str, str] = field(repr=False)
 
     @classmethod
@@ -131,6 +141,16 @@ class GatewaySettings:
                 option="auth_token",
             )
         user = text.get("http_user") or address.user
+        password = text.get("http_pwd") or address.password
+        secrets = (token, password, text.get("oauth2_client_secret"))
+        rules = Rules(
+            allowed=allowed,
+            protected=_names(text["protected_envs"]),
+            any_value=text["env_values"] == "any",
+            secret_names=frozenset(filter(None, (text.get("auth_token_env"),))),
+            secrets=frozenset(s for s in secrets if s and len(s) >= SHORTEST_SECRET),
+        )
+        kernel_env, left_out = _kernel_env(environment, rules, user=user, launch_timeout=launch)
         given_in = _given_in(text, address, variables)
         retry_max = number.get("gateway_retry_max")
         made = {
@@ -139,7 +159,7 @@ class GatewaySettings:
             "ws_url": _Address.read(ws_url).url,
             "request_timeout": request,
             "http_user": user,
-            "http_pwd": text.get("http_pwd") or address.password,
+            "http_pwd": password,
             "headers": msgspec.json.decode(text["headers"], type=dict[str, str]),
             "auth_token": token,
             "allowed_envs": allowed,
@@ -152,10 +172,12 @@ class GatewaySettings:
                 outbox_messages=int(number["outbox_messages"]),
                 outbox_bytes=int(number["outbox_bytes"]),
             ),
-            "kernel_env": _kernel_env(environment, allowed, user=user, launch_timeout=launch),
+            "variable_rules": rules,
+            "kernel_env": kernel_env,
+            "left_out": left_out,
             "token_origin": origin_of(values, token, given_in, renew),
             "given_in": given_in,
-            "protected_envs": _names(text["protected_envs"]),
+            "protected_envs": rules.protected,
             "environment": environment,
         }
         as_read = {key: values[key] for key in values.keys() & {f.name for f in fields(cls)}}
@@ -222,24 +244,22 @@ def _timeouts(launch: float, request: float, pad: float) -> tuple[float, float]:
 
 
 def _kernel_env(
-    environment: Mapping[str, str],
-    allowed: frozenset[str],
-    *,
-    user: str | None,
-    launch_timeout: float,
-) -> dict[str, str]:
-    kept = kernel_variables(environment, allowed)
+    environment: Mapping[str, str], rules: Rules, *, user: str | None, launch_timeout: float
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what goes with each start, and what of our environment does not, with the reasons."""
+    try:
+        chosen = choose(rules, environment, environment)
+    except VariableRefused as error:
+        raise ConfigurationError(
+            f"A variable of this program's environment cannot be sent to a gateway. {error}",
+            option=error.name,
+        ) from None
+    kept, left_out = dict(chosen.sent), dict(chosen.left_out)
     kept.pop("KERNEL_ID", None)  # an id is for one kernel only
     kept["KERNEL_LAUNCH_TIMEOUT"] = str(int(launch_timeout))
-    if user:
-        kept.setdefault("KERNEL_USERNAME", user)
-    return kept
-
-
-def kernel_variables(env: Mapping[str, str], allowed: frozenset[str]) -> dict[str, str]:
-    """Keep what may travel to a gateway: ``KERNEL_*`` and the names that are allowed."""
-    return {
-        name: str(value)
-        for name, value in env.items()
-        if name.startswith("KERNEL_") or name in allowed
-    }
+    if user and USERNAME not in kept:
+        if flaw := rules.flaw(user):
+            left_out[USERNAME] = f"the user's name {flaw}"
+        else:
+            kept[USERNAME] = user
+    return kept, left_out

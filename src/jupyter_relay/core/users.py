@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jupyter_relay.core.settings import GatewaySettings, kernel_variables
-
-USERNAME = "KERNEL_USERNAME"
+from jupyter_relay.core.environment import choose, is_str
+from jupyter_relay.core.settings import USERNAME, GatewaySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +28,22 @@ def kernel_user(settings: GatewaySettings, user: NotebookUser | None) -> str | N
 
 def kernel_environment(
     settings: GatewaySettings, asked: Mapping[str, str], user: NotebookUser | None
-) -> tuple[dict[str, str], frozenset[str]]:
-    """Return what a start sends of ``asked`` and of our own environment, and what it leaves out.
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what a start sends of ``asked`` and of our own environment, and what it leaves out,
+    each with the reason.
 
-    Left out, and named, are the protected variables that a notebook user has tried to set. Servers
-    ask with their whole own environment, which is no such try.
+    Left out are protected variables that a notebook user has tried to set. Servers ask with their
+    whole own environment, which is no such try. Raises `VariableRefused` as `choose` does.
     """
-    wanted = kernel_variables(asked, settings.allowed_envs)
-    barred = wanted.keys() & settings.protected_envs if user is not None else frozenset()
-    own = settings.environment
-    refused = frozenset(name for name in barred if wanted[name] != own.get(name))
-    sent = dict(settings.kernel_env)
-    sent |= {name: value for name, value in wanted.items() if name not in barred}
-    name = kernel_user(settings, user)
-    if settings.forward_user and user is not None and name:
-        sent[USERNAME] = name
-    return sent, refused
+    rules, own = settings.variable_rules, settings.environment
+    barred = {n for n in asked if user is not None and is_str(n) and rules.is_protected(n)}
+    chosen = choose(rules, {n: asked[n] for n in asked if n not in barred}, own)
+    left_out = {**settings.left_out, **chosen.left_out}
+    for name in barred:
+        if asked[name] != own.get(name) and (rules.is_named(name) or rules.is_matched(name)):
+            left_out[name] = "nobody can set such through this server (protected_envs)"
+    sent = {**settings.kernel_env, **chosen.sent}
+    told = kernel_user(settings, user)
+    if settings.forward_user and user is not None and told:
+        sent[USERNAME] = rules.check(USERNAME, told)
+    return sent, left_out

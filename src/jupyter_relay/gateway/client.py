@@ -47,6 +47,11 @@ T = TypeVar("T")
 
 _FAREWELL = 2.0
 
+_WORKING_DIR = "KERNEL_WORKING_DIR"
+
+_MOST_LEFT_OUT = 1000
+"""Of how many variables the log says that they are left out; pages may ask with any number."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -103,14 +108,15 @@ class Gateway:
         """Start a kernel from the kernelspec ``name``, or from the gateway's default one.
 
         Of ``env``, the ``KERNEL_*`` and the allowed names are sent, over those of our own
-        environment. ``cwd`` goes as ``KERNEL_WORKING_DIR``. For ``user``, who asks through a
-        server, see `kernel_environment`. The environment is always sent: Kernel Gateway 3.0.1 gives
-        a request without one an earlier user's (seen).
+        environment; see `kernel_environment`, also for ``user``, who asks through a server.
+        ``cwd`` goes as ``KERNEL_WORKING_DIR``, unless its value cannot be sent. The environment is
+        always sent: Kernel Gateway 3.0.1 gives a request without one an earlier user's (seen).
 
         A start whose answer was lost is looked for by the kernel's id, which is chosen here; see
         `KernelStart`. If this is cancelled, the kernel is deleted as soon as it is there.
 
-        Raises `KernelSpecNotFound` or `KernelStartFailed`, too.
+        Raises `KernelSpecNotFound` or `KernelStartFailed`, too, and `VariableRefused` for what of
+        ``env`` cannot be sent.
         """
         return await self.begin_start(name, env=env, cwd=cwd, user=user).wait()
 
@@ -130,9 +136,7 @@ class Gateway:
                 "No kernel is started any more: this program is about to end.", gateway=self.name
             )
         kernel_id = str(uuid4())
-        sent = self._environment(env or {}, user)
-        if cwd is not None:
-            sent.setdefault("KERNEL_WORKING_DIR", cwd)
+        sent = self._environment(env or {}, cwd, user)
         # Enterprise Gateway looks for the id in the environment, the others in the request, and
         # each ignores the other place (seen).
         sent["KERNEL_ID"] = kernel_id
@@ -330,16 +334,21 @@ class Gateway:
 
     # Requests.
 
-    def _environment(self, asked: Mapping[str, str], user: NotebookUser | None) -> dict[str, str]:
-        """Return what to send with a start; what a user may not set is left out, and said once."""
-        sent, refused = kernel_environment(self.settings, asked, user)
-        if new := sorted(refused - self._left_out):
-            self._left_out.update(new)
-            _log.warning(
-                "%s cannot be set for a kernel through this server (protected_envs); it was left "
-                "out.",
-                ", ".join(new),
-            )
+    def _environment(
+        self, asked: Mapping[str, str], cwd: str | None, user: NotebookUser | None
+    ) -> dict[str, str]:
+        """Return what to send with a start; what is left out is logged once for each variable."""
+        sent, left_out = kernel_environment(self.settings, asked, user)
+        if cwd is not None and _WORKING_DIR not in sent:
+            if flaw := self.settings.variable_rules.flaw(cwd):
+                left_out[_WORKING_DIR] = f"the path of the folder {flaw} (env_values)"
+            else:
+                sent[_WORKING_DIR] = cwd
+        new = sorted(left_out.keys() - self._left_out)[: _MOST_LEFT_OUT - len(self._left_out)]
+        self._left_out.update(new)
+        for reason in dict.fromkeys(left_out[name] for name in new):
+            names = ", ".join(name for name in new if left_out[name] == reason)
+            _log.warning("%s: not sent to kernels, since %s.", names, reason)
         return sent
 
     async def _has_spec(self, name: str, user: NotebookUser | None) -> bool:

@@ -21,6 +21,7 @@ from jupyter_relay.errors import (
     MalformedFrame,
     RelayError,
     UnexpectedAnswer,
+    VariableRefused,
 )
 
 _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
@@ -28,6 +29,7 @@ _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
     (KernelSpecNotFound, HTTPStatus.NOT_FOUND),
     (KernelStarting, HTTPStatus.CONFLICT),
     (KernelNotRunning, HTTPStatus.NOT_FOUND),
+    (VariableRefused, HTTPStatus.BAD_REQUEST),
     (MalformedFrame, HTTPStatus.BAD_GATEWAY),
     (UnexpectedAnswer, HTTPStatus.BAD_GATEWAY),
     (GatewayTimeout, HTTPStatus.GATEWAY_TIMEOUT),
