@@ -21,15 +21,22 @@ from jupyter_relay.core.actions import (
 )
 from jupyter_relay.core.link import Link
 from jupyter_relay.core.settings import LinkSettings
+from jupyter_relay.core.table import State
 from jupyter_relay.wire.message import Message
 from tests.support.messages import request
 
 UPSTREAM = "upstream"
 """The session id of the link under test."""
 
+OWN_ID = "relay-"
+"""How the ids of what the link writes itself begin."""
+
 
 class Rig:
     """A link and all that it asked for.
+
+    Of whatever the link writes to those who listen, it sees that it carries the session id of the
+    message that the kernel sent last.
 
     ``sent`` holds what went up, ``delivered`` what came down, with whom it is for (None for all).
     With ``writable`` off the socket takes nothing, as one whose buffers are full.
@@ -45,10 +52,11 @@ class Rig:
             gateway="gpu",
             session=UPSTREAM,
             clock=lambda: self.now,
-            new_id=lambda: f"relay-{next(numbers)}",
+            new_id=lambda: f"{OWN_ID}{next(numbers)}",
             chance=lambda: self.chance,
         )
         self.has_socket = False
+        self.kernel_session = UPSTREAM
         self.writable = True
         self.sent: list[Message] = []
         self.delivered: list[tuple[str | None, Message]] = []
@@ -69,6 +77,8 @@ class Rig:
                 case Flush():
                     self.flush()
                 case Deliver(message, to):
+                    if message.head.msg_id.startswith(OWN_ID):
+                        assert message.head.session == self.kernel_session
                     self.delivered.append((to, message))
                 case StartTimer(timer, seconds):
                     self.timers[timer] = seconds
@@ -125,6 +135,9 @@ class Rig:
     def hear(self, *messages: Message) -> None:
         """The kernel, or the gateway, speaks."""
         for message in messages:
+            session = message.head.session
+            if self.link.state is State.OPEN and not session.startswith((UPSTREAM, OWN_ID)):
+                self.kernel_session = session
             self.do(self.link.receive(message))
 
     def heard(self, subscriber: str = "tab", since: int = 0) -> list[Message]:

@@ -38,6 +38,19 @@ def test_headers_are_complete() -> None:
     }
 
 
+def test_what_goes_down_carries_the_kernels_session_and_a_barrier_that_of_the_link() -> None:
+    notices = Notices(session="upstream", clock=lambda: datetime.now(UTC), new_id=lambda: "fresh")
+    notices.kernel_session = "kernel"
+    cell = pending(request())
+    written = [
+        notices.stderr("Look.", cell.header),
+        notices.status("dead"),
+        *notices.failure(cell, "It was lost."),
+    ]
+    assert {message.head.session for message in written if message} == {"kernel"}
+    assert notices.barrier(Channel.SHELL, None).head.session == "upstream"
+
+
 @pytest.mark.parametrize("channel", [Channel.SHELL, Channel.CONTROL])
 @pytest.mark.parametrize("subshell_id", [None, "side"])
 def test_a_barrier_asks_for_kernel_info_in_its_lane(

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from jupyter_relay.errors import ConfigurationError, KernelNotRunning
+from jupyter_relay.errors import ConfigurationError, GatewayUnavailable, KernelNotRunning
 from jupyter_relay.headless.client import GatewayKernelClient
 from jupyter_relay.headless.manager import GatewayKernelManager
-from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, read_content
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Reset, read_content
 from jupyter_relay.wire.message import Channel, Message
 
 
@@ -85,6 +85,33 @@ async def test_a_control_request_goes_up_on_control(fake: FakeGateway) -> None:
         assert [message.head.msg_type for message in kernel.received_on(Channel.CONTROL)] == [
             "interrupt_request"
         ]
+
+
+async def test_an_interrupt_that_fails_in_an_outage_is_told_in_the_cell_that_runs(
+    fake: FakeGateway,
+) -> None:
+    async def run_for_ever(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    fake.kernels[manager.kernel_id].on_execute = run_for_ever
+    client = manager.client()
+    client.start_channels()
+    msg_id = client.execute("while True: pass")
+    while (await client.get_iopub_msg(timeout=10))["msg_type"] != "execute_input":
+        pass
+    fake.fault("*", "/api/kernels/*/interrupt", Reset())
+    fake.fault("*", "/api/kernels/*/channels", Reset())
+    fake.drop_sockets()
+    with pytest.raises(GatewayUnavailable):
+        await manager.interrupt_kernel()
+    while (told := await client.get_iopub_msg(timeout=10))["msg_type"] != "stream":
+        pass
+    assert told["content"]["text"].startswith("[Jupyter Relay] Cannot interrupt: ")
+    assert told["parent_header"]["msg_id"] == msg_id
+    client.stop_channels()
+    await manager.shutdown_kernel()
 
 
 async def test_hooks_may_be_coroutines(fake: FakeGateway) -> None:

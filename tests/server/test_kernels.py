@@ -13,10 +13,19 @@ import pytest
 
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
-from jupyter_relay.testing import Answer, Change, FakeGateway, FakeKernel, Hold, replaced, without
+from jupyter_relay.testing import (
+    Answer,
+    Change,
+    FakeGateway,
+    FakeKernel,
+    Hold,
+    Reset,
+    replaced,
+    without,
+)
 from jupyter_relay.wire.message import JSON, Message
 from tests.support.server import TestServer, server_on
-from tests.support.tab import status_of
+from tests.support.tab import printed, status_of
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -352,6 +361,36 @@ async def test_a_kernel_is_interrupted(server: TestServer, fake_gateway: FakeGat
         answer = await server.call("POST", f"/api/kernels/{kernel_id}/interrupt")
         assert answer.status == 204
         assert b"KeyboardInterrupt" in bytes((await tab.reply_to(msg_id)).content)
+
+
+@pytest.mark.parametrize("action", ["interrupt", "restart"])
+async def test_an_action_that_fails_in_an_outage_is_told_in_the_cell_that_runs(
+    server: TestServer, fake_gateway: FakeGateway, action: str
+) -> None:
+    async def run_for_ever(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    fake_gateway.on_execute = run_for_ever
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        msg_id = await tab.execute("while True: pass")
+        while (heard := await tab.receive()).parent.msg_id != msg_id:
+            pass
+        kernel_session = heard.head.session
+        channels = "/api/kernels/*/channels"
+        for path in (channels, f"/api/kernels/*/{action}"):
+            fake_gateway.fault("*", path, Reset())
+        fake_gateway.drop_sockets()
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", channels)) > 1)
+        answer = await server.call("POST", f"/api/kernels/{kernel_id}/{action}")
+        assert answer.status == 503
+        while not (text := printed([told := await tab.receive()])):
+            pass
+    begin = f"[Jupyter Relay] Cannot {action}: no connection to {fake_gateway.url} since "
+    assert text.startswith(begin)
+    assert text.endswith(" s.\n")
+    assert told.parent.msg_id == msg_id
+    assert told.head.session == kernel_session
 
 
 async def test_a_kernel_is_deleted(server: TestServer, fake_gateway: FakeGateway) -> None:

@@ -10,7 +10,9 @@ from tests.testing.bare_client import BareSocket
 
 
 class Tab(BareSocket):
-    """One tab."""
+    """One tab. ``end`` says how its websocket ended, once `to_the_end` has seen that."""
+
+    end = ""
 
     async def send_message(self, message: Message) -> None:
         """Send a message as it is."""
@@ -46,7 +48,8 @@ class Tab(BareSocket):
         try:
             while True:
                 messages.append(await self.receive())
-        except ConnectionError:
+        except ConnectionError as error:
+            self.end = str(error)
             return messages
 
     async def run(self, code: str) -> str:

@@ -95,6 +95,7 @@ class Hearing:
         number = None
         actions: list[Action] = []
         if head.session not in self._ours:  # the gateway's own words carry our session id
+            self._notices.kernel_session = head.session
             leads = (channel is not _IOPUB or not self._process) and self._leads(message)
             if leads:
                 actions = self._recognise(head.session, parent.msg_id)

@@ -197,6 +197,23 @@ class Link:
         self._pending.remove(request)
         return [*self._substitute.fail(request, reason), *self._rest()]
 
+    def has_answered(self, msg_id: str) -> bool:
+        """Whether the request with this id was answered here, in the kernel's place."""
+        return self._substitute.has_answered(msg_id)
+
+    def cannot(self, what: str, why: str, *, unreachable: bool) -> list[Action]:
+        """Something that was asked for beside the link has failed: tell the cell that runs.
+
+        ``what`` is a verb, ``why`` a sentence for people. ``unreachable`` says that the gateway
+        did not answer: while the link is down, since when that is so says more.
+        """
+        cell = self._running_cell()
+        if cell is None:
+            return []
+        if unreachable and self.is_down:
+            why = f"no connection to {self._gateway} since {self._outage.seconds:.0f} s."
+        return [Deliver(self._notices.stderr(f"Cannot {what}: {why}", cell.header))]
+
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent subscriber has not been given."""
         text = (
@@ -444,12 +461,16 @@ class Link:
             f"No connection to {self._gateway} since {since:%H:%M:%S} UTC: {self._outage.cause} "
             "Trying again until it answers."
         )
-        cells = (r for r in self._pending if r.msg_type == "execute_request" and not r.replied)
-        cell = next(cells, None)
+        cell = self._running_cell()
         if cell is None or cell is self._alarmed:
             return []
         self._alarmed = cell
         return [Deliver(self._notices.stderr(text, cell.header))]
+
+    def _running_cell(self) -> Request | None:
+        """Return the oldest cell without a reply: the one that runs, or will run next."""
+        cells = (r for r in self._pending if r.msg_type == "execute_request" and not r.replied)
+        return next(cells, None)
 
     # States.
 

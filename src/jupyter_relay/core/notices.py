@@ -12,20 +12,35 @@ from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part, comp
 class Notices:
     """Writes messages in the name of one link.
 
-    ``session`` is the upstream session id, ``clock`` tells the time with its offset from UTC and
-    ``new_id`` gives a fresh message id.
+    ``session`` is the upstream session id, which barriers carry; ``clock`` tells the time with its
+    offset from UTC and ``new_id`` gives a fresh message id.
+
+    ``kernel_session`` is the session id in the header of the last message that the kernel sent, and
+    all that goes down carries it: JupyterLab forgets what it has not handled yet of the messages
+    before one with another session id, such as the updates of a widget. (Source: JupyterLab 4.6,
+    ``_assertCurrentMessage`` in its `KernelConnection`.) A kernel that has sent nothing has nothing
+    to be forgotten; then it is the upstream session id.
     """
 
     def __init__(
         self, *, session: str, clock: Callable[[], datetime], new_id: Callable[[], str]
     ) -> None:
         self._session = session
+        self.kernel_session = session
         self._clock = clock
         self._new_id = new_id
 
     def barrier(self, channel: Channel, subshell_id: str | None) -> Message:
         """Return a request that the kernel answers after all that went before it."""
-        return self._compose(channel, "kernel_info_request", {}, EMPTY, subshell_id)
+        return compose(
+            channel,
+            "kernel_info_request",
+            {},
+            msg_id=self._new_id(),
+            session=self._session,
+            date=self._clock(),
+            subshell_id=subshell_id,
+        )
 
     def stderr(self, text: str, parent_header: Part) -> Message:
         """Return a line on stderr, in the cell whose header is given."""
@@ -60,17 +75,15 @@ class Notices:
         msg_type: str,
         content: Mapping[str, JSON],
         parent_header: Part,
-        subshell_id: str | None = None,
     ) -> Message:
         return compose(
             channel,
             msg_type,
             content,
             msg_id=self._new_id(),
-            session=self._session,
+            session=self.kernel_session,
             date=self._clock(),
             parent_header=parent_header,
-            subshell_id=subshell_id,
         )
 
 

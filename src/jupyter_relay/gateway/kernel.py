@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, Protocol
 from uuid import uuid4
@@ -62,8 +63,8 @@ class RemoteKernel:
     """A kernel on a gateway. It owns the one upstream socket; everybody who listens subscribes.
 
     With ``start`` it is one that is being started: what it is asked waits until it is there, and
-    fails if it does not come. ``session`` is the upstream session id, a new one if none is given;
-    messages that are written in the kernel's place carry it too. No two may use one id at once:
+    fails if it does not come. ``session`` is the upstream session id, a new one if none is given.
+    No two may use one id at once:
     `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
     subscribes and closes a while after the last one has left. ``on_stir`` is called when it is no
     longer `at_rest`, or shows something else though it is. It belongs to the event loop that it is
@@ -247,16 +248,19 @@ class RemoteKernel:
         self._stir()
 
     async def interrupt(self) -> None:
-        """Interrupt what it is doing. Raises `KernelNotFound`, and `KernelStarting`."""
+        """Interrupt what it is doing. Raises `KernelNotFound`, and `KernelStarting`; a failure is
+        told in the cell that runs, too, since pages show none.
+        """
         self._check_exists()
-        await self.gateway.interrupt_kernel(self.id)
+        with self._told_in_the_cell("interrupt"):
+            await self.gateway.interrupt_kernel(self.id)
 
     async def restart(self) -> None:
         """Restart it; once that is done, what was asked of it before is answered with an error.
 
         The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
         finds out at the next handshake. Raises `KernelNotFound`, also of one that was gone before,
-        and `KernelStarting`.
+        and `KernelStarting`; a failure is told in the cell that runs, too.
         """
         self._check_exists()
         if self.gone:
@@ -266,7 +270,8 @@ class RemoteKernel:
             restarted = False
             try:
                 await self._connection.settle()
-                await self.gateway.restart_kernel(self.id)
+                with self._told_in_the_cell("restart"):
+                    await self.gateway.restart_kernel(self.id)
                 restarted = True
             except KernelNotFound as error:
                 absence = self._absence(error.reason)
@@ -276,6 +281,10 @@ class RemoteKernel:
                 self._connection.perform(self._link.resume(restarted=restarted))
                 self._stir()
             self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
+
+    def answered_here(self, msg_id: str) -> bool:
+        """Whether the request with this id was answered in its place."""
+        return self._link.has_answered(msg_id)
 
     async def shutdown(self) -> None:
         """Delete it on its gateway, and let go of it. If that fails, it stays as it was.
@@ -327,6 +336,19 @@ class RemoteKernel:
 
     def _absence(self, reason: str = "") -> KernelNotFound:
         return no_kernel(self.gateway.name, self.id, reason, was_away=self._link.is_down)
+
+    @contextmanager
+    def _told_in_the_cell(self, what: str) -> Iterator[None]:
+        """Tell the cell that runs if what is done in this block, ``what`` as a verb, fails. Of a
+        kernel that is gone its end tells."""
+        try:
+            yield
+        except KernelNotFound:
+            raise
+        except RelayError as error:
+            unreachable = isinstance(error, GatewayUnavailable)
+            self._connection.perform(self._link.cannot(what, str(error), unreachable=unreachable))
+            raise
 
     def _check_exists(self) -> None:
         if self._start is None:

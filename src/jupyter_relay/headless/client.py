@@ -272,7 +272,7 @@ class GatewayKernelClient(AsyncKernelClient):
     def _is_of_the_dead(self, message: Message) -> bool:
         """Whether a reply was written in the place of a kernel that is no more."""
         manager = cast("GatewayKernelManager | None", self.parent)
-        ours = self._remote is not None and message.head.session == self._remote.session
+        ours = self._remote is not None and self._remote.answered_here(message.parent.msg_id)
         return ours and getattr(manager, "bereft", False)
 
     async def _let_go(self, remote: RemoteKernel) -> None:
