@@ -10,6 +10,8 @@ WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 ENTERPRISE_VENV := .venv-enterprise
+# Jupyter Servers that take no kernel id from a client; Kernel Gateway runs on them in some tests.
+OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
 
 # Enterprise Gateway imports distutils, which Python 3.12 no longer has, and is pinned for 3.11.
 is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2] == (3, 11) else "")' 2>/dev/null)
@@ -83,6 +85,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	# Beside the rest: installed, it would take over how every JupyterLab of the tests runs cells.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 		--target $(VENV)/nbmodel jupyter_server_nbmodel
+	# Each beside the rest, for a gateway that has it before everything else in its PYTHONPATH.
+	for version in $(OLDER_SERVERS); do \
+		PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--upgrade --target $(VENV)/older/$$version jupyter_server==$$version || exit 1; \
+	done
 	touch $@
 
 $(ENTERPRISE_VENV)/installed: export PIP_CONSTRAINT := constraints-enterprise.txt

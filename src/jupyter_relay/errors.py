@@ -192,6 +192,10 @@ class UnexpectedAnswer(GatewayRefused):
     """What answered does not speak the Jupyter kernel API: HTML, broken JSON, another model."""
 
 
+class OtherKernelAnswered(UnexpectedAnswer):
+    """An answer about one kernel carries the id of another, as a wrong cache gives it."""
+
+
 class Redirected(UnexpectedAnswer):
     """What answered sends us elsewhere, as a login page does; it is never followed."""
 

@@ -9,13 +9,12 @@ import pytest
 
 from jupyter_relay.errors import AuthenticationFailed, KernelSpecNotFound
 from jupyter_relay.headless.manager import GatewayKernelManager
-from jupyter_relay.testing import read_content
 from jupyter_relay.testing.servers import RunningServer
-from jupyter_relay.wire.message import JSON
 from tests.contract.probe import Probe
+from tests.contract.running import interrupted
 from tests.support.enterprise import KERNEL_ENV
 from tests.support.server import TestServer, server_on
-from tests.support.tab import Tab, printed
+from tests.support.tab import printed
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +31,6 @@ async def server(gateway: RunningServer, tmp_path: Path) -> AsyncIterator[TestSe
     """A Jupyter Server in this process, on the gateway."""
     async with server_on(gateway, tmp_path) as running:
         yield running
-
-
-async def interrupted(server: TestServer, kernel_id: str, tab: Tab) -> str:
-    """Interrupt a cell that sleeps, once it does; return the error that it ends with."""
-    code = "import time; print('asleep', flush=True); time.sleep(100)"
-    # A kernel that stops on errors aborts what is asked of it in the next instant.
-    content: dict[str, JSON] = {"code": code, "silent": False, "stop_on_error": False}
-    msg_id = await tab.send("execute_request", content)
-    while not printed([await tab.receive()]):
-        pass
-    answer = await server.call("POST", f"/api/kernels/{kernel_id}/interrupt")
-    assert answer.status == 204
-    while (message := await tab.receive()).head.msg_type != "execute_reply":
-        pass
-    assert message.parent.msg_id == msg_id
-    return str(read_content(message)["ename"])
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["v1 page", "legacy page"])

@@ -157,6 +157,37 @@ async def test_a_kernel_that_is_gone_leaves_nothing(folder: Path) -> None:
         assert rows(folder) == []
 
 
+async def test_both_ids_of_a_kernel_outlive_the_process(folder: Path) -> None:
+    async with opened(folder) as store:
+        claim = store.claim_new(GATEWAY, "shown")
+        claim.note_given("shown")
+        assert await store.ids_of(GATEWAY, "shown") is None
+        claim.note_given("given")
+    for _ in range(2):
+        async with opened(folder) as store:
+            for either in ("shown", "given"):
+                assert await store.ids_of(GATEWAY, either) == ("shown", "given")
+            assert await store.ids_of("http://another.example", "given") is None
+            again = await store.claim(GATEWAY, "shown")
+            assert again.session == claim.session
+            await again.end(gone=False)
+    async with opened(folder) as store:
+        await (await store.claim(GATEWAY, "shown")).end(gone=True)
+        assert await store.ids_of(GATEWAY, "given") is None
+
+
+async def test_a_file_of_the_first_version_is_used(folder: Path) -> None:
+    folder.mkdir(parents=True, mode=0o700)  # noqa: ASYNC240  # of a local disk
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links, links:
+        links.execute("CREATE TABLE links (gateway TEXT NOT NULL, kernel_id TEXT NOT NULL, "
+                      "session TEXT NOT NULL UNIQUE, owner TEXT NOT NULL)")  # fmt: skip
+        links.execute("INSERT INTO links VALUES (?, 'a', 'session', '')", [GATEWAY])
+        links.execute("PRAGMA user_version = 1")
+    async with opened(folder) as store:
+        assert (await store.claim(GATEWAY, "a")).session == "session"
+        assert await store.ids_of(GATEWAY, "a") is None
+
+
 async def test_new_ids_are_written_down_before_they_are_let_go_of(folder: Path) -> None:
     async with opened(folder) as store, opened(folder) as other:
         claims = [store.claim_new(GATEWAY, f"k{number}") for number in range(20)]

@@ -166,17 +166,81 @@ async def test_a_server_that_stops_leaves_no_kernel(
     assert not fake_gateway.kernels
 
 
-async def test_a_kernel_of_another_id_than_shown_is_given_up(
+async def test_a_kernel_keeps_the_id_that_was_shown_whatever_id_its_gateway_gives_it(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    fake_gateway.kernel_ids = "ignored"
+    session = (await server.call("POST", "/api/sessions", SESSION)).json
+    kernel_id = session["kernel"]["id"]
+    at = f"{KERNELS}/{kernel_id}"
+    async with server.tab(kernel_id) as tab:
+        running = asyncio.create_task(tab.run("early"))
+        await server.call("GET", at)
+        released.set()
+        assert await running == "early\n"
+        (given,) = fake_gateway.kernels
+        assert given != kernel_id
+        assert (await server.call("GET", at)).json["id"] == kernel_id
+        for _ in range(2):
+            (listed,) = (await server.call("GET", KERNELS)).json
+            assert (listed["id"], listed["execution_state"]) == (kernel_id, "idle")
+            (shown,) = (await server.call("GET", "/api/sessions")).json
+            assert shown["kernel"]["id"] == kernel_id
+        assert (await server.call("POST", f"{at}/interrupt")).status == 204
+        restarted = await server.call("POST", f"{at}/restart")
+        assert (restarted.status, restarted.json["id"]) == (200, kernel_id)
+        assert await tab.run("later") == "later\n"
+        async with server.tab(kernel_id, "second") as second:
+            assert await second.run("2") == "2\n"
+        assert (await server.call("DELETE", f"/api/sessions/{session['id']}")).status == 204
+    assert not fake_gateway.kernels
+    assert not [seen for seen in fake_gateway.requests if kernel_id in seen.path]
+    assert (await server.call("GET", KERNELS)).json == []
+
+
+async def test_a_kernel_with_two_ids_that_is_culled_is_dead_under_the_one_that_was_shown(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     fake_gateway.kernel_ids = "ignored"
     kernel_id = await server.start_kernel(name="python3")
-    released.set()
-    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("DELETE", f"{KERNELS}/*"))
-    await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
+    async with server.tab(kernel_id) as tab:
+        released.set()
+        assert await tab.run("1") == "1\n"
+        fake_gateway.forget(*fake_gateway.kernels, close=1000)
+        await tab.to_the_end()
     model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
     assert model["execution_state"] == "dead"
-    assert "another id" in model["reason"]
+    assert f"has no kernel {kernel_id}" in model["reason"]
+
+
+async def test_a_kernel_with_two_ids_is_found_by_either_after_the_server_was_started_again(
+    fake_gateway: FakeGateway, tmp_path: Path, patience: str, released: asyncio.Event
+) -> None:
+    fake_gateway.kernel_ids = "ignored"
+    async with server_on(fake_gateway, tmp_path, argv=(patience,)) as server:
+        kernel_id = await server.start_kernel(name="python3")
+        async with server.tab(kernel_id) as tab:
+            released.set()
+            assert await tab.run("1") == "1\n"
+        (given,) = fake_gateway.kernels
+        left = server.kernels.remove_kernel(kernel_id)  # it is to outlive this server
+        assert left is not None
+        await left.cleanup_resources()
+    (first_socket,) = fake_gateway.sockets
+    for asked, named in ((kernel_id, "first"), (given, "second")):
+        async with server_on(fake_gateway, tmp_path, argv=(patience,)) as server:
+            model = SESSION | {"path": named, "kernel": {"id": asked}}
+            answer = await server.call("POST", "/api/sessions", model)
+            assert (answer.status, answer.json["kernel"]["id"]) == (201, kernel_id)
+            async with server.tab(kernel_id) as tab:
+                assert await tab.run("2") == "2\n"
+            assert fake_gateway.sockets[-1].session_id == first_socket.session_id
+            other = await server.call("POST", KERNELS, {"kernel_id": given})
+            assert other.json["id"] == kernel_id
+            assert len((await server.call("GET", KERNELS)).json) == 1
+            left = server.kernels.remove_kernel(kernel_id)
+            assert left is not None
+            await left.cleanup_resources()
 
 
 async def test_an_error_that_comes_soon_is_the_answer(

@@ -22,6 +22,7 @@ from jupyter_relay.errors import (
     GatewayUnavailable,
     KernelNotFound,
     KernelSpecNotFound,
+    OtherKernelAnswered,
     Redirected,
     RelayError,
     TooManyRequests,
@@ -36,6 +37,9 @@ UNAVAILABLE = frozenset({502, 503, 504})
 
 _MOST_SAID: Final = 300
 """How many characters of a gateway's own words are quoted in a sentence."""
+
+_MOST_OF_AN_ID: Final = 80
+"""How many characters are quoted of an id that a gateway gave."""
 
 _MOST_LOGGED: Final = 20_000
 """How many characters of a gateway's traceback are logged: the last, which say the most."""
@@ -136,6 +140,20 @@ def unexpected(
         f"{gateway} does not answer like a Jupyter gateway: {what}.",
         status=response.status,
         hint="Look at the gateway's URL, and whether a proxy or a login page stands before it.",
+        gateway=gateway,
+        kernel_id=kernel_id,
+    )
+
+
+def other_kernel(
+    response: Response, *, gateway: str, kernel_id: str, answered: str
+) -> OtherKernelAnswered:
+    """Return the error for an answer about ``kernel_id`` that carries the id ``answered``."""
+    return OtherKernelAnswered(
+        f"{gateway} was asked about kernel {kernel_id} and answered about kernel "
+        f"{answered[:_MOST_OF_AN_ID]}; the answer was not used.",
+        status=response.status,
+        hint="Look whether a proxy before the gateway gives out answers that it has kept.",
         gateway=gateway,
         kernel_id=kernel_id,
     )

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
+from jupyter_relay.core.ids import KernelIds
 from jupyter_relay.core.models import (
     Json,
     KernelLists,
@@ -32,11 +33,12 @@ from jupyter_relay.errors import (
     KernelNotRunning,
     KernelSpecNotFound,
     KernelStartFailed,
+    OtherKernelAnswered,
     RelayError,
     TooManyRequests,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.answers import closed, unexpected
+from jupyter_relay.gateway.answers import closed, other_kernel, unexpected
 from jupyter_relay.gateway.deferred_transport import DeferredTransport
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Meaning, Requester
@@ -58,10 +60,13 @@ _log = logging.getLogger(__name__)
 class Gateway:
     """One gateway: its kernels and kernelspecs. ``transport`` is what makes its connections.
 
+    A ``kernel_id`` is always the id that the kernel is shown under. ``ids`` has the gateway's own
+    id of each kernel that has another there; requests carry that one, and models the one shown.
+
     Every method raises `GatewayUnavailable` or `GatewayTimeout` where the gateway cannot be
     reached, `AuthenticationFailed` where it does not let us in, `UnexpectedAnswer` where what
-    answers is no gateway, and `GatewayRefused` for any other refusal; after `close`,
-    `GatewayClosed`.
+    answers is no gateway, `OtherKernelAnswered` where the answer is about another kernel than the
+    one asked about, and `GatewayRefused` for any other refusal; after `close`, `GatewayClosed`.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Gateway:
         transport: Callable[[GatewaySettings], Transport] = DeferredTransport,
     ) -> None:
         self.settings = settings
+        self.ids = KernelIds()
         self._transport = transport
         self._requester = Requester(settings, transport(settings))
         self._endpoints = Endpoints(settings)
@@ -147,9 +153,10 @@ class Gateway:
             kernel_id,
             name or "",
             Steps(
-                lambda on_send: self._ask_for_kernel(name, request, user, on_send),
+                lambda on_send: self._ask_for_kernel(kernel_id, name, request, user, on_send),
                 self.kernel,
                 self.shutdown_kernel,
+                lambda model: self._show_as(kernel_id, model),
             ),
             gateway=self.name,
             patience=self.settings.request_timeout,
@@ -158,6 +165,7 @@ class Gateway:
 
     async def _ask_for_kernel(
         self,
+        kernel_id: str,
         name: str | None,
         request: Mapping[str, object],
         user: NotebookUser | None,
@@ -185,9 +193,17 @@ class Gateway:
                 on_send=on_send,
                 meaning=meaning,
             )
-            return self._read(response, KernelModel.read)
+            model = self._read(response, KernelModel.read)
+            if model.id != kernel_id and self.ids.in_use(model.id):
+                # A new kernel has a new id: this is the model of one that was there before.
+                raise self._other_kernel(response, kernel_id, model)
+            return model
         finally:
             self._listing.forget()
+
+    def _show_as(self, kernel_id: str, model: KernelModel) -> KernelModel:
+        self.ids.join(kernel_id, model.id)
+        return self.ids.named(model)
 
     def _no_spec(self, name: str, status: int, reason: str) -> KernelSpecNotFound:
         return KernelSpecNotFound(
@@ -204,8 +220,12 @@ class Gateway:
 
     async def kernel(self, kernel_id: str) -> KernelModel:
         """Return the model of one kernel. Raises `KernelNotFound`."""
-        url = self._endpoints.kernel(kernel_id)
-        return await self._get(url, KernelModel.read, kernel_id)
+        url = self._endpoints.kernel(self.ids.given(kernel_id))
+        response = await self._requester.request("GET", url, kernel_id=kernel_id)
+        model = self._read(response, KernelModel.read, kernel_id)
+        if model.id != self.ids.given(kernel_id):
+            raise self._other_kernel(response, kernel_id, model)
+        return self.ids.named(model)
 
     async def find_kernels(self, kernel_ids: Collection[str]) -> Mapping[str, KernelModel | None]:
         """Return the models of these kernels; None for each that no longer exists.
@@ -225,23 +245,25 @@ class Gateway:
 
     async def interrupt_kernel(self, kernel_id: str) -> None:
         """Interrupt a kernel. Raises `KernelNotFound`."""
-        await self._post(self._endpoints.kernel(kernel_id, "interrupt"), {}, kernel_id)
+        url = self._endpoints.kernel(self.ids.given(kernel_id), "interrupt")
+        self._check_kernel(await self._post(url, {}, kernel_id), kernel_id)
 
     async def restart_kernel(self, kernel_id: str) -> None:
         """Restart a kernel. Raises `KernelNotFound`."""
-        url = self._endpoints.kernel(kernel_id, "restart")
+        url = self._endpoints.kernel(self.ids.given(kernel_id), "restart")
         try:
-            await self._post(url, {}, kernel_id, share=Share.RESTARTS)
+            response = await self._post(url, {}, kernel_id, share=Share.RESTARTS)
+            self._check_kernel(response, kernel_id)
         finally:
             self._listing.forget()
 
     async def shutdown_kernel(self, kernel_id: str) -> None:
         """Delete a kernel; one that does not exist is as good."""
+        url = self._endpoints.kernel(self.ids.given(kernel_id))
         try:
             with suppress(KernelNotFound):
-                await self._requester.request(
-                    "DELETE", self._endpoints.kernel(kernel_id), kernel_id=kernel_id
-                )
+                response = await self._requester.request("DELETE", url, kernel_id=kernel_id)
+                self._check_kernel(response, kernel_id)
         finally:
             self._listing.forget()
 
@@ -250,7 +272,7 @@ class Gateway:
 
         Raises `KernelNotFound` at a 404, which may be a proxy's: a handshake's refusal has no body.
         """
-        url = self._endpoints.channels(kernel_id, session_id)
+        url = self._endpoints.channels(self.ids.given(kernel_id), session_id)
         return await self._requester.connect(url, kernel_id=kernel_id)
 
     # Kernelspecs.
@@ -363,12 +385,25 @@ class Gateway:
 
     async def _kernels(self) -> tuple[KernelModel, ...]:
         response = await self._requester.request("GET", self._endpoints.kernels)
-        return self._understood(response, self._lists.read)
+        return self.ids.all_named(self._understood(response, self._lists.read))
 
-    async def _get(self, url: str, read: Callable[[Json], T], kernel_id: str | None = None) -> T:
-        return self._read(
-            await self._requester.request("GET", url, kernel_id=kernel_id), read, kernel_id
-        )
+    def _check_kernel(self, response: Response, kernel_id: str) -> None:
+        """Raise `OtherKernelAnswered` if an answer, which need not have a body, describes another
+        kernel than the one that it is an answer about."""
+        try:
+            model = KernelModel.read(read_json(response.body))
+        except ModelError:
+            return
+        if model.id != self.ids.given(kernel_id):
+            raise self._other_kernel(response, kernel_id, model)
+
+    def _other_kernel(
+        self, response: Response, kernel_id: str, model: KernelModel
+    ) -> OtherKernelAnswered:
+        return other_kernel(response, gateway=self.name, kernel_id=kernel_id, answered=model.id)
+
+    async def _get(self, url: str, read: Callable[[Json], T]) -> T:
+        return self._read(await self._requester.request("GET", url), read)
 
     async def _post(
         self,

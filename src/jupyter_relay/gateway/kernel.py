@@ -84,6 +84,7 @@ class RemoteKernel:
         on_close: OnClose | None = None,
     ) -> None:
         self.gateway = gateway
+        self._id = model.id
         self._model = model
         self._log = log
         self._on_report = on_report
@@ -112,6 +113,8 @@ class RemoteKernel:
             ease=self._ease,
             stride=gateway.settings.backlog_bytes // 64,
         )
+        gateway.ids.use(self._id)
+        self._in_use = True
         self._start = start
         if start is not None:
             self._connection.perform(self._link.pause())
@@ -119,8 +122,9 @@ class RemoteKernel:
 
     @property
     def id(self) -> str:
-        """Its id on its gateway, which has it from us if it lets clients choose."""
-        return self._model.id
+        """The id that it is shown under, for its whole life. Its gateway may know it by another:
+        see `KernelIds`."""
+        return self._id
 
     @property
     def model(self) -> KernelModel:
@@ -315,6 +319,11 @@ class RemoteKernel:
             subscription.end()
         self._subscriptions.clear()
         self._backlogs.clear()
+        if self._in_use:
+            self._in_use = False
+            self.gateway.ids.release(self._id)
+            if gone:
+                self.gateway.ids.part(self._id)
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             await on_close(gone=gone)
@@ -322,6 +331,9 @@ class RemoteKernel:
     def _started(self, outcome: KernelModel | RelayError) -> None:
         if isinstance(outcome, KernelModel):
             self._start = None
+            given = self.gateway.ids.given(self._id)
+            if given != self._id:
+                self._log.info("Kernel %s: %s calls it %s.", self._id, self.gateway.name, given)
             self.update(outcome)
             self._connection.perform(self._link.resume(restarted=False))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 
@@ -54,7 +55,7 @@ class Listing:
         if self._refused_until is None or self._clock() >= self._refused_until:
             try:
                 listed = await self._everything()
-                found = {model.id: model for model in listed if model.id in kernel_ids}
+                found = _by_id([model for model in listed if model.id in kernel_ids])
                 self._refused_until = None
             except AuthenticationFailed as error:
                 # Listing may be forbidden alone. If it is the token, the kernels will say so.
@@ -86,3 +87,13 @@ class Listing:
                 return await self._one(kernel_id)
             except KernelNotFound:
                 return None
+
+
+def _by_id(models: Collection[KernelModel]) -> dict[str, KernelModel | None]:
+    """Return models by id, without those of ids that are listed twice: one of the two is about
+    another kernel, and nothing says which."""
+    found: dict[str, KernelModel | None] = {model.id: model for model in models}
+    if len(found) < len(models):
+        times = Counter(model.id for model in models)
+        found = {kernel_id: model for kernel_id, model in found.items() if times[kernel_id] == 1}
+    return found

@@ -6,7 +6,9 @@ is chosen here and goes with the request, and what is not known can be found out
 =============================================  =================================================
 what comes of the request                      what is done
 =============================================  =================================================
-the kernel's model                             that is the kernel, whatever id it has
+the kernel's model                             that is the kernel; if its gateway gave it an id
+                                               of its own after ours was shown, it stays shown
+                                               under ours
 no connection, or a gateway's own 502 or 503   nothing was begun, and the error is told
 a refusal                                      the error is told; with 500, only if there is no
                                                such kernel: a proxy may have asked twice
@@ -56,12 +58,14 @@ class Steps:
 
     ``ask`` asks for the kernel, and calls back when the request goes out. ``look`` returns the
     model of one or raises `KernelNotFound`, and ``delete`` deletes one; one that does not exist is
-    as good.
+    as good. ``show`` takes a kernel's model whose id is another than the one that was shown, and
+    returns it under that one, which is valid from then on.
     """
 
     ask: Callable[[Callable[[], None]], Awaitable[KernelModel]]
     look: Callable[[str], Awaitable[KernelModel]]
     delete: Callable[[str], Awaitable[None]]
+    show: Callable[[KernelModel], KernelModel]
 
 
 class KernelStart:
@@ -201,11 +205,9 @@ class KernelStart:
                 self._decide(error)
                 return
             model = twin
-        if self._shown and model.id != self.id:
-            self._decide(self._renamed())
-            self._wanted = False
         if self._wanted:
-            self._decide(model)
+            renamed = self._shown and model.id != self.id
+            self._decide(self._steps.show(model) if renamed else model)
         else:
             self._found = model.id
             await self._remove()
@@ -300,15 +302,6 @@ class KernelStart:
     def _given_up(self) -> RelayError:
         return KernelNotRunning(
             "The start of the kernel was given up.", gateway=self._gateway, kernel_id=self.id
-        )
-
-    def _renamed(self) -> RelayError:
-        return KernelStartFailed(
-            f"{self._gateway} gave the kernel another id than the one under which it was started.",
-            status=HTTPStatus.BAD_GATEWAY,
-            hint="Such a gateway's starts must be waited for: raise start_grace.",
-            gateway=self._gateway,
-            kernel_id=self.id,
         )
 
 

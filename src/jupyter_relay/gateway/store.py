@@ -1,4 +1,5 @@
-"""What must outlive us: the session id under which a gateway knows us, for each kernel.
+"""What must outlive us: the session id under which a gateway knows us, for each kernel; and the
+gateway's own id of each kernel that is shown under another here (see ``core/ids.py``).
 
 A gateway keeps what a kernel says while our websocket is away, and gives it to the session id that
 was there before, and to no other. So the next process must come with the id of the last one; but
@@ -37,8 +38,13 @@ _MOMENT = 0.05
 """The seconds after which a change that nobody waits for is written: while a server answers its
 request, and those that come with it, the thread would take turns with it."""
 
-_VERSION = 1
+_VERSION = 2
 _INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
+_GIVE = "UPDATE links SET given = ? WHERE gateway = ? AND kernel_id = ?"
+_GIVEN = (
+    "SELECT kernel_id, given FROM links WHERE gateway = ? AND given != '' "
+    "AND (kernel_id = ? OR given = ?) ORDER BY rowid DESC LIMIT 1"
+)
 _FORGET = "DELETE FROM links WHERE gateway = ? AND kernel_id = ?"
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +57,11 @@ class Claim:
     gateway: str
     kernel_id: str
     session: str
+
+    def note_given(self, given: str) -> None:
+        """Keep the id by which the gateway knows the kernel, where it is not ``kernel_id``."""
+        if given != self.kernel_id:
+            self.store.note_given(self.gateway, self.kernel_id, given)
 
     async def end(self, *, gone: bool) -> None:
         """Leave the id to whoever attaches next; or to nobody, if the kernel is ``gone``."""
@@ -106,6 +117,16 @@ class Store:
         session = uuid4().hex
         self._write_soon(_INSERT, gateway, kernel_id, session, self._owner)
         return Claim(self, gateway, kernel_id, session)
+
+    def note_given(self, gateway: str, kernel_id: str, given: str) -> None:
+        """Keep the id by which a gateway knows a kernel that is shown under another; soon."""
+        self._write_soon(_GIVE, given, gateway, kernel_id)
+
+    async def ids_of(self, gateway: str, kernel_id: str) -> tuple[str, str] | None:
+        """Return both ids of a kernel that has two, the one it is shown under and its gateway's;
+        ``kernel_id`` may be either. None where it has one, or is not known."""
+        both = (gateway, kernel_id, kernel_id)
+        return await self._do(lambda links: links.execute(_GIVEN, both).fetchone())
 
     async def settle(self) -> None:
         """Wait until all is written down."""
@@ -192,6 +213,7 @@ class Store:
         for (owner,) in links.execute("SELECT DISTINCT owner FROM links").fetchall():
             if owner not in {"", self._owner} and not _is_held(self._lock_of(owner)):
                 links.execute("UPDATE links SET owner = '' WHERE owner = ?", [owner])
+        both = links.execute(_GIVEN, (gateway, kernel_id, kernel_id)).fetchone()
         free = "gateway = ? AND kernel_id = ? AND owner = ''"
         left = links.execute(
             f"SELECT session FROM links WHERE {free} ORDER BY rowid DESC",  # noqa: S608  # a constant
@@ -200,6 +222,8 @@ class Store:
         session = str(left[0]) if left else uuid4().hex
         links.execute(f"DELETE FROM links WHERE {free}", [gateway, kernel_id])  # noqa: S608  # a constant
         links.execute(_INSERT, (gateway, kernel_id, session, self._owner))
+        if both is not None:
+            links.execute(_GIVE, (both[1], gateway, kernel_id))
         links.execute(
             "DELETE FROM links WHERE owner = '' AND rowid NOT IN "
             "(SELECT rowid FROM links WHERE owner = '' ORDER BY rowid DESC LIMIT ?)",
@@ -246,8 +270,11 @@ def _begin(links: sqlite3.Connection) -> None:
         links.execute(
             "CREATE TABLE links "
             "(gateway TEXT NOT NULL, kernel_id TEXT NOT NULL, session TEXT NOT NULL UNIQUE, "
-            "owner TEXT NOT NULL)"
+            "owner TEXT NOT NULL, given TEXT NOT NULL DEFAULT '')"
         )
+        links.execute(f"PRAGMA user_version = {_VERSION}")
+    elif version == 1:  # it had no ``given``
+        links.execute("ALTER TABLE links ADD COLUMN given TEXT NOT NULL DEFAULT ''")
         links.execute(f"PRAGMA user_version = {_VERSION}")
     elif version != _VERSION:
         raise sqlite3.DatabaseError(f"it is of version {version}, and ours is {_VERSION}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.start import KernelStart
+from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.gateway.store import Claim, Store
 from jupyter_relay.headless.client import GatewayKernelClient
 
@@ -140,6 +140,8 @@ class GatewayKernelManager(AsyncKernelManager):
         """Start a kernel, or attach to the one with this id: with a store, under the session id of
         who was attached last, so that its gateway gives us what it has kept since then.
 
+        ``kernel_id`` may be the id that the kernel was shown under, or its gateway's.
+
         The kernel is waited for; with ``patience``, for so many seconds. After that the start goes
         on by itself, and what the kernel is asked waits for it. If this is cancelled meanwhile,
         the kernel is deleted as soon as it is there.
@@ -159,6 +161,8 @@ class GatewayKernelManager(AsyncKernelManager):
             if self.remote is not None:
                 await self.remote.close()
             claim = await self._claim(model.id, new=kernel_id is None)
+            if start is not None and claim is not None:
+                start.when_decided(_noter(gateway, claim))
         except BaseException:
             if start is not None:
                 start.give_up()
@@ -252,9 +256,11 @@ class GatewayKernelManager(AsyncKernelManager):
 
     async def _find(self, kernel_id: str) -> KernelModel:
         gateway, store = self.gateway, self.store
+        kernel_id = await shown_id(gateway, store, kernel_id)
         try:
             return await gateway.kernel(kernel_id)
         except KernelNotFound:
+            gateway.ids.part(kernel_id)
             if store is not None:
                 store.forget(gateway.address, kernel_id)
             raise
@@ -287,6 +293,28 @@ class GatewayKernelManager(AsyncKernelManager):
     _async_interrupt_kernel = interrupt_kernel
     _async_is_alive = is_alive
     _async_cleanup_resources = cleanup_resources
+
+
+async def shown_id(gateway: Gateway, store: Store | None, kernel_id: str) -> str:
+    """Return the id that a kernel is shown under; ``kernel_id`` may be its gateway's.
+
+    What a store keeps of a kernel that has two ids is told to the gateway's `KernelIds`.
+    """
+    if store is not None and not gateway.ids.in_use(kernel_id):
+        both = await store.ids_of(gateway.address, kernel_id)
+        if both is not None:
+            gateway.ids.join(*both)
+    return gateway.ids.shown(kernel_id)
+
+
+def _noter(gateway: Gateway, claim: Claim) -> Callable[[Outcome], None]:
+    """Return what writes down the gateway's id of a kernel once it has started."""
+
+    def note(outcome: Outcome) -> None:
+        if isinstance(outcome, KernelModel):
+            claim.note_given(gateway.ids.given(outcome.id))
+
+    return note
 
 
 KernelManagerABC.register(GatewayKernelManager)

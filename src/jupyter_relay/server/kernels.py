@@ -28,6 +28,7 @@ from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.latest import Latest
 from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
+from jupyter_relay.headless.manager import shown_id
 from jupyter_relay.server.gateway_config import options_of
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
@@ -204,6 +205,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         ``path`` is the API path of its document, and is sent as a path of this server's files.
         """
         if kernel_id is not None:
+            kernel_id = await shown_id(self.gateway, self.store, kernel_id)
             # Two who attach to one kernel share what the first makes.
             async with self._attaching.setdefault(kernel_id, asyncio.Lock()):
                 return kernel_id if kernel_id in self else await self._start(kernel_id, **kwargs)

@@ -1,0 +1,134 @@
+"""Answers about one kernel that carry another's id, as a wrong cache gives them, are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from jupyter_relay.core.models import KernelModel
+from jupyter_relay.errors import OtherKernelAnswered
+from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Reset
+from jupyter_relay.testing.fake_api import kernel_model
+from tests.gateway.support import KERNELS, remote_kernel
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+async def other(fake_gateway: FakeGateway) -> FakeKernel:
+    """Another kernel of the gateway."""
+    return fake_gateway.start_kernel()
+
+
+def about(kernel: FakeKernel) -> Answer:
+    """An answer about a kernel."""
+    return Answer.json(kernel_model(kernel))
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "ask"),
+    [
+        ("GET", "", lambda gateway, kernel_id: gateway.kernel(kernel_id)),
+        ("DELETE", "", lambda gateway, kernel_id: gateway.shutdown_kernel(kernel_id)),
+        ("POST", "/restart", lambda gateway, kernel_id: gateway.restart_kernel(kernel_id)),
+        ("POST", "/interrupt", lambda gateway, kernel_id: gateway.interrupt_kernel(kernel_id)),
+    ],
+    ids=["model", "delete", "restart", "interrupt"],
+)
+async def test_an_answer_about_another_kernel_is_refused_on_every_route(
+    gateway: Gateway,
+    fake_gateway: FakeGateway,
+    fake_kernel: FakeKernel,
+    other: FakeKernel,
+    method: str,
+    action: str,
+    ask: Callable[[Gateway, str], Awaitable[object]],
+) -> None:
+    fake_gateway.fault(method, f"{KERNELS}/{fake_kernel.id}{action}", about(other))
+    with pytest.raises(OtherKernelAnswered) as caught:
+        await ask(gateway, fake_kernel.id)
+    assert f"asked about kernel {fake_kernel.id} and answered about kernel {other.id}" in str(
+        caught.value
+    )
+    assert caught.value.kernel_id == fake_kernel.id
+
+
+async def test_a_kernel_that_was_answered_as_another_stays_itself(
+    kernel: RemoteKernel, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", f"{KERNELS}/{fake_kernel.id}", about(other))
+    with pytest.raises(OtherKernelAnswered):
+        await kernel.refresh()
+    assert not kernel.gone
+    await kernel.interrupt()
+    await kernel.shutdown()
+    assert list(fake_gateway.kernels) == [other.id]
+    assert not [seen for seen in fake_gateway.requests if other.id in seen.path]
+
+
+async def test_a_listing_that_gives_one_id_twice_is_not_believed_for_it(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
+) -> None:
+    twice = kernel_model(fake_kernel) | {"id": other.id, "name": "about the first"}
+    fake_gateway.fault("GET", KERNELS, Answer.json([twice, kernel_model(other)]))
+    found = await gateway.find_kernels([fake_kernel.id, other.id])
+    assert {key: model and (model.id, model.name) for key, model in found.items()} == {
+        fake_kernel.id: (fake_kernel.id, "python3"),
+        other.id: (other.id, "python3"),
+    }
+    assert len(fake_gateway.requests_to("GET", "/api/kernels/*")) == 2
+
+
+async def test_a_listing_does_not_find_a_kernel_that_is_answered_as_another(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
+) -> None:
+    fake_gateway.list_kernels = False
+    fake_gateway.fault("GET", f"{KERNELS}/{fake_kernel.id}", about(other))
+    found = await gateway.find_kernels([fake_kernel.id, other.id])
+    assert set(found) == {other.id}, "what is not known of the other is left out"
+
+
+async def test_a_start_that_is_answered_with_a_kernel_in_use_fails_and_leaves_that_kernel(
+    gateway: Gateway, fake_gateway: FakeGateway, other: FakeKernel
+) -> None:
+    used = remote_kernel(gateway, other)
+    fake_gateway.fault("POST", KERNELS, about(other))
+    start = gateway.begin_start("python3")
+    with pytest.raises(OtherKernelAnswered):
+        await start.wait()
+    start.give_up()
+    await used.close()
+    await gateway.close()
+    assert list(fake_gateway.kernels) == [other.id]
+    assert not fake_gateway.requests_to("DELETE", "/api/kernels/*")
+
+
+async def test_a_lost_start_is_not_found_in_another_kernel(
+    gateway: Gateway, fake_gateway: FakeGateway, other: FakeKernel
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Reset())
+    rule = fake_gateway.fault("GET", "/api/kernels/*", about(other))
+    starting = asyncio.create_task(gateway.start_kernel("python3"))
+    await fake_gateway.wait_for(lambda: rule.hits > 0)
+    (asked,) = fake_gateway.requests_to("POST", KERNELS)
+    assert isinstance(asked.json, dict)
+    fake_gateway.start_kernel(kernel_id=str(asked.json["kernel_id"]))
+    rule.lift()
+    assert (await starting).id == asked.json["kernel_id"]
+
+
+async def test_a_kernel_with_two_ids_is_asked_for_by_its_gateways(
+    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    gateway.ids.join(UNKNOWN, fake_kernel.id)
+    kernel = RemoteKernel(gateway, KernelModel(UNKNOWN, "python3"))
+    assert (await kernel.refresh()).id == UNKNOWN
+    found = await gateway.find_kernels([UNKNOWN])
+    assert [model and model.id for model in found.values()] == [UNKNOWN]
+    await kernel.shutdown()
+    assert not fake_gateway.kernels
+    assert gateway.ids.given(UNKNOWN) == UNKNOWN, "nothing is kept of a kernel that is gone"
