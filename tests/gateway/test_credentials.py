@@ -47,6 +47,116 @@ async def test_headers(
     assert fake_gateway.requests[0].headers[name] == value
 
 
+PASSWORD = {"http_user": "u", "http_pwd": "p"}
+BASIC = "Basic dTpw"
+
+
+@pytest.mark.parametrize("source", ["static", "file", "url"])
+@pytest.mark.parametrize("asked", ["request", "handshake"])
+async def test_a_token_in_a_header_of_its_own_is_sent_beside_user_and_password(
+    source: str,
+    asked: str,
+    fake_gateway: FakeGateway,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake_gateway.token = ""
+    (tmp_path / "token").write_text("secret")
+    options: dict[str, Value] = {"auth_header_key": "X-Token", **PASSWORD}
+    url = fake_gateway.url
+    match source:
+        case "file":
+            options |= {"auth_token": None, "auth_token_file": str(tmp_path / "token")}
+        case "url":
+            url = url.replace("://", "://u:p@") + "?token=secret"
+            options = {"auth_header_key": "X-Token", "auth_token": None}
+    gateway = Gateway(settings_for(url, **options))
+    if asked == "handshake":
+        socket = await gateway.connect(fake_gateway.start_kernel().id, "a")
+        await socket.close()
+    else:
+        await gateway.kernelspecs()
+    await gateway.close()
+    headers = fake_gateway.requests[0].headers
+    assert (headers["X-Token"], headers["Authorization"]) == ("token secret", BASIC)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_refusal_names_the_token_and_the_password_where_both_are_shown(
+    fake_gateway: FakeGateway,
+) -> None:
+    fake_gateway.fault("GET", KERNELSPECS, Answer(401))
+    gateway = Gateway(settings_for(fake_gateway.url, auth_header_key="X-Token", **PASSWORD))
+    with pytest.raises(GatewayRefused) as caught:
+        await gateway.kernelspecs()
+    await gateway.close()
+    assert (
+        "Look at GatewayClient.auth_token and GatewayClient.http_user and GatewayClient.http_pwd,"
+        in caught.value.hint
+    )
+    assert "dTpw" not in shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sent", "said"),
+    [
+        (
+            PASSWORD,
+            "token secret",
+            (
+                "GatewayClient.auth_token is sent, and not GatewayClient.http_user and "
+                "GatewayClient.http_pwd; both need the header Authorization, unless "
+                "GatewayClient.auth_header_key names another for the token."
+            ),
+        ),
+        (
+            {"headers": '{"authorization": "mine"}', "auth_token": None, **PASSWORD},
+            "mine",
+            (
+                "The header Authorization in GatewayClient.headers is sent, and not "
+                "GatewayClient.http_user and GatewayClient.http_pwd."
+            ),
+        ),
+        (
+            {"headers": '{"authorization": "mine"}'},
+            "mine",
+            (
+                "The header Authorization in GatewayClient.headers is sent, and not the token of "
+                "GatewayClient.auth_token."
+            ),
+        ),
+        (
+            {"headers": '{"authorization": "mine"}', "auth_token": None, "auth_token_env": "T"},
+            "mine",
+            (
+                "The header Authorization in GatewayClient.headers is sent, and not the token "
+                "of the variable T (auth_token_env)."
+            ),
+        ),
+        (
+            {"http_pwd": "p"},
+            "token secret",
+            "GatewayClient.http_pwd is not sent, since GatewayClient.http_user is not set.",
+        ),
+    ],
+)
+async def test_what_is_set_and_not_sent_is_said_in_one_line(
+    options: dict[str, Value],
+    sent: str,
+    said: str,
+    fake_gateway: FakeGateway,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake_gateway.token = ""
+    gateway = Gateway(settings_for(fake_gateway.url, **options))
+    await gateway.kernelspecs()
+    await gateway.kernelspecs()
+    await gateway.close()
+    assert {r.headers["Authorization"] for r in fake_gateway.requests} == {sent}
+    lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert lines == [f"{gateway.name}: {said}"]
+
+
 HEADERS = '{"authorization": "mine"}'
 RENEWER = "mine.Renewer"
 VARIABLE = {"MY_TOKEN": "not-it"}

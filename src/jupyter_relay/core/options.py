@@ -344,12 +344,22 @@ OPTIONS: tuple[Option, ...] = (
         None,
         "The user for HTTP basic authentication, and KERNEL_USERNAME where that is not set.",
     ),
-    _identity("http_pwd", Kind.TEXT, None, "The password for HTTP basic authentication."),
+    _identity(
+        "http_pwd",
+        Kind.TEXT,
+        None,
+        "The password for HTTP basic authentication, which is sent where no token needs the same "
+        "header.",
+    ),
     _requests(
         "headers", Kind.HEADERS, "{}", "Headers to send with each request, as a JSON object."
     ),
     _identity(
-        "auth_header_key", Kind.HEADER, "Authorization", "The header that carries the token."
+        "auth_header_key",
+        Kind.HEADER,
+        "Authorization",
+        "The header that carries the token. With another than Authorization, `http_user` and "
+        "`http_pwd` are sent beside it.",
     ),
     _identity(
         "auth_scheme",

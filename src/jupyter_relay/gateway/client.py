@@ -78,6 +78,8 @@ class Gateway:
         self.ids = KernelIds()
         self._transport = transport
         self._requester = Requester(settings, transport(settings))
+        for remark in self._requester.unused:
+            _log.warning("%s: %s", self.name, remark)
         self._endpoints = Endpoints(settings)
         self._starts: dict[asyncio.Task[None], KernelStart] = {}
         self._lists = KernelLists()

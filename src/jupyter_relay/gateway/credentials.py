@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Final, TypeAlias, TypeVar
 
 from jupyter_relay.core.settings import GatewaySettings
@@ -36,8 +37,11 @@ class Credentials:
     A refusal need not mean the token: gateways say 403 for what is forbidden, too. So if the source
     gives the same token again, fails, or the gateway refuses the new one as well, no refusal
     renews it for 10 s. While a source fails, the token it gave before goes on being used as long
-    as it may be valid; that is logged once, and ``failure`` is why. ``shown`` is what people call
-    that which is shown, by where it comes from; an empty text where that is nothing.
+    as it may be valid; that is logged once, and ``failure`` is why.
+
+    A token, and a user with a password, are both sent where their headers differ; in one header the
+    token is. ``shown`` is what people call that which is shown, by where it comes from; an empty
+    text where that is nothing. ``unused`` has a sentence for each that is set and not shown.
 
     ``clock`` returns Unix time, in seconds.
     """
@@ -58,15 +62,19 @@ class Credentials:
         self._closed = False
         self._rest_until = 0.0
         taken = {name.lower() for name in self._fixed}
+        key = settings.auth_header_key
         self._source = None
-        if settings.auth_header_key.lower() not in taken:
+        if key.lower() not in taken:
             self._source = source or source_of(settings)
-        if self._source is None:
-            own, self.shown = _unchanging(settings, taken)
-            self._fixed |= own
-            return
-        self.shown = f"the token from {self._source.name}"
-        if settings.auth_token:  # what a renewer begins with is good until it has another
+        shown, self.unused = _chosen(settings, taken, self._source)
+        self.shown = " and ".join(shown.values())
+        if Shown.PASSWORD in shown:
+            pair = f"{settings.http_user}:{settings.http_pwd}".encode()
+            self._fixed["Authorization"] = "Basic " + b64encode(pair).decode()
+        if self._source is None and Shown.TOKEN in shown:
+            self._fixed |= _header(settings, settings.auth_token)
+        elif self._source is not None and settings.auth_token:
+            # What a renewer begins with is good until it has another.
             self._token = Token(settings.auth_token)
 
     async def headers(self) -> Headers:
@@ -180,17 +188,53 @@ def _header(settings: GatewaySettings, token: str) -> dict[str, str]:
     return {settings.auth_header_key: scheme + token}
 
 
-def _unchanging(settings: GatewaySettings, taken: Collection[str]) -> tuple[dict[str, str], str]:
-    """Return the header of a static token, or else of a user and password, and what people call
-    that which is shown: it may be a header of theirs."""
+class Shown(Enum):
+    """What a gateway is shown."""
+
+    TOKEN = auto()
+    PASSWORD = auto()
+    HEADER = auto()
+
+
+def _chosen(
+    settings: GatewaySettings, taken: Collection[str], source: TokenSource | None
+) -> tuple[dict[Shown, str], tuple[str, ...]]:
+    """Return what is shown, each as people call it, and a sentence for each that is set and is not.
+
+    ``taken`` are the headers, in small letters, that the user has set.
+    """
     given_in, key = settings.given_in, settings.auth_header_key
-    if settings.auth_token and key.lower() not in taken:
-        return _header(settings, settings.auth_token), given_in["auth_token"]
-    if settings.http_user and settings.http_pwd is not None and "authorization" not in taken:
-        pair = f"{settings.http_user}:{settings.http_pwd}".encode()
-        basic = {"Authorization": "Basic " + b64encode(pair).decode()}
-        return basic, f"{given_in['http_user']} and {given_in['http_pwd']}"
-    for header in (key, "Authorization"):
-        if header.lower() in taken:
-            return {}, f"the header {header} in {given_in['headers']}"
-    return {}, ""
+    shown: dict[Shown, str] = {}
+    unused: list[str] = []
+
+    def header(name: str) -> str:
+        return f"the header {name} in {given_in['headers']}"
+
+    if source is not None:
+        shown[Shown.TOKEN] = f"the token from {source.name}"
+    elif key.lower() in taken:
+        if settings.auth_token or settings.token_origin is not None:
+            token = str(settings.token_origin or given_in["auth_token"])
+            unused.append(f"{header(key)} is sent, and not the token of {token}")
+    elif settings.auth_token:
+        shown[Shown.TOKEN] = given_in["auth_token"]
+    pair = f"{given_in['http_user']} and {given_in['http_pwd']}"
+    if settings.http_pwd is not None and not settings.http_user:
+        unused.append(
+            f"{given_in['http_pwd']} is not sent, since {given_in['http_user']} is not set"
+        )
+    elif settings.http_pwd is not None:
+        if "authorization" in taken:
+            unused.append(f"{header('Authorization')} is sent, and not {pair}")
+        elif key.lower() == "authorization" and Shown.TOKEN in shown:
+            unused.append(
+                f"{shown[Shown.TOKEN]} is sent, and not {pair}; both need the header "
+                f"Authorization, unless {given_in['auth_header_key']} names another for the token"
+            )
+        else:
+            shown[Shown.PASSWORD] = pair
+    if not shown:
+        named = next((name for name in (key, "Authorization") if name.lower() in taken), None)
+        if named is not None:
+            shown[Shown.HEADER] = header(named)
+    return shown, tuple(f"{text[0].upper()}{text[1:]}." for text in unused)

@@ -42,13 +42,15 @@ Meaning: TypeAlias = Callable[[GatewayRefused], Awaitable[RelayError]]
 class Requester:
     """Sends requests and opens websockets; returns what succeeds, and raises our errors.
 
-    ``kernel_id`` is the kernel that a request is about, for the errors.
+    ``kernel_id`` is the kernel that a request is about, for the errors. ``unused`` is as in
+    `Credentials`.
     """
 
     def __init__(self, settings: GatewaySettings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
         self._credentials = Credentials(settings)
+        self.unused = self._credentials.unused
         self._refusals = Refusals(settings.name, self._credentials.shown)
         self._closing = asyncio.Event()
 
