@@ -18,7 +18,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check settings-page bench browser browser-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
+.PHONY: help demo test check settings-page compatibility-page bench browser browser-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -38,6 +38,9 @@ check: $(VENV)/installed  ## Run linters and type checks only
 
 settings-page: $(VENV)/installed  ## Write docs/settings.md from the table of options
 	$(BIN)/python tools/settings_page.py > docs/settings.md
+
+compatibility-page: $(VENV)/installed  ## Write docs/compatibility.md from the table of inherited options
+	$(BIN)/python tools/compatibility_page.py > docs/compatibility.md
 
 bench: $(VENV)/installed  ## Measure, beside the built-in client and a bare one (ARGS=--short: in less time)
 	PYTHONPATH=src $(BIN)/python -m bench $(ARGS)

@@ -395,12 +395,14 @@ class RemoteKernel:
     def _send(self, subscriber: str, message: Message) -> None:
         self._connection.perform(self._link.send(subscriber, message))
 
-    def _leave(self, subscription: Subscription) -> None:
+    def _leave(self, subscription: Subscription, keep: bool) -> None:
         if self._subscriptions.get(subscription.id) is not subscription:
             return  # another has come in its place
         del self._subscriptions[subscription.id]
-        # The latest to leave stands last, so the one who left first is forgotten first.
-        self._backlogs[subscription.id] = self._backlogs.pop(subscription.id)
+        backlog = self._backlogs.pop(subscription.id)
+        if keep:
+            # The latest to leave stands last, so the one who left first is forgotten first.
+            self._backlogs[subscription.id] = backlog
         away = [name for name in self._backlogs if name not in self._subscriptions]
         for name in away[:-_MOST_AWAY]:
             del self._backlogs[name]

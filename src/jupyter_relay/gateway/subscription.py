@@ -36,7 +36,7 @@ class Subscription:
         on_end: Callable[[], None] | None,
         unread: Callable[[], Sequence[Message]] | None,
         send: Callable[[str, Message], None],
-        leave: Callable[[Subscription], None],
+        leave: Callable[[Subscription, bool], None],
         describe: Callable[[Dropped], Message],
     ) -> None:
         self.id = subscriber_id
@@ -107,10 +107,11 @@ class Subscription:
             async with asyncio.timeout(seconds):
                 await self._relief.wait()
 
-    def leave(self) -> None:
-        """Stop listening. What comes is kept for a while, for one of the same id."""
+    def leave(self, *, keep: bool = True) -> None:
+        """Stop listening. What comes is kept for a while for one of the same id, unless ``keep`` is
+        false."""
         if not self.ended:
-            self._leave(self)
+            self._leave(self, keep)
             self._hand_over()
 
     # For the kernel that made it.

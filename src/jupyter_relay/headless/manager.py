@@ -39,7 +39,9 @@ class GatewayKernelManager(AsyncKernelManager):
     after the shutdown. All its errors are those of ``jupyter_relay.errors``.
     """
 
-    client_class = DottedObjectName("jupyter_relay.headless.client.GatewayKernelClient")
+    client_class = DottedObjectName(
+        "jupyter_relay.headless.client.GatewayKernelClient", config=True
+    )
     client_factory = Type(klass=GatewayKernelClient, config=True)
     cache_ports = Bool(False, help="A remote kernel has no ports here.")
 

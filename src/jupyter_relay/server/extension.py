@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     A setting that makes no sense stops the server with one line.
     """
     from jupyter_relay.server.gateway_config import GatewayConfig
+    from jupyter_relay.server.inherited_options import unused_options
 
     _link_applications(serverapp)
     try:
@@ -42,6 +44,8 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     ours = logging.getLogger("jupyter_relay")
     ours.parent = serverapp.log
     ours.setLevel(serverapp.log.level)
+    for line in unused_options(serverapp.config):
+        serverapp.log.warning("%s", line)
     for name, value in _CLASSES.items():
         if name not in serverapp.config.ServerApp and not serverapp.trait_has_value(name):
             setattr(serverapp, name, value)
@@ -79,8 +83,12 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
 
 
 async def _start_jupyter_server_extension(serverapp: ServerApp) -> None:
-    """Ask for the kernelspecs before the first page does: a gateway that is silent delays none."""
+    """Register what the user wants to be emitted, and ask for the kernelspecs before the first page
+    does: a gateway that is silent delays none."""
+    from jupyter_relay.server.kernels import GatewayMappingKernelManager
     from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 
+    if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
+        await asyncio.to_thread(serverapp.kernel_manager.register_schemas)
     if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
         await serverapp.kernel_spec_manager.refresh()

@@ -18,7 +18,8 @@ from jupyter_server.services.kernels.kernelmanager import (
     emit_kernel_action_event,
 )
 from tornado import web
-from traitlets import default
+from traitlets import Bunch, default, validate
+from traitlets.utils.importstring import import_item
 
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
@@ -60,6 +61,12 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         server = getattr(self.parent, "parent", None)
         logger: EventLogger | None = getattr(server, "event_logger", None)
         return logger or self._default_event_logger()
+
+    def register_schemas(self) -> None:
+        """Make the schemas that the user has set, ``extra_event_schema_paths``, known to the
+        server's logger. It reads files."""
+        if self.extra_event_schema_paths:
+            self._default_event_logger()
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -183,6 +190,20 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     def _default_kernel_manager_class(self) -> str:
         return "jupyter_relay.server.kernels.GatewayKernelManager"
 
+    @validate("kernel_manager_class")
+    def _validate_kernel_manager_class(self, proposal: Bunch) -> str:
+        """Use a class of ours: another one would manage processes of this machine."""
+        named: str = proposal.value
+        if issubclass(import_item(named), GatewayKernelManager):
+            return named
+        self.log.warning(
+            "kernel_manager_class = %s is not used: it is no subclass of %s.%s.",
+            named,
+            GatewayKernelManager.__module__,
+            GatewayKernelManager.__name__,
+        )
+        return self._default_kernel_manager_class()
+
     @default("shared_context")
     def _no_shared_context(self) -> bool:
         return False
@@ -218,9 +239,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         if not self._stopping:
             self.gateway.reopen()  # after `shutdown_all`, which need not be the server's end
-        kernel = self.kernel_manager_factory(
-            gateway=self.gateway, store=self.store, parent=self, log=self.log
-        )
+        kernel = self._new_kernel()
         kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
         grace = 0.0 if self.use_pending_kernels else self.gateway.settings.start_grace
         given = kwargs | {"user": notebook_user(), "patience": grace}
@@ -236,6 +255,16 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         if not self._initialized_culler:
             self.initialize_culler()
         return started
+
+    def _new_kernel(self) -> GatewayKernelManager:
+        kernel: GatewayKernelManager = self.kernel_manager_factory(
+            gateway=self.gateway, store=self.store, parent=self, log=self.log
+        )
+        return kernel
+
+    def register_schemas(self) -> None:
+        """Make the schemas of its kernels' events known to the server's logger. It reads files."""
+        self._new_kernel().register_schemas()
 
     async def kernel_model(self, kernel_id: str) -> Model:
         """Return the model of a kernel, as it was last heard of."""

@@ -94,7 +94,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         latest = self._lists.get(kernel_user(self.gateway.settings, user))
         listed = latest.value if latest is not None else None
         known = listed.specs.get(kernel_name) if listed is not None else None
-        return KernelSpec(**known.spec) if known is not None else None
+        return self.kernel_spec_class(**known.spec) if known is not None else None
 
     @property
     def _default(self) -> str:

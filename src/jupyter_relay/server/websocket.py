@@ -12,6 +12,7 @@ from tornado import web
 from tornado.websocket import WebSocketClosedError
 
 from jupyter_relay.core.hearing import state_of
+from jupyter_relay.core.page_policy import PagePolicy
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMessage
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
@@ -31,11 +32,21 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     That a kernel is lost a page is told by the end of its websocket, and a new one is refused.
     JupyterLab then asks for the kernel's model, and shows the reason that it finds there; after a
     status ``dead`` it would not ask.
+
+    Options of Jupyter Server's own class that are heeded here may also be set under its name,
+    ``ZMQChannelsWebsocketConnection``.
     """
 
+    _policy: PagePolicy = PagePolicy()
     _subscription: Subscription | None = None
     _pump: asyncio.Task[None] | None = None
     _writer: TabWriter | None = None
+
+    @classmethod
+    def section_names(cls) -> list[str]:
+        """Return the names under which its options may be set."""
+        *bases, own = super().section_names()
+        return [*bases, "ZMQChannelsWebsocketConnection", own]
 
     async def prepare(self) -> None:
         """Answer 404 where the kernel is lost, and the page has heard everything of it."""
@@ -47,29 +58,40 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         """Subscribe to the kernel. The gateway need not be reached for that."""
         # Many small messages would wait for the browser's acknowledgements otherwise.
         self.websocket_handler.set_nodelay(True)
+        self._policy = self._servers_policy()
         self._writer = TabWriter(self.websocket_handler)
         remote = self._remote
         self._subscription = remote.subscribe(self.session_id, unread=self._writer.close)
         self._pump = asyncio.create_task(self._pass_down(remote, self._subscription, self._writer))
 
     def disconnect(self) -> None:
-        """Leave the kernel: what comes is kept for this tab, should it come back."""
+        """Leave the kernel: what comes is kept for this tab, should it come back, unless the
+        server's ``buffer_offline_messages`` is off."""
         if self._subscription is not None:
-            self._subscription.leave()
+            self._subscription.leave(keep=self.multi_kernel_manager.buffer_offline_messages)
         if self._writer is not None:
             self._writer.close()
         if self._pump is not None:
             self._pump.cancel()
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
-        """Pass a frame of the tab up; one that is no message is skipped."""
+        """Pass a frame of the tab up; one that is no message, or one of a type that the server does
+        not allow to pages, is skipped."""
         if self._subscription is None:
             return
         text = isinstance(incoming_msg, str)
         data = incoming_msg.encode() if isinstance(incoming_msg, str) else incoming_msg
         try:
             message = self._subprotocol.decode(Frame(data, text))
-            self._subscription.send(message)
+            if self._policy.allows(message):
+                self._subscription.send(message)
+            else:
+                self.log.warning(
+                    "Kernel %s: a message from a page was skipped: its type %.60r is not among the "
+                    "allowed_message_types.",
+                    self.kernel_id,
+                    message.head.msg_type,
+                )
         except (MalformedFrame, KernelNotRunning) as error:
             self.log.warning(
                 "Kernel %s: a frame from a page was skipped: %s", self.kernel_id, error
@@ -79,6 +101,15 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     def _remote(self) -> RemoteKernel:
         remote: RemoteKernel = self.kernel_manager.running
         return remote
+
+    def _servers_policy(self) -> PagePolicy:
+        kernels = self.multi_kernel_manager
+        return PagePolicy(
+            allowed_types=frozenset(kernels.allowed_message_types),
+            hidden_traceback=(
+                None if kernels.allow_tracebacks else kernels.traceback_replacement_message
+            ),
+        )
 
     @property
     def _subprotocol(self) -> Subprotocol:
@@ -102,10 +133,10 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         self.websocket_handler.close()
 
     def _encoded(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Frame]]:
-        subprotocol = self._subprotocol
+        subprotocol, shown = self._subprotocol, self._policy.shown
         for message in messages:
             try:
-                yield message, subprotocol.encode(message)
+                yield message, subprotocol.encode(shown(message))
             except (UnsendableMessage, MalformedFrame) as error:
                 self.log.warning("Kernel %s: a message was skipped: %s", self.kernel_id, error)
 

@@ -1,0 +1,68 @@
+"""What a page may ask of a kernel, and what it is shown of the kernel's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from jupyter_relay.wire.message import Channel, Message
+
+_NAME: Final = "ExecutionError"
+_VALUE: Final = "Execution error"
+"""What Jupyter Server writes in the place of an error's name and text."""
+
+
+class PagePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The restrictions that a server puts on its pages.
+
+    ``allowed_types`` are the types of messages that pages may send; if it is empty, they may send
+    all. ``hidden_traceback`` is shown in the place of each traceback; if it is None, tracebacks are
+    shown. Source: ``MappingKernelManager.allowed_message_types``, ``allow_tracebacks`` and
+    ``traceback_replacement_message`` of Jupyter Server.
+    """
+
+    allowed_types: Collection[str] = frozenset()
+    hidden_traceback: str | None = None
+
+    def allows(self, message: Message) -> bool:
+        """Whether a page may send a message. Raises `MalformedFrame` if its header is none."""
+        return not self.allowed_types or message.head.msg_type in self.allowed_types
+
+    def shown(self, message: Message) -> Message:
+        """Return a message as a page is shown it: where tracebacks are hidden, an error and the
+        reply to a request that failed say only that there was one.
+
+        Raises `MalformedFrame` if the header cannot be read.
+        """
+        if self.hidden_traceback is None:
+            return message
+        content = _failure(message)
+        if content is None:
+            return message
+        content |= {"ename": _NAME, "evalue": _VALUE, "traceback": [self.hidden_traceback]}
+        return Message(
+            channel=message.channel,
+            header=message.header,
+            parent_header=message.parent_header,
+            metadata=message.metadata,
+            content=msgspec.json.encode(content),
+            buffers=message.buffers,
+        )
+
+
+def _failure(message: Message) -> dict[str, object] | None:
+    """The content of an error, or of a reply that tells of one; None for any other message.
+
+    A reply that cannot be read counts as one that tells of an error: it may hold a traceback.
+    """
+    if message.channel is Channel.IOPUB:
+        return {} if message.head.msg_type == "error" else None
+    if message.channel is Channel.STDIN:
+        return None
+    try:
+        content = msgspec.json.decode(message.content, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {"status": "error"}
+    return content if content.get("status") == "error" else None

@@ -1,0 +1,162 @@
+"""The options of Jupyter's own classes that ours replace: what each does for a gateway's kernels.
+
+`INHERITED` is the one table. The lines that a server logs at its start, and the table in
+`docs/compatibility.md`, are made from it; a test compares it with the options that the installed
+classes have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.kernelmanager import (
+    AsyncMappingKernelManager,
+    ServerKernelManager,
+)
+from jupyter_server.services.sessions.sessionmanager import SessionManager
+from traitlets.config import Config, Configurable
+
+REPLACED: Final[tuple[type[Configurable], ...]] = (
+    AsyncMappingKernelManager,
+    ServerKernelManager,
+    KernelSpecManager,
+    SessionManager,
+    ZMQChannelsWebsocketConnection,
+)
+"""The classes that ours take the place of."""
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedOption:
+    """An option of a class that one of ours replaces.
+
+    ``owner`` is the name of the class, from `REPLACED`. ``effect`` says what the option does for
+    kernels of a gateway, or, where ``heeded`` is false, why it does nothing.
+    """
+
+    owner: str
+    name: str
+    heeded: bool
+    effect: str
+
+
+_AS_LOCAL = "as for local kernels"
+_NO_ZMQ = "no ZeroMQ socket leads to a gateway's kernel"
+_GATEWAYS_KERNEL = "the gateway starts, watches and ends the process, by its own setting"
+_LIMITS = "a slow page is bounded by `GatewayClient.backlog_bytes`; the gateway may limit by itself"
+
+
+def _table() -> Iterator[InheritedOption]:
+    heeded: dict[type[Configurable], dict[str, str]] = {
+        AsyncMappingKernelManager: {
+            "allow_tracebacks": (
+                "if false, errors and the replies that tell of them show "
+                "`traceback_replacement_message`, no name and no text of the error"
+            ),
+            "allowed_message_types": (
+                "a message of another type from a page is skipped, with a warning in the log; "
+                "programs inside the server are not restricted"
+            ),
+            "buffer_offline_messages": (
+                "if false, nothing is kept for a page that has left; "
+                "else up to `GatewayClient.backlog_bytes` for each"
+            ),
+            "cull_busy": _AS_LOCAL,
+            "cull_connected": "as for local kernels; listeners elsewhere on the gateway count too",
+            "cull_idle_timeout": "as for local kernels; a kernelspec's own is heeded too",
+            "cull_interval": _AS_LOCAL,
+            "default_kernel_name": "as for local kernels; if it is not set, the gateway's default",
+            "kernel_manager_class": (
+                "must be a subclass of `jupyter_relay.server.kernels.GatewayKernelManager`; "
+                "another one is named in the log and not used"
+            ),
+            "root_dir": "the folder of a notebook is sent to the gateway as one below it",
+            "traceback_replacement_message": _AS_LOCAL,
+            "use_pending_kernels": "no start is waited for; else for `GatewayClient.start_grace`",
+        },
+        ServerKernelManager: {
+            "client_class": "must be a subclass of `jupyter_relay.GatewayKernelClient`",
+            "client_factory": "must be a subclass of `jupyter_relay.GatewayKernelClient`",
+            "extra_event_schema_paths": _AS_LOCAL,
+        },
+        KernelSpecManager: {
+            "allowed_kernelspecs": "kernelspecs of the gateway that are not in it are not shown",
+            "kernel_spec_class": _AS_LOCAL,
+            "whitelist": "the old name of `allowed_kernelspecs`",
+        },
+        SessionManager: {"database_filepath": _AS_LOCAL},
+        ZMQChannelsWebsocketConnection: {
+            "kernel_ws_protocol": "as for local kernels, between page and server",
+            "session": "holds the session id that the page gives",
+        },
+    }
+    unused: dict[type[Configurable], dict[str, str]] = {
+        AsyncMappingKernelManager: {
+            "kernel_info_timeout": (
+                "a kernel is not presumed dead for its silence: its gateway is asked"
+            ),
+            "shared_context": _NO_ZMQ,
+            "transport_encryption": (
+                f"{_NO_ZMQ}; an https `GatewayClient.url` is what encrypts the way to it"
+            ),
+            "untracked_message_types": "what counts as activity is what the gateway counts",
+        },
+        ServerKernelManager: {
+            "autorestart": _GATEWAYS_KERNEL,
+            "cache_ports": _NO_ZMQ,
+            "connection_file": _NO_ZMQ,
+            "control_port": _NO_ZMQ,
+            "hb_port": _NO_ZMQ,
+            "iopub_port": _NO_ZMQ,
+            "ip": _NO_ZMQ,
+            "restarter_class": _GATEWAYS_KERNEL,
+            "shell_port": _NO_ZMQ,
+            "shutdown_wait_time": _GATEWAYS_KERNEL,
+            "stdin_port": _NO_ZMQ,
+            "transport": _NO_ZMQ,
+            "transport_encryption": (
+                f"{_NO_ZMQ}; an https `GatewayClient.url` is what encrypts the way to it"
+            ),
+        },
+        KernelSpecManager: {
+            "ensure_native_kernel": "the server's own Python is no kernel of the gateway",
+        },
+        ZMQChannelsWebsocketConnection: {
+            "iopub_data_rate_limit": _LIMITS,
+            "iopub_msg_rate_limit": _LIMITS,
+            "limit_rate": _LIMITS,
+            "rate_limit_window": _LIMITS,
+        },
+    }
+    for owner in REPLACED:
+        for table, is_heeded in ((heeded, True), (unused, False)):
+            for name, effect in table.get(owner, {}).items():
+                yield InheritedOption(owner.__name__, name, is_heeded, effect)
+
+
+INHERITED: Final = tuple(_table())
+"""Every option of the classes in `REPLACED`."""
+
+
+def unused_options(config: Config) -> list[str]:
+    """Return a sentence for each option that is set in a configuration and does nothing for the
+    kernels of a gateway.
+
+    An option may be set under the name of the class that it belongs to, or of one derived from it.
+    """
+    said = []
+    for owner in REPLACED:
+        sections = [section for section in owner.section_names() if section in config]
+        for option in INHERITED:
+            if option.heeded or option.owner != owner.__name__:
+                continue
+            said += [
+                f"{section}.{option.name} has no effect on kernels of a gateway: {option.effect}."
+                for section in sections
+                if option.name in config[section]
+            ]
+    return list(dict.fromkeys(said))

@@ -1,0 +1,220 @@
+"""The options of the classes that ours replace: each does what it says, or the log says not."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+from traitlets.config import Config
+
+from jupyter_relay.server.extension import _start_jupyter_server_extension
+from jupyter_relay.server.inherited_options import (
+    INHERITED,
+    REPLACED,
+    InheritedOption,
+    unused_options,
+)
+from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.testing import FakeGateway, FakeKernel, read_content
+from jupyter_relay.wire.message import Channel, Message
+from tests.support.server import server_on
+
+LEGACY = pytest.mark.parametrize("legacy", [False, True], ids=["v1", "legacy"])
+MAPPING = "--MappingKernelManager"
+
+
+def configurable() -> dict[tuple[str, str], object]:
+    """Every option of the classes that ours replace, by class and name."""
+    return {
+        (owner.__name__, name): trait
+        for owner in REPLACED
+        for name, trait in owner.class_traits(config=True).items()
+    }
+
+
+def test_every_option_of_the_classes_that_ours_replace_is_in_the_table() -> None:
+    assert {(option.owner, option.name) for option in INHERITED} == configurable().keys()
+
+
+def test_the_page_is_made_from_the_table() -> None:
+    root = Path(__file__).parents[2]
+    made = subprocess.run(
+        [sys.executable, root / "tools" / "compatibility_page.py"], capture_output=True, check=True
+    )
+    written = (root / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    assert written == made.stdout.decode(), "run: make compatibility-page"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [option for option in INHERITED if not option.heeded],
+    ids=lambda option: f"{option.owner}.{option.name}",
+)
+def test_an_option_without_effect_is_named(option: InheritedOption) -> None:
+    (line,) = unused_options(Config({option.owner: {option.name: "set"}}))
+    assert line.startswith(f"{option.owner}.{option.name} has no effect")
+
+
+def test_options_that_are_heeded_or_of_other_classes_are_not_named() -> None:
+    heeded = Config()
+    for option in INHERITED:
+        if option.heeded:
+            heeded[option.owner][option.name] = "set"
+    assert unused_options(heeded) == []
+    assert unused_options(Config({"Else": {"limit_rate": False}})) == []
+
+
+async def test_the_log_names_what_has_no_effect_under_the_name_it_was_set_by(
+    fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ("--MappingKernelManager.kernel_info_timeout=5", "--ServerApp.iopub_msg_rate_limit=5")
+    async with server_on(fake_gateway, tmp_path, argv=argv):
+        pass
+    log = capsys.readouterr().err  # the server's log has its own handler while it starts
+    assert "MappingKernelManager.kernel_info_timeout has no effect on kernels of a gateway" in log
+    assert "ZMQChannelsWebsocketConnection.iopub_msg_rate_limit has no effect on kernels" in log
+
+
+# What pages may send, and are shown.
+
+
+@LEGACY
+async def test_a_message_of_a_type_that_is_not_allowed_never_reaches_the_kernel(
+    fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, legacy: bool
+) -> None:
+    argv = (f"{MAPPING}.allowed_message_types=kernel_info_request",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        async with server.tab(kernel_id, legacy=legacy) as tab:
+            for channel in (Channel.CONTROL, Channel.SHELL):
+                await tab.send("execute_request", {"code": "1"}, channel=channel)
+            await tab.reply_to(await tab.send("kernel_info_request"))
+        received = {m.head.msg_type for m in fake_gateway.kernels[kernel_id].received}
+    assert received == {"kernel_info_request"}
+    assert "its type 'execute_request' is not among the allowed_message_types" in caplog.text
+
+
+@LEGACY
+async def test_tracebacks_are_replaced_where_they_are_not_allowed(
+    fake_gateway: FakeGateway, tmp_path: Path, legacy: bool
+) -> None:
+    async def fail(request: Message, kernel: FakeKernel) -> None:
+        raise ValueError("secret")
+
+    argv = (
+        f"{MAPPING}.allow_tracebacks=False",
+        f"{MAPPING}.traceback_replacement_message=Ask Ann.",
+    )
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        fake_gateway.kernels[kernel_id].on_execute = fail
+        async with server.tab(kernel_id, legacy=legacy) as tab:
+            output, reply = await tab.until_idle(await tab.execute("1"))
+    shown = [read_content(reply), *(read_content(m) for m in output if m.head.msg_type == "error")]
+    assert [content["traceback"] for content in shown] == [["Ask Ann."], ["Ask Ann."]]
+    assert not any(b"secret" in bytes(message.content) for message in [reply, *output])
+
+
+@pytest.mark.parametrize(("buffered", "heard"), [(True, "away\n"), (False, "")])
+async def test_what_comes_while_a_page_is_away_is_kept_only_where_that_is_wanted(
+    fake_gateway: FakeGateway, tmp_path: Path, buffered: bool, heard: str
+) -> None:
+    argv = (f"{MAPPING}.buffer_offline_messages={buffered}",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        kernel = fake_gateway.kernels[kernel_id]
+        async with server.tab(kernel_id, "other") as other:
+            async with server.tab(kernel_id, "leaves") as tab:
+                await tab.run("here")
+            await other.until_idle(await other.execute("away"))
+            assert kernel.execution_count == 2
+            async with server.tab(kernel_id, "leaves") as tab:
+                msg_id = await tab.execute("back")
+                texts = []
+                while "back\n" not in texts:
+                    message = await tab.receive()
+                    if message.head.msg_type == "stream":
+                        texts.append(str(read_content(message)["text"]))
+                await tab.until_idle(msg_id)
+    assert "".join(texts) == f"{heard}back\n"
+
+
+async def test_the_subprotocol_set_for_jupyters_own_class_is_spoken_with_pages(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = ("--ZMQChannelsWebsocketConnection.kernel_ws_protocol=",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        async with server.tab(kernel_id) as tab:
+            assert tab.websocket.protocol is None
+            assert await tab.run("legacy") == "legacy\n"
+
+
+# Classes, files and schemas.
+
+
+async def test_sessions_are_kept_in_the_file_that_is_set(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    file = tmp_path / "sessions.db"
+    file.touch()
+    argv = (f"--SessionManager.database_filepath={file}",)
+    body = {"path": "a.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}}
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        answer = await server.call("POST", "/api/sessions", body)
+        assert answer.status == 201
+        assert answer.json["id"].encode() in file.read_bytes()
+    with sqlite3.connect(file) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+async def test_a_kernel_manager_class_of_the_users_own_is_used(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = (f"--AsyncMappingKernelManager.kernel_manager_class={__name__}.UsersKernelManager",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel = server.kernels.get_kernel(await server.start_kernel())
+        assert type(kernel).__name__ == "UsersKernelManager"
+
+
+async def test_a_kernel_manager_class_for_local_processes_is_named_and_not_used(
+    fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = f"{ServerKernelManager.__module__}.{ServerKernelManager.__name__}"
+    argv = (f"--AsyncMappingKernelManager.kernel_manager_class={named}",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        assert await server.start_kernel() in fake_gateway.kernels
+    assert f"kernel_manager_class = {named} is not used" in capsys.readouterr().err
+
+
+class UsersKernelManager(GatewayKernelManager):
+    """A user's own."""
+
+
+SCHEMA = """\
+$id: https://example.com/mine
+version: "1"
+title: Mine
+type: object
+properties: {}
+"""
+
+
+async def test_a_schema_of_the_users_own_is_registered(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    schema = tmp_path / "mine.yaml"
+    schema.write_text(SCHEMA)
+    async with server_on(fake_gateway, tmp_path) as server:
+        # It takes a `Path`, which no command line can say.
+        server.app.config.ServerKernelManager.extra_event_schema_paths = [schema]
+        await _start_jupyter_server_extension(server.app)
+        await server.start_kernel()
+        logger = server.app.event_logger
+        assert logger is not None
+        assert "https://example.com/mine" in logger.schemas
