@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -83,7 +84,7 @@ async def test_models_are_those_that_we_read(probe: Probe) -> None:
     assert model.connections == 0
     assert model.last_activity == read_date(body["last_activity"]) is not None
     status, body = await probe.call("GET", "/api/kernelspecs")
-    specs = KernelSpecs.read(body)
+    specs = KernelSpecs.read(json.dumps(body).encode())
     assert status == 200
     assert specs.default == "python3"
     logo = specs.specs["python3"].resources["logo-64x64"]

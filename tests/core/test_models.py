@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from jupyter_relay.core.models import (
+    MOST_KERNELS,
+    MOST_KERNELSPECS,
     Json,
     KernelLists,
     KernelModel,
@@ -17,6 +20,7 @@ from jupyter_relay.core.models import (
     read_date,
     read_json,
 )
+from jupyter_relay.core.wording import Quoter
 
 SPEC: Json = {"name": "r", "spec": {"display_name": "R"}, "resources": {"logo": "/r.svg"}}
 
@@ -114,8 +118,12 @@ def test_what_is_no_kernel(value: Json) -> None:
         KernelModel.read(value)
 
 
+def read_specs(value: Json) -> KernelSpecs:
+    return KernelSpecs.read(json.dumps(value).encode())
+
+
 def test_kernelspecs_in_full() -> None:
-    specs = KernelSpecs.read({"default": "r", "kernelspecs": {"r": SPEC}})
+    specs = read_specs({"default": "r", "kernelspecs": {"r": SPEC}})
     assert specs.default == "r"
     assert specs.specs == {
         "r": KernelSpecModel(name="r", spec={"display_name": "R"}, resources={"logo": "/r.svg"})
@@ -123,7 +131,7 @@ def test_kernelspecs_in_full() -> None:
 
 
 def test_one_bad_kernelspec_does_not_spoil_the_others() -> None:
-    specs = KernelSpecs.read({"kernelspecs": {"r": SPEC, "bad": None, "worse": {"spec": []}}})
+    specs = read_specs({"kernelspecs": {"r": SPEC, "bad": None, "worse": {"spec": []}}})
     assert set(specs.specs) == {"r"}
     assert specs.default is None
 
@@ -135,7 +143,7 @@ def test_a_kernelspec_goes_by_the_name_it_is_listed_under_if_it_has_none() -> No
 @pytest.mark.parametrize("value", [None, [], {}, {"kernelspecs": []}, {"kernelspecs": None}])
 def test_what_is_no_list_of_kernelspecs(value: Json) -> None:
     with pytest.raises(ModelError, match="a list of kernelspecs was expected"):
-        KernelSpecs.read(value)
+        read_specs(value)
 
 
 @pytest.mark.parametrize(
@@ -180,3 +188,82 @@ def test_the_later_of_what_the_gateway_says_and_the_kernel_told_counts(
     now = model.updated(told, then)
     assert (now.execution_state, now.last_activity) == (is_now, since)
     assert (now.id, now.name, now.connections) == ("k1", "python3", 3)
+
+
+def kernels(number: int) -> bytes:
+    return b"[" + b",".join(b'{"id": "k%d"}' % number for number in range(number)) + b"]"
+
+
+def specs(number: int) -> bytes:
+    listed = b",".join(b'"s%d": {"spec": {}}' % number for number in range(number))
+    return b'{"kernelspecs": {' + listed + b"}}"
+
+
+def test_a_list_of_as_many_kernels_as_are_taken_is_read() -> None:
+    assert len(KernelLists().read(kernels(MOST_KERNELS))) == MOST_KERNELS
+
+
+def test_a_list_of_more_kernels_than_are_taken_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"but it has 50,001, and 50,000 are the most$"):
+        KernelLists().read(kernels(MOST_KERNELS + 1))
+
+
+def test_a_list_of_as_many_kernelspecs_as_are_taken_is_read() -> None:
+    assert len(KernelSpecs.read(specs(MOST_KERNELSPECS)).specs) == MOST_KERNELSPECS
+
+
+def test_a_list_of_more_kernelspecs_than_are_taken_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"but it has 10,001, and 10,000 are the most$"):
+        KernelSpecs.read(specs(MOST_KERNELSPECS + 1))
+
+
+@pytest.mark.parametrize("read", [KernelLists().read, KernelSpecs.read, read_json])
+def test_an_answer_of_a_million_values_is_refused_before_it_is_parsed(
+    read: Callable[[bytes], object],
+) -> None:
+    with pytest.raises(ModelError, match=r"but it has more than 500,000 values$"):
+        read(b"[" + b"1," * 1_000_000)
+
+
+def test_a_model_that_is_too_long_does_not_spoil_the_others() -> None:
+    long = "x" * (1024 * 1024)
+    listed = [{"id": "k1", "name": long}, {"id": "k2"}]
+    assert [model.id for model in KernelLists().read(json.dumps(listed).encode())] == ["k2"]
+    found = read_specs({"kernelspecs": {"a": {"spec": {"x": long}}, "b": {"spec": {}}}})
+    assert set(found.specs) == {"b"}
+
+
+def test_the_words_of_a_kernel_are_on_one_line_short_and_without_secrets() -> None:
+    words = "\x1b[31mred\nt0ken/secret" + "x" * 1_000_000
+    model = KernelModel.read(
+        {"id": "k1", "name": words, "execution_state": words, "reason": words},
+        Quoter(["t0ken/secret"]),
+    )
+    for told in (model.name, model.execution_state, model.reason):
+        assert told == Quoter(["t0ken/secret"]).quote(words)
+        assert told.isprintable()
+        assert len(told) < 310
+
+
+def test_a_kernel_whose_id_tells_a_secret_is_none() -> None:
+    with pytest.raises(ModelError, match="its id cannot be one"):
+        KernelModel.read({"id": "a-t0ken-secret"}, Quoter(["t0ken-secret"]))
+
+
+def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
+    spec: Json = {
+        "display_name": "R t0ken%2Fsecret\u202e" + "x" * 400,
+        "argv": ["r", "--token=t0ken/secret"],
+        "env": {"A": "t0ken/secret", "t0ken/secret": "b", "C": "two\nlines"},
+    }
+    resources: Json = {"logo": "/kernelspecs/r/t0ken%2fsecret.png", "other": "/kernelspecs/r/o"}
+    model = KernelSpecModel.read(
+        {"name": "r", "spec": spec, "resources": resources}, "r", Quoter(["t0ken/secret"])
+    )
+    assert model.spec["argv"] == ["r", "--token=[secret]"]
+    assert model.spec["env"] == {"A": "[secret]", "C": "two\nlines"}
+    told = model.spec["display_name"]
+    assert isinstance(told, str)
+    assert told.startswith("R [secret] x")
+    assert len(told) < 310
+    assert model.resources == {"other": "/kernelspecs/r/o"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.transport import Response, Share, Socket
+from jupyter_relay.gateway.transport import REASON_BYTES, Response, Share, Socket
 from jupyter_relay.wire.message import Frame
 from jupyter_relay.wire.subprotocol import Subprotocol
 
@@ -25,12 +25,19 @@ class Recorder:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        at_most: int = REASON_BYTES,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
     ) -> Response:
         """See `Transport.request`."""
         return await self._transport.request(
-            method, url, headers=headers, body=body, share=share, on_send=on_send
+            method,
+            url,
+            headers=headers,
+            body=body,
+            at_most=at_most,
+            share=share,
+            on_send=on_send,
         )
 
     async def connect(

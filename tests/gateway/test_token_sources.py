@@ -198,7 +198,7 @@ async def test_what_a_renewer_raises_is_told_without_the_token() -> None:
 
     with pytest.raises(NoToken, match="RuntimeError") as caught:
         await renewer(renew, SECRET).fetch(NOW)
-    assert caught.value.detail == "… has expired"
+    assert caught.value.detail == "[secret] has expired"
 
 
 async def test_what_a_renewer_returns_must_be_a_text() -> None:

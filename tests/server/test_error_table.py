@@ -161,7 +161,8 @@ KINDS = [
     ),
     Kind(
         "half an answer", saying(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
-        ConnectionFailed, 503, "cannot be reached: its answer was cut off.", "is running",
+        ConnectionFailed, 503, "cannot be reached: its answer was cut off, or cannot be read.",
+        "is running",
         lost=True,
     ),
     Kind("certificate", saying(b"", untrusted()), TLSFailed, 503, "cannot be verified", "ca_certs"),
@@ -393,7 +394,7 @@ async def test_what_a_gateway_quotes_of_our_secrets_is_not_told(
 async def test_a_traceback_that_is_logged_is_cut_and_cannot_command_a_terminal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with told(500)(traceback=TRACE + "y" * 100_000 + "\n\x1b[2J the end")() as at:
+    async with told(500)(traceback=TRACE + "y" * 50_000 + "\n\x1b[2J the end")() as at:
         gateway = Gateway(settings_for(at.url, max_request_retries=0))
         with pytest.raises(RelayError):
             await gateway.interrupt_kernel("k1")

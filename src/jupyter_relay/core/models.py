@@ -8,9 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
+
+from jupyter_relay.core.wording import Quoter
+
+MOST_KERNELS: Final = 50_000
+MOST_KERNELSPECS: Final = 10_000
+"""How many kernels or kernelspecs a list may have."""
+
+_MOST_VALUES: Final = 500_000
+"""How many values an answer may have. To parse it holds up all threads for their time, 100 ms."""
+
+_MOST_BYTES: Final = 1024 * 1024
+"""How long the model of one kernel or kernelspec may be, for the same reason."""
+
+_UNQUOTED: Final = Quoter()
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
@@ -35,20 +49,22 @@ class KernelModel(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
     @classmethod
-    def read(cls, value: Json) -> KernelModel:
-        """Read a kernel model; only its id is indispensable."""
+    def read(cls, value: Json, quoter: Quoter = _UNQUOTED) -> KernelModel:
+        """Read a kernel model; only its id is indispensable. Its words pass ``quoter``."""
         model = _object(value, "a kernel model")
         kernel_id = model.get("id")
         if not isinstance(kernel_id, str) or not kernel_id or not kernel_id.isprintable():
             raise ModelError("a kernel model was expected, but it has no id")
+        if quoter.quote(kernel_id) != kernel_id:
+            raise ModelError("a kernel model was expected, but its id cannot be one")
         connections = model.get("connections")
         return cls(
             id=kernel_id,
-            name=_string(model.get("name")),
+            name=quoter.quote(_string(model.get("name"))),
             last_activity=read_date(model.get("last_activity")),
-            execution_state=_string(model.get("execution_state")) or "unknown",
+            execution_state=quoter.quote(_string(model.get("execution_state"))) or "unknown",
             connections=max(0, connections) if isinstance(connections, int) else 0,
-            reason=_string(model.get("reason")),
+            reason=quoter.quote(_string(model.get("reason"))),
         )
 
     def updated(self, state: str, at: datetime) -> KernelModel:
@@ -72,20 +88,26 @@ class KernelSpecModel:
     resources: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, value: Json, name: str) -> KernelSpecModel:
-        """Read the kernelspec that is listed, or was asked for, under ``name``."""
+    def read(cls, value: Json, name: str, quoter: Quoter = _UNQUOTED) -> KernelSpecModel:
+        """Read the kernelspec that is listed, or was asked for, under ``name``.
+
+        Where a text of it tells a secret, that is cut out, and the words for people pass
+        ``quoter``.
+        """
         model = _object(value, "a kernelspec")
         spec = model.get("spec")
         if not isinstance(spec, dict):
             raise ModelError("a kernelspec was expected, but it has no spec")
+        spec = _without_secrets(spec, quoter)
+        words = {key: spec[key] for key in ("display_name", "language") if key in spec}
         resources = model.get("resources")
         return cls(
-            name=_string(model.get("name")) or name,
-            spec=spec,
+            name=quoter.quote(_string(model.get("name"))) or name,
+            spec=spec | {key: quoter.quote(_string(text)) for key, text in words.items()},
             resources={
                 key: path
                 for key, path in (resources if isinstance(resources, dict) else {}).items()
-                if isinstance(path, str)
+                if isinstance(path, str) and not quoter.tells(f"{key} {path}")
             },
         )
 
@@ -98,20 +120,36 @@ class KernelSpecs:
     specs: Mapping[str, KernelSpecModel]
 
     @classmethod
-    def read(cls, value: Json) -> KernelSpecs:
+    def read(cls, body: bytes, quoter: Quoter = _UNQUOTED) -> KernelSpecs:
         """Read a list of kernelspecs; one that cannot be read does not spoil the others."""
-        model = _object(value, "a list of kernelspecs")
-        listed = model.get("kernelspecs")
-        if not isinstance(listed, dict):
-            raise ModelError("a list of kernelspecs was expected, but it has none")
+        what = "a list of kernelspecs"
+        _check_size(body, what)
+        try:
+            model = _read_specs(body)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            _object(read_json(body), what)
+            raise ModelError(f"{what} was expected, but it has none") from error
+        listed = model.kernelspecs
+        _check_number(len(listed), MOST_KERNELSPECS, what)
         specs = {}
-        for name, spec in listed.items():
+        for name, words in listed.items():
             try:
-                specs[name] = KernelSpecModel.read(spec, name)
+                if quoter.quote(name) == name:
+                    specs[name] = KernelSpecModel.read(_one(words), name, quoter)
             except ModelError:
                 continue
-        return cls(default=_string(model.get("default")) or None, specs=specs)
+        default = quoter.quote(_string(_one(model.default)))
+        return cls(default=default or None, specs=specs)
 
+
+class _RawSpecs(msgspec.Struct):
+    """A list of kernelspecs, each of which is yet to be parsed."""
+
+    kernelspecs: dict[str, msgspec.Raw]
+    default: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
+
+
+_read_specs = msgspec.json.Decoder(_RawSpecs).decode
 
 _read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -126,24 +164,25 @@ class KernelLists:
     def __init__(self) -> None:
         self._known: dict[bytes, KernelModel] = {}
 
-    def read(self, body: bytes) -> tuple[KernelModel, ...]:
+    def read(self, body: bytes, quoter: Quoter = _UNQUOTED) -> tuple[KernelModel, ...]:
         """Read a list of kernels; one that cannot be read does not spoil the others."""
-        items = _items(body)
-        known, self._known = self._known, {}
-        for item in items:
+        known, found = self._known, {}
+        for item in _items(body):
             words = bytes(item)
             model = known.get(words)
             if model is None:
                 try:
-                    model = KernelModel.read(read_json(words))
+                    model = KernelModel.read(_one(item), quoter)
                 except ModelError:
                     continue
-            self._known[words] = model
-        return tuple(self._known.values())
+            found[words] = model
+        self._known = found
+        return tuple(found.values())
 
 
 def read_json(body: bytes) -> Json:
-    """Parse an answer's body. Raises `ModelError` if it is not JSON."""
+    """Parse an answer's body. Raises `ModelError` if it is not JSON, or has too many values."""
+    _check_size(body, "JSON")
     try:
         value: Json = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -167,11 +206,54 @@ def read_date(value: Json | datetime) -> datetime | None:
 
 
 def _items(body: bytes) -> list[msgspec.Raw]:
+    what = "a list of kernels"
+    _check_size(body, what)
     try:
-        return _read_items(body)
+        items = _read_items(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         value = read_json(body)
-        raise ModelError(f"a list of kernels was expected, but it is {_kind(value)}") from error
+        raise ModelError(f"{what} was expected, but it is {_kind(value)}") from error
+    _check_number(len(items), MOST_KERNELS, what)
+    return items
+
+
+def _one(words: msgspec.Raw) -> Json:
+    """Parse one model of a list. Raises `ModelError` if it is too long."""
+    if len(memoryview(words)) > _MOST_BYTES:
+        raise ModelError(f"a model was expected, but it has more than {_MOST_BYTES:,} bytes")
+    return read_json(bytes(words))
+
+
+def _check_size(body: bytes, what: str) -> None:
+    if body.count(b",") > _MOST_VALUES:
+        raise ModelError(f"{what} was expected, but it has more than {_MOST_VALUES:,} values")
+
+
+def _check_number(number: int, most: int, what: str) -> None:
+    if number > most:
+        raise ModelError(f"{what} was expected, but it has {number:,}, and {most:,} are the most")
+
+
+def _without_secrets(spec: dict[str, Json], quoter: Quoter) -> dict[str, Json]:
+    """Return a kernelspec without what is secret; itself, if there is nothing."""
+    if not quoter.tells(msgspec.json.encode(spec).decode()):
+        return spec
+
+    def clean(value: Json) -> Json:
+        match value:
+            case str():
+                return quoter.without_secrets(value) if quoter.tells(value) else value
+            case list():
+                return [clean(item) for item in value]
+            case dict():
+                kept = value.items()
+                return {key: clean(item) for key, item in kept if not quoter.tells(key)}
+        return value
+
+    try:
+        return {key: clean(value) for key, value in spec.items() if not quoter.tells(key)}
+    except RecursionError as error:
+        raise ModelError("a kernelspec was expected, but it has too many levels") from error
 
 
 def _object(value: Json, what: str) -> dict[str, Json]:

@@ -11,8 +11,8 @@ import msgspec
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.environment import Rules, choose
 from jupyter_relay.core.options import OPTIONS, Value, default_of
-from jupyter_relay.core.origins import Origin, Renew, origin_of
-from jupyter_relay.core.wording import SHORTEST_SECRET
+from jupyter_relay.core.origins import FromOAuth2, Origin, Renew, origin_of
+from jupyter_relay.core.wording import SHORTEST_SECRET, secrets_in_headers, secrets_in_url
 from jupyter_relay.errors import ConfigurationError, VariableRefused
 
 USERNAME = "KERNEL_USERNAME"
@@ -182,6 +182,18 @@ class GatewaySettings:
         }
         as_read = {key: values[key] for key in values.keys() & {f.name for f in fields(cls)}}
         return cls(**as_read | made)  # type: ignore[arg-type]  # each was read by its option's kind
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The words of these settings that nobody is to be told."""
+        words = secrets_in_headers(self.headers) | {self.auth_token}
+        if self.http_pwd:
+            words |= {self.http_pwd, f"{self.http_user or ''}:{self.http_pwd}"}
+        if isinstance(self.token_origin, FromOAuth2):
+            words |= {self.token_origin.client_secret, self.token_origin.refresh_token}
+        for url in (self.url, self.ws_url, self.proxy, self.ws_proxy):
+            words |= secrets_in_url(url or "")
+        return frozenset(filter(None, words))
 
 
 def _given_in(

@@ -18,6 +18,9 @@ from jupyter_relay.core.wording import shown
 GUESSED_LIFE: Final = 600.0
 """After how many seconds a token is asked for again that does not say how long it lasts."""
 
+MOST_BYTES: Final = 64 * 1024
+"""How long a token may be, with what a source gives it in; no server takes as much in a header."""
+
 _AHEAD: Final = 60.0
 _AHEAD_SHARE: Final = 0.2
 """A token is renewed a minute before its end, or a fifth of its life before it if that is less."""
@@ -54,6 +57,8 @@ class Token:
     def __post_init__(self) -> None:
         if not self.value:
             raise NoToken("gave an empty token.")
+        if len(self.value) > MOST_BYTES:
+            raise NoToken("gave far more than a token.")
         if not self.value.isprintable():
             # In a header a line break would begin another header.
             raise NoToken("gave a token with a line break or a control character in it.")

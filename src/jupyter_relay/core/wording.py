@@ -1,13 +1,391 @@
-"""What others say, before it is shown to people."""
+"""What others say, before it is told to people or to a log.
+
+Others are gateways, proxies, kernels, and programs that fetch tokens. All of their words pass one
+gate, a `Quoter`: they are cleaned, then what is secret is cut out, however it is written, and only
+then they are shortened. In another order half of a secret could be left at the end, or a control
+character could hide one.
+"""
 
 from __future__ import annotations
 
+import binascii
+import html
+import re
+from base64 import b64decode, b64encode
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 SHORTEST_SECRET: Final = 6
 """Shorter words, of a header or an output, are no secrets, and stand in many a text."""
 
+MOST_QUOTED: Final = 300
+"""How many characters of somebody's words are quoted in a sentence."""
+
+_MOST_READ: Final = 20_000
+"""How many characters of a text are looked at, beyond those that are quoted; white space and what
+is cut out may take them up."""
+
+_MOST_LEARNED: Final = 64
+"""How many secrets that were learned are remembered; tokens are renewed, and cookies change."""
+
+_DEPTH: Final = 4
+"""How many quotings within one another are undone, as of a URL within JSON within a page."""
+
+_LEAST_BEGINNING: Final = 4
+"""How many characters at the end of a text that was cut are taken for the beginning of a secret."""
+
+_ESCAPE = re.compile(
+    r"(?P<url>(?:%[0-9A-Fa-f]{2})+)"
+    r"|(?P<html>&(?:\#[0-9]{1,8}|\#[xX][0-9A-Fa-f]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});?)"
+    r"|(?P<u>(?:\\u[0-9A-Fa-f]{4})+)|(?P<x>(?:\\x[0-9A-Fa-f]{2})+)|(?P<o>(?:\\[0-3][0-7]{2})+)"
+    r"|\\(?P<sign>[^\w\s])"
+    r"|(?P<space>\s+)"
+)
+"""What stands for other signs: in a URL, in HTML, and in the strings of JSON, Python and C."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=-]*")
+
+_MOST_AROUND: Final = 1024
+"""How much base64 around a secret is cut out with it, to either side."""
+
+_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+_SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
+
+_ORDINARY = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "origin",
+     "sec-websocket-protocol", "sec-websocket-version", "upgrade", "user-agent"}
+)  # fmt: skip
+"""Headers of requests that tell no secrets."""
+
 
 def shown(text: str) -> str:
-    """Return a text with nothing in it that a terminal obeys."""
+    """Return a text with nothing in it that a terminal obeys, or that turns its direction."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+class Quoter:
+    """The gate for the words of others. ``secrets`` are what it cuts out; `learn` adds to them.
+
+    A secret is found as it is, and in every usual quoting: in URLs, whether or not ``/`` is kept
+    and whatever the case of the hexadecimal digits; in HTML, by name or number; in the strings of
+    JSON, Python and C; in base64, alone or among other text; in hexadecimal digits; over several
+    lines; and in those quotings within one another. In its place stands ``[secret]``.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._fixed = _forms(secrets)
+        self._learned: dict[str, tuple[_Form, ...]] = {}
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Cut these out, too; of all that were learned, the latest are remembered."""
+        for secret in secrets:
+            known = self._learned.pop(secret, None)
+            self._learned[secret] = _forms([secret]) if known is None else known
+        for secret in tuple(self._learned)[:-_MOST_LEARNED]:
+            del self._learned[secret]
+
+    def quote(self, text: str, most: int = MOST_QUOTED, *, cut: bool = False) -> str:
+        """Return a text as part of a sentence: on one line, without control characters, without
+        secrets, and with ``most`` characters at the most.
+
+        ``cut`` says that the text goes on where it was cut off, which may be within a secret.
+        """
+        if len(text) >= SHORTEST_SECRET:
+            read = text[: _MOST_READ + most + self._margin]
+            text = self._safe(read, most + _MOST_READ, cut=cut and len(read) == len(text))
+        line = " ".join(shown(text).split())
+        return line if len(line) <= most else line[:most] + " …"
+
+    def quote_end(self, text: str, most: int) -> str:
+        """Return the last ``most`` characters of a text for a log, line by line."""
+        read = text[-(most + self._margin) :]
+        return self._safe(read, len(read), lines=True)[-most:].strip()
+
+    def tells(self, text: str) -> bool:
+        """Whether a secret stands in a text. It may be long: this is quick where there is none."""
+        forms = tuple(form.text for form in self._forms())
+        if len(text) < min(map(len, forms), default=len(text) + 1):
+            return False
+        for _ in range(_DEPTH + 1):
+            if any(form in text for form in forms):
+                return True
+            deeper = "".join(shown(text).split())
+            if any(sign in deeper for sign in "%&\\"):
+                deeper = _ESCAPE.sub(_meaning, deeper)
+            if deeper == text:
+                break
+            text = deeper
+        return False
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text that is no sentence, such as a path: cleaned, without secrets, uncut."""
+        return self._safe(text, len(text))
+
+    @property
+    def _margin(self) -> int:
+        """How much longer than what is kept a text must be, so that no secret is cut at its end."""
+        longest = max((len(form.text) for form in self._forms()), default=0)
+        return 12 * longest  # ``&amp;#x2f;`` stands for one sign
+
+    def _forms(self) -> Iterator[_Form]:
+        yield from self._fixed
+        for forms in tuple(self._learned.values()):  # one at once: threads may read meanwhile
+            yield from forms
+
+    def _safe(self, text: str, most: int, *, lines: bool = False, cut: bool = False) -> str:
+        """Clean a text and cut secrets out; of the result, what comes of its first characters."""
+        clean = "\n".join(map(shown, text.split("\n"))) if lines else shown(text)
+        if not cut and not self.tells(clean):
+            return clean[:most]
+        parts: list[str] = []
+        end = 0
+        for start, stop in self._found(clean, cut=cut):
+            if start >= most:
+                break
+            parts += [clean[end:start], "[secret]"]
+            end = stop
+        return "".join((*parts, clean[end:most]))
+
+    def _found(self, text: str, *, cut: bool = False) -> list[tuple[int, int]]:
+        """Where secrets stand in a text, in order and without overlaps."""
+        forms = tuple(self._forms())
+        if not forms or len(text) < SHORTEST_SECRET:
+            return []
+        spans: list[tuple[int, int]] = []
+        reading = _Reading.of(text)
+        for _ in range(_DEPTH + 1):
+            spans += reading.spans(forms)
+            if cut:
+                spans += reading.beginnings(forms)
+            deeper = reading.undone()
+            if deeper.text == reading.text:
+                break
+            reading = deeper
+        return _merged(spans)
+
+
+class _Form:
+    """One way in which a secret may be written."""
+
+    __slots__ = ("base64", "text")
+
+    def __init__(self, text: str, *, base64: bool = False) -> None:
+        self.text = text
+        self.base64 = base64
+
+
+class _Reading:
+    """A text, or what remains of it once quotings are undone; and where each sign of it came from.
+
+    ``marks`` are the places in ``text`` at which a piece begins, ``starts`` and ``stops`` where
+    that piece stands in the ``original``; pieces of equal length are the same, sign for sign.
+    """
+
+    __slots__ = ("marks", "original", "starts", "stops", "text")
+
+    def __init__(
+        self, original: str, text: str, marks: list[int], starts: list[int], stops: list[int]
+    ) -> None:
+        self.original = original
+        self.text = text
+        self.marks = marks
+        self.starts = starts
+        self.stops = stops
+
+    @classmethod
+    def of(cls, text: str) -> _Reading:
+        """Read a text as it is."""
+        return cls(text, text, [0], [0], [len(text)])
+
+    def undone(self) -> _Reading:
+        """Undo one quoting everywhere, and leave out white space and what cannot be seen."""
+        pieces: list[str] = []
+        marks: list[int] = []
+        starts: list[int] = []
+        stops: list[int] = []
+        length = end = 0
+
+        def add(piece: str, start: int, stop: int) -> None:
+            nonlocal length
+            if piece:
+                pieces.append(piece)
+                marks.append(length)
+                starts.append(start)
+                stops.append(stop)
+                length += len(piece)
+
+        def keep(start: int, stop: int) -> None:
+            """Keep a stretch as it is, with the pieces that it is made of."""
+            while start < stop:
+                at = bisect_right(self.marks, start) - 1
+                ends = self.marks[at + 1] if at + 1 < len(self.marks) else len(self.text)
+                until = min(stop, ends)
+                add(self.text[start:until], *self._origin(start, until))
+                start = until
+
+        for escape in _ESCAPE.finditer(self.text):
+            keep(end, escape.start())
+            add(_meaning(escape), *self._origin(escape.start(), escape.end()))
+            end = escape.end()
+        keep(end, len(self.text))
+        return _Reading(self.original, "".join(pieces), marks or [0], starts or [0], stops or [0])
+
+    def spans(self, forms: Iterable[_Form]) -> Iterator[tuple[int, int]]:
+        """Where in the original one of the forms stands."""
+        text = self.text
+        for form in forms:
+            at = text.find(form.text)
+            while at >= 0:
+                start, stop = at, at + len(form.text)
+                yield self._origin(start, stop, around=form.base64)
+                at = text.find(form.text, stop)
+
+    def beginnings(self, forms: Iterable[_Form]) -> Iterator[tuple[int, int]]:
+        """Where in the original the beginning of one of the forms stands, at the end."""
+        text = self.text
+        for form in forms:
+            for length in range(min(len(form.text), len(text) + 1) - 1, _LEAST_BEGINNING - 1, -1):
+                if text.endswith(form.text[:length]):
+                    yield self._origin(len(text) - length, len(text))
+                    break
+
+    def _origin(self, start: int, stop: int, *, around: bool = False) -> tuple[int, int]:
+        """Where a stretch of this text stands in the original; with the base64 ``around`` it."""
+        first = bisect_right(self.marks, start) - 1
+        last = bisect_right(self.marks, stop - 1) - 1
+        begin, end = self._place(first, start)[0], self._place(last, stop - 1)[1]
+        if around:
+            begin -= _base64_length(self.original[max(0, begin - _MOST_AROUND) : begin][::-1])
+            end += _base64_length(self.original[end : end + _MOST_AROUND])
+        return begin, end
+
+    def _place(self, piece: int, at: int) -> tuple[int, int]:
+        mark, start, stop = self.marks[piece], self.starts[piece], self.stops[piece]
+        ends = self.marks[piece + 1] if piece + 1 < len(self.marks) else len(self.text)
+        if stop - start != ends - mark:  # it was quoted: one for all
+            return start, stop
+        return start + at - mark, start + at - mark + 1
+
+
+def _meaning(escape: re.Match[str]) -> str:
+    """What an escape stands for; nothing for white space, and for what cannot be seen."""
+    return shown(_decoded(escape)).replace(" ", "")
+
+
+def _decoded(escape: re.Match[str]) -> str:
+    kind = escape.lastgroup
+    value = escape[kind] if kind else ""
+    match kind:
+        case "url":
+            return _text(bytes.fromhex(value.replace("%", "")))
+        case "html":
+            return html.unescape(value)
+        case "u":  # of a sign beyond the first 65,536 there are two
+            units = bytes.fromhex(value.replace("\\u", ""))
+            return units.decode("utf-16-be", errors="replace")
+        case "x":
+            return _text(bytes.fromhex(value.replace("\\x", "")))
+        case "o":
+            return _text(bytes(int(number, 8) for number in value.split("\\")[1:]))
+        case "sign":
+            return value
+        case _:
+            return ""
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _base64_length(text: str) -> int:
+    """How many signs at the beginning of a text may be base64."""
+    found = _BASE64.match(text)
+    return found.end() if found else 0
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def _forms(secrets: Iterable[str]) -> tuple[_Form, ...]:
+    """The ways in which secrets may be written, beside the quotings that can be undone."""
+    plain: dict[str, None] = {}
+    encoded: dict[str, None] = {}
+    for secret in secrets:
+        if len(secret) < SHORTEST_SECRET:
+            continue
+        data = secret.encode(errors="replace")
+        # In Latin-1, as a status line is read; with the plus that some write for a space.
+        for word in (secret, data.decode("latin-1"), secret.replace(" ", "+")):
+            reading = _Reading.of(shown(word))
+            plain |= {shown(word): None}
+            for _ in range(_DEPTH):
+                reading = reading.undone()
+                plain |= {reading.text: None}
+        plain |= {data.hex(): None, data.hex().upper(): None}
+        encoded |= dict.fromkeys(_base64_cores(data))
+    long = [word for word in plain if len(word) >= SHORTEST_SECRET]
+    return (*map(_Form, long), *(_Form(core, base64=True) for core in encoded))
+
+
+def _base64_cores(data: bytes) -> Iterator[str]:
+    """What is sure to stand in base64 of any text that holds these bytes: three bytes make four
+    signs, so it depends on how many bytes stand before them."""
+    for before in range(3):
+        signs = b64encode(b"\0" * before + data).decode().rstrip("=")
+        core = signs[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
+        if len(core) >= SHORTEST_SECRET:
+            yield core
+            yield core.replace("+", "-").replace("/", "_")
+
+
+def secrets_in_headers(headers: Mapping[str, str]) -> set[str]:
+    """The words of the headers of a request that may be secrets: in those that carry credentials,
+    and in each that is not one of the ordinary."""
+    words: set[str] = set()
+    for name, value in headers.items():
+        if name.lower() in _ORDINARY:
+            continue
+        parts = re.split(r"[\s;,]+", value)
+        words |= {value, *parts}
+        if name.lower() == "cookie":
+            words |= {part.partition("=")[2] for part in parts}
+        if name.lower() in _CREDENTIALS:
+            words |= {word for part in parts for word in _basic(part)}
+    return {w for w in words if len(w) >= SHORTEST_SECRET and w.lower() not in _SCHEMES}
+
+
+def secrets_in_url(url: str) -> set[str]:
+    """The parts of a URL that may be secrets: its password, and the values of its query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return set()
+    words = {value for _, value in parse_qsl(parts.query)}
+    if parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password)
+        words |= {password, f"{user}:{password}"}
+    return {word for word in words if len(word) >= SHORTEST_SECRET}
+
+
+def _basic(word: str) -> list[str]:
+    """The user's password in the word of a basic authentication; nothing in any other."""
+    try:
+        user, found, password = b64decode(word, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return []
+    return [f"{user}:{password}", password] if found else []

@@ -16,6 +16,7 @@ import aiohttp
 
 from jupyter_relay.core.backoff import retry_after
 from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.core.wording import Quoter, secrets_in_headers
 from jupyter_relay.errors import (
     ConnectionFailed,
     GatewayUnavailable,
@@ -25,7 +26,14 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.aiohttp_pools import Pools, Renewed
 from jupyter_relay.gateway.answers import closed, no_answer
 from jupyter_relay.gateway.tls import Tls
-from jupyter_relay.gateway.transport import HandshakeRefused, Response, Share, Socket, SocketClosed
+from jupyter_relay.gateway.transport import (
+    REASON_BYTES,
+    HandshakeRefused,
+    Response,
+    Share,
+    Socket,
+    SocketClosed,
+)
 from jupyter_relay.wire.message import Frame
 
 _T = TypeVar("_T")
@@ -48,9 +56,15 @@ _UNCONNECTED = (
 _SAID: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ServerDisconnectedError, "the connection was closed without an answer."),
     (aiohttp.ClientConnectionError, "the connection was closed."),
-    (aiohttp.ClientPayloadError, "its answer was cut off."),
+    (aiohttp.ClientPayloadError, "its answer was cut off, or cannot be read."),
+    (aiohttp.ClientResponseError, "its answer is no HTTP that can be read."),
+    (aiohttp.InvalidURL, "its URL is none."),
 )
-"""What is said for errors whose own texts speak of transports and payloads."""
+"""What is said for errors whose own texts speak of transports and payloads, or quote what a parser
+could not read, or the URL."""
+
+_STRETCH: Final = 512 * 1024
+"""After how many bytes of a body others have their turn."""
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
@@ -64,6 +78,7 @@ class AiohttpTransport:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._tls = Tls(settings)
+        self._quoter = Quoter(settings.secrets)
         self._pools: Pools | None = None
         self._closed = False
 
@@ -74,6 +89,7 @@ class AiohttpTransport:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        at_most: int = REASON_BYTES,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
     ) -> Response:
@@ -95,8 +111,11 @@ class AiohttpTransport:
                     ssl=trust,
                     trace_request_ctx=on_send,
                 ) as answer:
+                    quoter = self._quoter_after(answer.request_info.headers)
                     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-                        raise _refused_by_proxy(answer.status, answer.reason, settings.name)
+                        raise _refused_by_proxy(answer.status, settings.name)
+                    refused = answer.status >= HTTPStatus.MULTIPLE_CHOICES
+                    content, cut = await _read(answer, REASON_BYTES if refused else at_most)
                     return Response(
                         status=answer.status,
                         reason=answer.reason or "",
@@ -104,16 +123,17 @@ class AiohttpTransport:
                         retry_after=retry_after(
                             answer.headers.get("Retry-After"), datetime.now(UTC)
                         ),
-                        body=await answer.read(),
+                        body=content,
+                        cut=cut,
                         headers=answer.headers,
-                        sent=answer.request_info.headers,
+                        quoter=quoter,
                     )
             except asyncio.CancelledError:
                 if not self._cut():
                     raise
                 failure: Exception = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = self._translated(error)
+                failure = self._translated(error, headers)
             raise failure  # here, without a context: see `_translated`
 
         async with self._open().turn(share):
@@ -139,15 +159,16 @@ class AiohttpTransport:
                         ssl=trust,
                     )
             except aiohttp.WSServerHandshakeError as error:
+                quoter = self._quoter_after(error.request_info.headers)
                 failure: Exception = (
-                    _refused_by_proxy(error.status, error.message, settings.name)
+                    _refused_by_proxy(error.status, settings.name)
                     if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
                     else HandshakeRefused(
                         Response(
                             error.status,
                             error.message,
                             headers=error.headers or {},
-                            sent=error.request_info.headers,
+                            quoter=quoter,
                         )
                     )
                 )
@@ -156,7 +177,7 @@ class AiohttpTransport:
                     raise
                 failure = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = self._translated(error)
+                failure = self._translated(error, headers)
             else:
                 return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
             raise failure  # here, without a context: see `_translated`
@@ -194,8 +215,13 @@ class AiohttpTransport:
         task = asyncio.current_task()
         return self._closed and task is not None and not task.cancelling()
 
-    def _translated(self, error: Exception) -> GatewayUnavailable:
-        failure = _translated(error, self._settings)
+    def _quoter_after(self, headers: Mapping[str, str]) -> Quoter:
+        """The quoter, which knows what was sent with a request by then."""
+        self._quoter.learn(secrets_in_headers(headers))
+        return self._quoter
+
+    def _translated(self, error: Exception, headers: Mapping[str, str]) -> GatewayUnavailable:
+        failure = _translated(error, self._settings, self._quoter_after(headers))
         return closed(self._settings.name, doubtful=failure.doubtful) if self._closed else failure
 
 
@@ -275,13 +301,34 @@ class AiohttpSocket:
         return SocketClosed(f"the gateway closed it (code {code}).", code)
 
 
-def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailable:
+async def _read(answer: aiohttp.ClientResponse, at_most: int) -> tuple[bytes, bool]:
+    """Read a body, and return it with whether there was more; then its connection is closed.
+
+    aiohttp decompresses it piece by piece, and only as it is read. What has come is read without a
+    wait, so others have their turn in between.
+    """
+    pieces: list[bytes] = []
+    size = since = 0
+    async for piece in answer.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        since += len(piece)
+        if size > at_most:
+            answer.close()
+            return b"".join(pieces)[:at_most], True
+        if since > _STRETCH:
+            since = 0
+            await asyncio.sleep(0)
+    return b"".join(pieces), False
+
+
+def _translated(error: Exception, settings: GatewaySettings, quoter: Quoter) -> GatewayUnavailable:
     """The one map from aiohttp's errors, and those beneath it, to ours.
 
-    The error becomes the cause, unless it is one that holds the request, and with it our token; of
-    one that holds the way, and with it the proxy's password, what lies beneath it does.
+    An error of the operating system becomes the cause. Others hold the request, and with it our
+    token, or what a parser could not read, which may quote it.
     """
-    failure = _of_the_proxy(error, settings) or _meaning(error, settings.name)
+    failure = _of_the_proxy(error, settings, quoter) or _meaning(error, settings.name)
     failure.doubtful = not isinstance(error, _UNCONNECTED)
     failure.__cause__ = _harmless(error)
     return failure
@@ -289,19 +336,21 @@ def _translated(error: Exception, settings: GatewaySettings) -> GatewayUnavailab
 
 def _harmless(error: Exception) -> Exception | None:
     match error:
-        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
-            return None
         case aiohttp.ClientConnectorCertificateError():
             return error.certificate_error
         case aiohttp.ClientConnectorError():
             return error.os_error
-    return error
+        case OSError():
+            return error
+    return None
 
 
-def _of_the_proxy(error: Exception, settings: GatewaySettings) -> GatewayUnavailable | None:
+def _of_the_proxy(
+    error: Exception, settings: GatewaySettings, quoter: Quoter
+) -> GatewayUnavailable | None:
     """Return what an error means if it is the proxy's and not the gateway's, else None."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _refused_by_proxy(error.status, error.message, settings.name)
+        return _refused_by_proxy(error.status, settings.name, quoter.quote(error.message))
     proxies = {urlsplit(url).hostname for url in (settings.proxy, settings.ws_proxy) if url}
     if isinstance(error, aiohttp.ClientProxyConnectionError) or (
         isinstance(error, aiohttp.ClientConnectorDNSError) and error.host in proxies
@@ -314,7 +363,7 @@ def _of_the_proxy(error: Exception, settings: GatewaySettings) -> GatewayUnavail
     return None
 
 
-def _refused_by_proxy(status: int, reason: str | None, name: str) -> GatewayUnavailable:
+def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavailable:
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return GatewayUnavailable(
             f"The proxy on the way to {name} wants a user and a password, or others (407).",
@@ -324,8 +373,7 @@ def _refused_by_proxy(status: int, reason: str | None, name: str) -> GatewayUnav
             gateway=name,
         )
     return GatewayUnavailable(
-        f"The proxy on the way to {name} does not let us through ({status} {reason or ''}".rstrip()
-        + ").",
+        f"The proxy on the way to {name} does not let us through ({status} {said}".rstrip() + ").",
         hint="Look at the proxy's log, or name the gateway in NO_PROXY.",
         retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
         gateway=name,
@@ -373,12 +421,12 @@ def _told(error: BaseException) -> str:
         cause = error.os_error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message.rstrip(".") + "."
-    if isinstance(cause, aiohttp.ClientResponseError):  # its text has the URL, and a secret in it
-        return f"{cause.status} {cause.message}".rstrip(" .") + "."
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno) + "."  # its own text is about a call, and an address
     for kind, said in _SAID:
         if isinstance(cause, kind) and not getattr(cause, "errno", None):
             return said
-    text = (cause.strerror if isinstance(cause, OSError) else "") or str(cause)
+    text = (cause.strerror if isinstance(cause, OSError) else "") or ""
+    if not text and isinstance(cause, OSError | aiohttp.WebSocketError):  # others quote what came
+        text = str(cause)
     return (text or type(cause).__name__).rstrip(".") + "."

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import binascii
 import html
 import logging
 import re
-from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from jupyter_relay.core.models import Json, ModelError, read_json
-from jupyter_relay.core.wording import SHORTEST_SECRET, shown
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayClosed,
@@ -35,8 +33,7 @@ _log = logging.getLogger(__name__)
 UNAVAILABLE = frozenset({502, 503, 504})
 """The statuses with which a proxy, or a gateway, says that it cannot answer just now."""
 
-_MOST_SAID: Final = 300
-"""How many characters of a gateway's own words are quoted in a sentence."""
+_MIB: Final = 1024 * 1024
 
 _MOST_OF_AN_ID: Final = 80
 """How many characters are quoted of an id that a gateway gave."""
@@ -47,17 +44,10 @@ _MOST_LOGGED: Final = 20_000
 _UNDERSTOOD = (AuthenticationFailed, KernelNotFound, KernelSpecNotFound, TooManyRequests)
 """The errors that say why a gateway refused: no traceback says more."""
 
+_WORDS = re.compile(rb'"(reason|message|traceback)"\s*:\s*"((?:[^"\\]|\\.)*)')
+"""What is looked for in a JSON body that was too long to be read whole."""
+
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-
-_CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
-
-_SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
-
-_ORDINARY = frozenset(
-    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "origin",
-     "sec-websocket-protocol", "sec-websocket-version", "upgrade", "user-agent"}
-)  # fmt: skip
-"""Headers of requests that tell no secrets."""
 
 
 class Refusals:
@@ -87,8 +77,7 @@ class Refusals:
         found = "\n".join(_tracebacks(response))
         if found and (level, found) != self._logged:
             self._logged = (level, found)
-            told = _without_secrets(found, response)[-_MOST_LOGGED:]
-            lines = "\n".join(shown(line) for line in told.splitlines())
+            lines = response.quoter.quote_end(found, _MOST_LOGGED)
             _log.log(level, "%s answered %d with:\n%s", self._gateway, response.status, lines)
 
 
@@ -154,6 +143,20 @@ def other_kernel(
         f"{answered[:_MOST_OF_AN_ID]}; the answer was not used.",
         status=response.status,
         hint="Look whether a proxy before the gateway gives out answers that it has kept.",
+        gateway=gateway,
+        kernel_id=kernel_id,
+    )
+
+
+def too_large(
+    gateway: str, status: int, at_most: int, kernel_id: str | None = None
+) -> UnexpectedAnswer:
+    """Return the error for an answer with more than ``at_most`` bytes."""
+    most = f"{at_most // _MIB} MiB" if at_most >= _MIB else f"{at_most // 1024} KiB"
+    return UnexpectedAnswer(
+        f"{gateway} gave an answer of more than {most}, which is the most that is taken.",
+        status=status,
+        hint="Look at what answers under the gateway's URL.",
         gateway=gateway,
         kernel_id=kernel_id,
     )
@@ -252,18 +255,18 @@ def _said(response: Response) -> str:
     if words:
         usual = {"", "unhandled error", response.reason.lower(), _phrase(response).lower()}
         given = (words.get(key) for key in ("reason", "message"))
-        texts = [_plain(text) for text in given if isinstance(text, str) and not _is_trace(text)]
-        said = "; ".join(dict.fromkeys(text for text in texts if text.lower() not in usual))
+        texts = [text.strip(" .") for text in given if isinstance(text, str)]
+        texts = [text for text in texts if text.lower() not in usual and not _is_trace(text)]
+        said = "; ".join(dict.fromkeys(texts))
     elif _is_page(response):
         title = _TITLE.search(response.body)
-        said = _plain(html.unescape(_text(title[1]))) if title else ""
+        said = html.unescape(_text(title[1])) if title else ""
     elif response.content_type == "text/plain" and not _is_trace(_text(response.body)):
-        said = _plain(_text(response.body[: 4 * _MOST_SAID]))
+        said = _text(response.body)
     else:
         said = ""
-    said = _without_secrets(said, response)
-    said = re.sub(rf"^{response.status}\b[: ]*", "", said) or said
-    return said if len(said) <= _MOST_SAID else said[:_MOST_SAID] + " …"
+    said = response.quoter.quote(said, cut=response.cut).rstrip(".")
+    return re.sub(rf"^{response.status}\b[: ]*", "", said) or said
 
 
 def _quoted(said: str) -> str:
@@ -294,6 +297,9 @@ def _is_page(response: Response) -> bool:
 
 def _words(response: Response) -> Mapping[str, Json]:
     """The JSON object of an error body; empty if it is none."""
+    if response.cut:
+        found = _WORDS.finditer(response.body)
+        return {match[1].decode(): _unquoted(match[2]) for match in found}
     try:
         body = read_json(response.body)
     except ModelError:
@@ -301,10 +307,19 @@ def _words(response: Response) -> Mapping[str, Json]:
     return body if isinstance(body, dict) else {}
 
 
+def _unquoted(text: bytes) -> str:
+    """A string of JSON that may be cut off."""
+    for end in range(len(text), max(0, len(text) - 6), -1):  # an escape has six signs at most
+        with suppress(ModelError):
+            return str(read_json(b'"' + text[:end] + b'"'))
+    return ""
+
+
 def _phrase(response: Response) -> str:
     """The words of the status line; in Latin-1, it may be anything."""
     try:
-        return _plain(response.reason) or HTTPStatus(response.status).phrase
+        said = response.quoter.quote(response.reason).rstrip(".")
+        return said or HTTPStatus(response.status).phrase
     except ValueError:  # a status that nobody knows
         return ""
 
@@ -315,8 +330,8 @@ def _destination(response: Response) -> str:
         parts = urlsplit(response.headers.get("Location", ""))
     except ValueError:
         return ""
-    where = _plain(parts.netloc.rpartition("@")[2] + parts.path)
-    return f" to {_without_secrets(where, response)[:_MOST_SAID]}" if where else ""
+    where = response.quoter.quote(parts.netloc.rpartition("@")[2] + parts.path)
+    return f" to {where}" if where else ""
 
 
 def _tracebacks(response: Response) -> Iterator[str]:
@@ -339,44 +354,3 @@ def _text(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-
-def _plain(text: str) -> str:
-    """A text on one line, as part of a sentence."""
-    return " ".join(shown(text).split()).rstrip(".")
-
-
-# What it must not say.
-
-
-def _without_secrets(text: str, response: Response) -> str:
-    """A text without what we sent to be let in, which some answers quote."""
-    for secret in sorted(_secrets(response.sent), key=len, reverse=True):
-        for form in (secret, quote(secret, safe="")):
-            text = text.replace(form, "[secret]")
-    return text
-
-
-def _secrets(sent: Mapping[str, str]) -> set[str]:
-    """The words of the headers of a request that may be secrets: in those that carry credentials,
-    and in each that is not one of the ordinary."""
-    words: set[str] = set()
-    for name, value in sent.items():
-        if name.lower() in _ORDINARY:
-            continue
-        parts = re.split(r"[\s;,]+", value)
-        words |= {value, *parts}
-        if name.lower() == "cookie":
-            words |= {part.partition("=")[2] for part in parts}
-        if name.lower() in _CREDENTIALS:
-            words |= {word for part in parts for word in _basic(part)}
-    return {w for w in words if len(w) >= SHORTEST_SECRET and w.lower() not in _SCHEMES}
-
-
-def _basic(word: str) -> list[str]:
-    """The user's password in the word of a basic authentication; nothing in any other."""
-    try:
-        user, found, password = b64decode(word, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return []
-    return [f"{user}:{password}", password] if found else []

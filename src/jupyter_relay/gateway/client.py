@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -26,6 +26,7 @@ from jupyter_relay.core.models import (
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.core.urls import Endpoints
 from jupyter_relay.core.users import NotebookUser, kernel_environment, kernel_user
+from jupyter_relay.core.wording import Quoter
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
@@ -43,7 +44,15 @@ from jupyter_relay.gateway.deferred_transport import DeferredTransport
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Meaning, Requester
 from jupyter_relay.gateway.start import KernelStart, Steps
-from jupyter_relay.gateway.transport import Response, Share, Socket, Transport
+from jupyter_relay.gateway.transport import (
+    FILE_BYTES,
+    LIST_BYTES,
+    MODEL_BYTES,
+    Response,
+    Share,
+    Socket,
+    Transport,
+)
 
 T = TypeVar("T")
 
@@ -53,6 +62,9 @@ _WORKING_DIR = "KERNEL_WORKING_DIR"
 
 _MOST_LEFT_OUT = 1000
 """Of how many variables the log says that they are left out; pages may ask with any number."""
+
+_LARGE: Final = 256 * 1024
+"""How many bytes are parsed in the event loop at the most; that takes some 3 ms."""
 
 _log = logging.getLogger(__name__)
 
@@ -192,10 +204,11 @@ class Gateway:
                 self._endpoints.kernels,
                 request,
                 share=Share.STARTS,
+                at_most=MODEL_BYTES,
                 on_send=on_send,
                 meaning=meaning,
             )
-            model = self._read(response, KernelModel.read)
+            model = await self._read(response, KernelModel.read)
             if model.id != kernel_id and self.ids.in_use(model.id):
                 # A new kernel has a new id: this is the model of one that was there before.
                 raise self._other_kernel(response, kernel_id, model)
@@ -223,8 +236,10 @@ class Gateway:
     async def kernel(self, kernel_id: str) -> KernelModel:
         """Return the model of one kernel. Raises `KernelNotFound`."""
         url = self._endpoints.kernel(self.ids.given(kernel_id))
-        response = await self._requester.request("GET", url, kernel_id=kernel_id)
-        model = self._read(response, KernelModel.read, kernel_id)
+        response = await self._requester.request(
+            "GET", url, at_most=MODEL_BYTES, kernel_id=kernel_id
+        )
+        model = await self._read(response, KernelModel.read, kernel_id)
         if model.id != self.ids.given(kernel_id):
             raise self._other_kernel(response, kernel_id, model)
         return self.ids.named(model)
@@ -282,13 +297,14 @@ class Gateway:
     async def kernelspecs(self, user: NotebookUser | None = None) -> KernelSpecs:
         """Return all kernelspecs; those that the user may start, where the gateway filters."""
         url = self._endpoints.kernelspecs(kernel_user(self.settings, user))
-        return await self._get(url, KernelSpecs.read)
+        response = await self._requester.request("GET", url, at_most=LIST_BYTES)
+        return await self._understood(response, KernelSpecs.read)
 
     async def kernelspec(self, name: str, user: NotebookUser | None = None) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
         url = self._endpoints.kernelspec(name, kernel_user(self.settings, user))
         try:
-            return await self._get(url, lambda value: KernelSpecModel.read(value, name))
+            return await self._get(url, lambda value, by: KernelSpecModel.read(value, name, by))
         except GatewayRefused as error:
             told = isinstance(error, KernelSpecNotFound | UnexpectedAnswer)
             if told or error.status != HTTPStatus.NOT_FOUND:
@@ -298,7 +314,9 @@ class Gateway:
     async def kernelspec_resource(self, name: str, path: str) -> bytes | None:
         """Return a file of a kernelspec, None where there is no such file."""
         try:
-            response = await self._requester.request("GET", self._endpoints.resource(name, path))
+            response = await self._requester.request(
+                "GET", self._endpoints.resource(name, path), at_most=FILE_BYTES
+            )
         except GatewayRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -386,14 +404,14 @@ class Gateway:
         return True
 
     async def _kernels(self) -> tuple[KernelModel, ...]:
-        response = await self._requester.request("GET", self._endpoints.kernels)
-        return self.ids.all_named(self._understood(response, self._lists.read))
+        response = await self._requester.request("GET", self._endpoints.kernels, at_most=LIST_BYTES)
+        return self.ids.all_named(await self._understood(response, self._lists.read))
 
     def _check_kernel(self, response: Response, kernel_id: str) -> None:
         """Raise `OtherKernelAnswered` if an answer, which need not have a body, describes another
         kernel than the one that it is an answer about."""
         try:
-            model = KernelModel.read(read_json(response.body))
+            model = KernelModel.read(read_json(response.body), response.quoter)
         except ModelError:
             return
         if model.id != self.ids.given(kernel_id):
@@ -404,8 +422,9 @@ class Gateway:
     ) -> OtherKernelAnswered:
         return other_kernel(response, gateway=self.name, kernel_id=kernel_id, answered=model.id)
 
-    async def _get(self, url: str, read: Callable[[Json], T]) -> T:
-        return self._read(await self._requester.request("GET", url), read)
+    async def _get(self, url: str, read: Callable[[Json, Quoter], T]) -> T:
+        response = await self._requester.request("GET", url, at_most=MODEL_BYTES)
+        return await self._read(response, read)
 
     async def _post(
         self,
@@ -413,6 +432,7 @@ class Gateway:
         value: Mapping[str, object],
         kernel_id: str | None = None,
         *,
+        at_most: int | None = None,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
         meaning: Meaning | None = None,
@@ -422,21 +442,30 @@ class Gateway:
             "POST",
             url,
             body=body,
+            at_most=at_most,
             kernel_id=kernel_id,
             share=share,
             on_send=on_send,
             meaning=meaning,
         )
 
-    def _read(
-        self, response: Response, read: Callable[[Json], T], kernel_id: str | None = None
+    async def _read(
+        self, response: Response, read: Callable[[Json, Quoter], T], kernel_id: str | None = None
     ) -> T:
-        return self._understood(response, lambda body: read(read_json(body)), kernel_id)
+        return await self._understood(
+            response, lambda body, quoter: read(read_json(body), quoter), kernel_id
+        )
 
-    def _understood(
-        self, response: Response, read: Callable[[bytes], T], kernel_id: str | None = None
+    async def _understood(
+        self,
+        response: Response,
+        read: Callable[[bytes, Quoter], T],
+        kernel_id: str | None = None,
     ) -> T:
+        """Read a body; one that is large in a thread, so that the event loop goes on."""
         try:
-            return read(response.body)
+            if len(response.body) > _LARGE:
+                return await asyncio.to_thread(read, response.body, response.quoter)
+            return read(response.body, response.quoter)
         except ModelError as error:
             raise unexpected(error, response, gateway=self.name, kernel_id=kernel_id) from error

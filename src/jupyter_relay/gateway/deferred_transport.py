@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.gateway.answers import closed
-from jupyter_relay.gateway.transport import Response, Share, Socket, Transport
+from jupyter_relay.gateway.transport import REASON_BYTES, Response, Share, Socket, Transport
 
 
 class DeferredTransport:
@@ -31,13 +31,20 @@ class DeferredTransport:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        at_most: int = REASON_BYTES,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
     ) -> Response:
         """See `Transport.request`."""
         transport = self._transport or await self._made()
         return await transport.request(
-            method, url, headers=headers, body=body, share=share, on_send=on_send
+            method,
+            url,
+            headers=headers,
+            body=body,
+            at_most=at_most,
+            share=share,
+            on_send=on_send,
         )
 
     async def connect(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final
 from urllib.parse import quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
@@ -17,14 +16,12 @@ from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 from jupyter_relay.core.models import ModelError, read_json
 from jupyter_relay.core.origins import FromOAuth2
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.core.tokens import NoToken, Token, end_after
+from jupyter_relay.core.tokens import MOST_BYTES, NoToken, Token, end_after
+from jupyter_relay.core.wording import Quoter
 from jupyter_relay.errors import GatewayUnavailable
 from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
 from jupyter_relay.gateway.token_sources import TokenSource
 from jupyter_relay.gateway.transport import Response, Transport
-
-_MOST_SAID: Final = 300
-"""How many characters of the server's own words are told."""
 
 
 def _settings(origin: FromOAuth2) -> GatewaySettings:
@@ -79,7 +76,11 @@ class OAuth2Source(TokenSource):
             headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
         try:
             return await self._transport.request(
-                "POST", origin.token_url, headers=headers, body=self._body(in_body=in_body)
+                "POST",
+                origin.token_url,
+                headers=headers,
+                body=self._body(in_body=in_body),
+                at_most=MOST_BYTES,
             )
         except GatewayUnavailable as error:
             raise NoToken(f"gives no answer: {error}", hint=error.hint) from error
@@ -98,6 +99,8 @@ class OAuth2Source(TokenSource):
         return str(body).encode()
 
     def _read(self, response: Response, now: float) -> Token:
+        if response.cut and response.status == HTTPStatus.OK:
+            raise NoToken("gave far more than a token.", hint="Look at oauth2_token_url.")
         try:
             words = read_json(response.body)
         except ModelError:
@@ -111,10 +114,11 @@ class OAuth2Source(TokenSource):
             # A scope that was not given in full is for the gateway to judge.
             self._client.parse_request_body_response(response.body.decode())
         except OAuth2Error as error:
+            quoter = self._quoter(response)
             raise NoToken(
-                f"refused ({response.status}): {self._without_secrets(str(error.error))}.",
+                f"refused ({response.status}): {quoter.quote(str(error.error))}.",
                 hint="Look at oauth2_client_id, its secret or refresh token, and oauth2_scope.",
-                detail=self._without_secrets(f"It said: {error.description}"),
+                detail=f"It said: {quoter.quote(str(error.description))}",
             ) from None
         except (ValueError, TypeError):
             raise NoToken("gave an answer that is none of OAuth2.") from None
@@ -123,12 +127,12 @@ class OAuth2Source(TokenSource):
             raise NoToken(f"answered {response.status} without a token.")
         return Token.lasting(value.strip(), now, end_after(words.get("expires_in"), now))
 
-    def _without_secrets(self, text: str) -> str:
+    def _quoter(self, response: Response) -> Quoter:
+        """What the server's words pass: it may have given another refresh token since."""
         origin = self._origin
         known = (origin.client_secret, origin.refresh_token, self._client.refresh_token)
-        for secret in filter(None, known):
-            text = text.replace(secret, "…")
-        return " ".join(text.split())[:_MOST_SAID]
+        response.quoter.learn(filter(None, known))
+        return response.quoter
 
 
 def _is_stranger(response: Response) -> bool:

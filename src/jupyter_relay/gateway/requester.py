@@ -19,9 +19,16 @@ from jupyter_relay.errors import (
     GatewayUnavailable,
     RelayError,
 )
-from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_answer, no_kernel
+from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_answer, no_kernel, too_large
 from jupyter_relay.gateway.credentials import Credentials, Headers
-from jupyter_relay.gateway.transport import HandshakeRefused, Response, Share, Socket, Transport
+from jupyter_relay.gateway.transport import (
+    REASON_BYTES,
+    HandshakeRefused,
+    Response,
+    Share,
+    Socket,
+    Transport,
+)
 from jupyter_relay.wire.subprotocol import OFFERED
 
 _RETRIED = frozenset({"GET", "DELETE"})
@@ -60,12 +67,16 @@ class Requester:
         url: str,
         *,
         body: bytes | None = None,
+        at_most: int | None = None,
         kernel_id: str | None = None,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
         meaning: Meaning | None = None,
     ) -> Response:
         """Send a request; return the answer if its status is below 300.
+
+        ``at_most`` is how many bytes its body may have, after decompression, None where nobody
+        reads it. Raises `UnexpectedAnswer` for one that is longer.
 
         GET and DELETE are sent again, ``max_request_retries`` times, where the connection fails
         or the answer is 502, 503, 504, or 429 with a ``Retry-After``. The waits are jittered, and
@@ -79,11 +90,19 @@ class Requester:
         def ask(shown: Headers) -> Awaitable[Response]:
             headers = shown if body is None else {**shown, "Content-Type": "application/json"}
             return self._transport.request(
-                method, url, headers=headers, body=body, share=share, on_send=on_send
+                method,
+                url,
+                headers=headers,
+                body=body,
+                at_most=REASON_BYTES if at_most is None else at_most,
+                share=share,
+                on_send=on_send,
             )
 
         response = await self._last_answer(ask, again=method in _RETRIED)
         if response.status < HTTPStatus.MULTIPLE_CHOICES:
+            if response.cut and at_most is not None:
+                raise too_large(self._settings.name, response.status, at_most, kernel_id)
             return response
         failure = told = self._refusal(response, kernel_id)
         if meaning is not None and isinstance(failure, GatewayRefused):

@@ -21,15 +21,12 @@ from jupyter_relay.core.origins import (
     Origin,
 )
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.core.tokens import NoToken, Token, read_output
-from jupyter_relay.core.wording import SHORTEST_SECRET
+from jupyter_relay.core.tokens import MOST_BYTES, NoToken, Token, read_output
+from jupyter_relay.core.wording import Quoter
 from jupyter_relay.errors import ConfigurationError, RelayError
 
 _COMMAND_SECONDS: Final = 30.0
 """How long a command may take."""
-
-_MAX_BYTES: Final = 64 * 1024
-"""More than any server takes in a header."""
 
 _MAX_SAID: Final = 2000
 """How much of a failed command's words goes into the log, in characters; the last ones."""
@@ -91,7 +88,7 @@ class FileSource(TokenSource):
                 mark = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
                 if self._seen is not None and self._seen[0] == mark:
                     return self._seen[1]
-                text = file.read(_MAX_BYTES + 1)
+                text = file.read(MOST_BYTES + 1)
         except OSError as error:
             raise NoToken(
                 f"cannot be read: {error.strerror or type(error).__name__}.",
@@ -125,7 +122,7 @@ class CommandSource(TokenSource):
             ) from None
         try:
             async with asyncio.timeout(self._seconds):
-                printed, said = await process.communicate()
+                printed, said = await _outputs(process)
         except TimeoutError:
             raise NoToken(
                 f"did not end within {self._seconds:g} s.",
@@ -137,17 +134,46 @@ class CommandSource(TokenSource):
             raise NoToken(
                 f"failed with exit status {process.returncode}.",
                 hint="Run it by hand; the log has what it wrote to stderr.",
-                detail=f"It said: {_without(said, printed)[-_MAX_SAID:]}",
+                detail=f"It said: {_without(said, printed)}",
             )
         return read_output(_decoded(printed), now)
 
 
+async def _outputs(process: Process) -> tuple[bytes, bytes]:
+    """Wait for a command's end; return what it printed, and the end of what it said.
+
+    One that prints more than a token can be is not waited for any longer.
+    """
+    assert process.stdout is not None  # noqa: S101  # both are pipes
+    assert process.stderr is not None  # noqa: S101
+    printed, said = bytearray(), bytearray()
+
+    async def take(stream: asyncio.StreamReader) -> None:
+        while len(printed) <= MOST_BYTES and (piece := await stream.read(MOST_BYTES)):
+            printed.extend(piece)
+
+    async def keep_end(stream: asyncio.StreamReader) -> None:
+        while piece := await stream.read(MOST_BYTES):
+            said.extend(piece)
+            del said[:-MOST_BYTES]
+
+    saying = asyncio.ensure_future(keep_end(process.stderr))
+    try:
+        await take(process.stdout)
+        if len(printed) > MOST_BYTES:
+            raise NoToken("gave far more than a token.")
+        await saying
+        await process.wait()
+    finally:
+        saying.cancel()
+        await asyncio.wait([saying])
+    return bytes(printed), bytes(said)
+
+
 def _without(said: bytes, printed: bytes) -> str:
     """What a command said, without the words that it printed: one of them may be a token."""
-    text = said.decode(errors="replace").strip()
-    for word in printed.decode(errors="replace").split():
-        text = text.replace(word, "…") if len(word) >= SHORTEST_SECRET else text
-    return text
+    quoter = Quoter(printed.decode(errors="replace").split())
+    return quoter.quote_end(said.decode(errors="replace"), _MAX_SAID)
 
 
 class RenewerSource(TokenSource):
@@ -167,7 +193,7 @@ class RenewerSource(TokenSource):
         except RelayError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it raises, it gave no token
-            said = str(error).replace(self._token, "…") if self._token else str(error)
+            said = Quoter([self._token]).quote_end(str(error), _MAX_SAID)
             raise NoToken(
                 f"raised {type(error).__name__}.", hint="The log has its text.", detail=said
             ) from None
@@ -224,7 +250,7 @@ async def _end(process: Process) -> None:
 
 
 def _decoded(text: bytes) -> str:
-    if len(text) > _MAX_BYTES:
+    if len(text) > MOST_BYTES:
         raise NoToken("gave far more than a token.")
     try:
         return text.decode()

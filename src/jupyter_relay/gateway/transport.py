@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Protocol
+from typing import Final, Protocol
 
+from jupyter_relay.core.wording import Quoter
 from jupyter_relay.wire.message import Frame
+
+LIST_BYTES: Final = 64 * 1024 * 1024
+FILE_BYTES: Final = 16 * 1024 * 1024
+MODEL_BYTES: Final = 1024 * 1024
+REASON_BYTES: Final = 64 * 1024
+"""How many bytes are read of a body, after decompression: of a list of kernels or kernelspecs, a
+file of a kernelspec, the model of one kernel or kernelspec; of a refusal, or what nobody reads."""
 
 
 class Share(Enum):
@@ -27,8 +35,10 @@ class Share(Enum):
 class Response:
     """An answer to an HTTP request; ``content_type`` has no parameters.
 
-    ``headers`` are its own, ``sent`` those of the request, which an answer may quote.
-    ``retry_after`` is for how many seconds the answer asks to be left alone, None if it does not.
+    ``headers`` are its own. ``quoter`` is what its words pass before they are told: it knows what
+    was sent to be let in, which an answer may quote. Of a body that is longer than was asked for
+    there is the beginning, and ``cut`` is true. ``retry_after`` is for how many seconds the answer
+    asks to be left alone, None if it does not.
     """
 
     status: int
@@ -36,8 +46,9 @@ class Response:
     content_type: str = ""
     retry_after: float | None = None
     body: bytes = field(default=b"", repr=False)
+    cut: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    sent: Mapping[str, str] = field(default_factory=dict, repr=False)
+    quoter: Quoter = field(default_factory=Quoter, repr=False, compare=False)
 
 
 class HandshakeRefused(Exception):  # it is an answer first
@@ -88,10 +99,14 @@ class Transport(Protocol):
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
+        at_most: int = REASON_BYTES,
         share: Share = Share.ALL,
         on_send: Callable[[], None] | None = None,
     ) -> Response:
         """Send a request; an answer of any status is returned.
+
+        Of the body of a success ``at_most`` bytes are read, after decompression, and of a refusal
+        `REASON_BYTES`. Where there is more the connection is closed.
 
         Its time begins when its turn has come in its ``share`` of the connections. ``on_send`` is
         called when it has a connection: if it is cancelled before, nothing of it is sent.
