@@ -19,9 +19,11 @@
     │ ├ KernelSpecNotFound          (KeyError)
     │ ├ KernelStartFailed
     │ └ UnexpectedAnswer            it answered something that is not the API
+    │   ├ OtherKernelAnswered       it answered about another kernel
     │   └ Redirected                it sends us elsewhere, as a login page does
     ├ KernelNotRunning              (RuntimeError) nothing was started, or it has ended
-    │ └ KernelStarting              it is on its way
+    │ └ OperationUnderWay           what was asked cannot be done beside another operation
+    │   └ KernelStarting            it is on its way
     └ WireError
       ├ MalformedFrame              the remote's fault; the frame is skipped, the link lives
       └ UnsendableMessage           ours
@@ -216,7 +218,11 @@ class KernelNotRunning(RelayError, RuntimeError):
         super().__init__(message, gateway=gateway, kernel_id=kernel_id)
 
 
-class KernelStarting(KernelNotRunning):
+class OperationUnderWay(KernelNotRunning):
+    """Another operation on the kernel is under way, and what was asked cannot be done beside it."""
+
+
+class KernelStarting(OperationUnderWay):
     """The kernel is still being started: what was asked is for kernels that are there."""
 
 

@@ -31,13 +31,18 @@ _PROBES: Final = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3
 default is two hours."""
 
 
+_MOST_LAST: Final = 500
+"""How many requests of a program that ends are under way at once. A process may often have no more
+than 1024 files and sockets open."""
+
+
 class Pools:
     """The pools of connections to one gateway, made in the current event loop.
 
     Each open websocket holds a connection for its whole life: in a pool with a bound no request
     would pass any more. So ``requests`` has one with a bound, and ``sockets`` one without; their
     cookies are the same. Of that bound, starts take half at most and restarts a quarter, but
-    each of them one.
+    each of them one. What is asked last, by a program that ends, has a pool of its own.
     """
 
     def __init__(self, settings: GatewaySettings, tls: Tls) -> None:
@@ -50,6 +55,7 @@ class Pools:
             limit=size, keepalive_timeout=_KEEP_ALIVE, socket_factory=_tcp_socket
         )
         self.requests = self._session(pool, settings.proxy)
+        self._last: aiohttp.ClientSession | None = None
         if proxy and settings.ws_url.startswith("ws:"):
             self.sockets = self._session(_TunnelConnector(proxy), None)
         else:
@@ -68,9 +74,20 @@ class Pools:
         """Wait until it is the turn of a request; it lasts as long as the request is under way."""
         return self._turns.get(share) or nullcontext()
 
+    def session(self, share: Share) -> aiohttp.ClientSession:
+        """Return the session that makes requests of this share."""
+        if share is not Share.LAST:
+            return self.requests
+        if self._last is None:
+            pool = aiohttp.TCPConnector(limit=_MOST_LAST, socket_factory=_tcp_socket)
+            self._last = self._session(pool, self._settings.proxy)
+        return self._last
+
     async def close(self) -> None:
         """Close all connections."""
         await self.requests.close()
+        if self._last is not None:
+            await self._last.close()
         await self.sockets.close()
 
     def _session(self, connector: aiohttp.TCPConnector, proxy: str | None) -> aiohttp.ClientSession:

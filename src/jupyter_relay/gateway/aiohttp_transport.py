@@ -101,7 +101,7 @@ class AiohttpTransport:
                 total=settings.request_timeout, sock_connect=settings.connect_timeout
             )
             try:
-                async with pools.requests.request(
+                async with pools.session(share).request(
                     method,
                     url,
                     headers=headers,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from math import inf
 from typing import Final, TypeVar
 from uuid import uuid4
 
 import msgspec
 
+from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.ids import KernelIds
 from jupyter_relay.core.models import (
     Json,
@@ -29,7 +32,9 @@ from jupyter_relay.core.users import NotebookUser, kernel_environment, kernel_us
 from jupyter_relay.core.wording import Quoter
 from jupyter_relay.errors import (
     AuthenticationFailed,
+    GatewayClosed,
     GatewayRefused,
+    GatewayUnavailable,
     KernelNotFound,
     KernelNotRunning,
     KernelSpecNotFound,
@@ -57,6 +62,8 @@ from jupyter_relay.gateway.transport import (
 T = TypeVar("T")
 
 _FAREWELL = 2.0
+_AGAIN = Backoff(base=0.2, cap=1.0)
+"""When a deletion that has failed is asked for again, by a program that ends."""
 
 _WORKING_DIR = "KERNEL_WORKING_DIR"
 
@@ -104,6 +111,7 @@ class Gateway:
         self._retiring: asyncio.Task[None] | None = None
         self._left_out: set[str] = set()
         self._stopped = self._closed = False
+        self._ends_at = -inf
 
     @property
     def name(self) -> str:
@@ -275,11 +283,33 @@ class Gateway:
             self._listing.forget()
 
     async def shutdown_kernel(self, kernel_id: str) -> None:
-        """Delete a kernel; one that does not exist is as good."""
+        """Delete a kernel; one that does not exist is as good.
+
+        After `end_soon` it is asked for again, for as long as there is time, where it fails in a
+        way that may pass.
+        """
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            try:
+                return await self._delete_kernel(kernel_id)
+            except RelayError as error:
+                delay = _AGAIN.delay(attempt, random.random())  # noqa: S311  # jitter
+                if isinstance(error, TooManyRequests):
+                    delay += error.retry_after or 0.0
+                if not _may_pass(error) or loop.time() + delay >= self._ends_at:
+                    raise
+            await asyncio.sleep(delay)
+            attempt += 1
+
+    async def _delete_kernel(self, kernel_id: str) -> None:
         url = self._endpoints.kernel(self.ids.given(kernel_id))
+        share = Share.LAST if self._ends_at > -inf else Share.ALL
         try:
             with suppress(KernelNotFound):
-                response = await self._requester.request("DELETE", url, kernel_id=kernel_id)
+                response = await self._requester.request(
+                    "DELETE", url, kernel_id=kernel_id, share=share
+                )
                 self._check_kernel(response, kernel_id)
         finally:
             self._listing.forget()
@@ -323,6 +353,12 @@ class Gateway:
             raise
         return response.body
 
+    def end_soon(self, seconds: float) -> None:
+        """Have it asked for nothing that takes longer than this, since the program ends: all starts
+        are given up, and all deletions are asked for at once, and again if they fail."""
+        self._ends_at = asyncio.get_running_loop().time() + seconds
+        self.stop_starting()
+
     def stop_starting(self) -> None:
         """Give up all starts that are under way, and begin no more until `reopen`."""
         self._stopped = True
@@ -353,6 +389,7 @@ class Gateway:
         if self._closed:
             self._requester = Requester(self.settings, self._transport(self.settings))
             self._stopped = self._closed = False
+            self._ends_at = -inf
 
     async def retire(self) -> None:
         """Close it once the starts that were given up have come to their end.
@@ -469,3 +506,14 @@ class Gateway:
             return read(response.body, response.quoter)
         except ModelError as error:
             raise unexpected(error, response, gateway=self.name, kernel_id=kernel_id) from error
+
+
+def _may_pass(error: RelayError) -> bool:
+    """Whether a request that failed so may succeed in a moment."""
+    if isinstance(error, GatewayUnavailable):
+        return error.retryable and not isinstance(error, GatewayClosed)
+    if isinstance(error, GatewayRefused):
+        return (
+            isinstance(error, TooManyRequests) or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+    return False

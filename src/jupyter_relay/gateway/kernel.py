@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,16 +18,19 @@ from jupyter_relay.core.link import Link
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.table import State
 from jupyter_relay.errors import (
+    GatewayRefused,
     GatewayUnavailable,
     KernelNotFound,
     KernelNotRunning,
     KernelStarting,
+    OperationUnderWay,
     RelayError,
 )
 from jupyter_relay.gateway.answers import no_kernel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.connection import Connection
 from jupyter_relay.gateway.log import Log
+from jupyter_relay.gateway.operations import RESTART_PATIENCE, Operations
 from jupyter_relay.gateway.start import KernelStart
 from jupyter_relay.gateway.subscription import Subscription
 from jupyter_relay.gateway.transport import Socket
@@ -92,7 +94,7 @@ class RemoteKernel:
         self._on_close = on_close
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
-        self._restarting = asyncio.Lock()
+        self._operations = Operations(self._restart, self._delete)
         self._ending = False
         self._deleted = False
         self.session = session or uuid4().hex
@@ -252,49 +254,72 @@ class RemoteKernel:
         self._stir()
 
     async def interrupt(self) -> None:
-        """Interrupt what it is doing. Raises `KernelNotFound`, and `KernelStarting`; a failure is
-        told in the cell that runs, too, since pages show none.
+        """Interrupt what it is doing. Raises `KernelNotFound`, and `OperationUnderWay` while it is
+        started, restarted or deleted; any other failure is told in the cell that runs, too, since
+        pages show none.
         """
         self._check_exists()
+        self._check_interruptible()
         with self._told_in_the_cell("interrupt"):
-            await self.gateway.interrupt_kernel(self.id)
+            try:
+                await self.gateway.interrupt_kernel(self.id)
+            except GatewayRefused:
+                self._check_interruptible()  # a restart may have begun meanwhile
+                raise
 
     async def restart(self) -> None:
         """Restart it; once that is done, what was asked of it before is answered with an error.
 
         The socket is closed meanwhile: the new process may listen elsewhere, which a gateway
-        finds out at the next handshake. Raises `KernelNotFound`, also of one that was gone before,
-        and `KernelStarting`; a failure is told in the cell that runs, too.
+        finds out at the next handshake. For other operations at the same time see `Operations`.
+        Raises `KernelNotFound`, also of one that was gone before, and `KernelStarting`; a failure
+        is told in the cell that runs, too.
         """
         self._check_exists()
+        await self._operations.restart()
+
+    async def _restart(self) -> None:
         if self.gone:
             raise self._absence()
-        async with self._restarting:
-            self._connection.perform(self._link.pause())
-            restarted = False
-            try:
-                await self._connection.settle()
-                with self._told_in_the_cell("restart"):
-                    await self.gateway.restart_kernel(self.id)
-                restarted = True
-            except KernelNotFound as error:
-                absence = self._absence(error.reason)
-                self.vanished(str(absence))
-                raise absence from error
-            finally:
-                self._connection.perform(self._link.resume(restarted=restarted))
-                self._stir()
-            self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
+        self._connection.perform(self._link.pause())
+        restarted = False
+        try:
+            await self._connection.settle()
+            with self._told_in_the_cell("restart"):
+                await self._ask_for_restart()
+            restarted = True
+        except KernelNotFound as error:
+            absence = self._absence(error.reason)
+            self.vanished(str(absence))
+            raise absence from error
+        finally:
+            self._connection.perform(self._link.resume(restarted=restarted))
+            self._stir()
+        self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
+
+    async def _ask_for_restart(self) -> None:
+        try:
+            await self.gateway.restart_kernel(self.id)
+        except RelayError as error:
+            if self._deleted:  # meanwhile: whatever the gateway says of the restart, it is gone
+                raise self._absence() from error
+            raise
+        if self._deleted:
+            raise self._absence()
 
     def answered_here(self, msg_id: str) -> bool:
         """Whether the request with this id was answered in its place."""
         return self._link.has_answered(msg_id)
 
-    async def shutdown(self) -> None:
+    async def shutdown(self, *, patience: float = RESTART_PATIENCE) -> None:
         """Delete it on its gateway, and let go of it. If that fails, it stays as it was.
 
-        If it is being started, the start is given up; `KernelStart` sees to the rest.
+        If it is being started, the start is given up; `KernelStart` sees to the rest. If it is
+        being restarted, that is waited for, ``patience`` seconds at most.
         """
+        await self._operations.delete(patience=patience)
+
+    async def _delete(self) -> None:
         if self._start is not None:
             self._ending = True
             self._start.give_up()
@@ -352,15 +377,29 @@ class RemoteKernel:
     @contextmanager
     def _told_in_the_cell(self, what: str) -> Iterator[None]:
         """Tell the cell that runs if what is done in this block, ``what`` as a verb, fails. Of a
-        kernel that is gone its end tells."""
+        kernel that is gone its end tells, and of one that is restarted or deleted that."""
         try:
             yield
-        except KernelNotFound:
+        except (KernelNotFound, OperationUnderWay):
             raise
         except RelayError as error:
             unreachable = isinstance(error, GatewayUnavailable)
             self._connection.perform(self._link.cannot(what, str(error), unreachable=unreachable))
             raise
+
+    def _check_interruptible(self) -> None:
+        """Raise `OperationUnderWay` while nothing runs in it that could be interrupted."""
+        if self._operations.deleting:
+            what = "shut down"
+        elif self._operations.restarting:
+            what = "restarted"
+        else:
+            return
+        raise OperationUnderWay(
+            f"The kernel is being {what}, and cannot be interrupted meanwhile.",
+            gateway=self.gateway.name,
+            kernel_id=self.id,
+        )
 
     def _check_exists(self) -> None:
         if self._start is None:

@@ -29,6 +29,16 @@ class Shared(Generic[K, T]):
             flight = self._last = _Flight(key, self._ask, self._seconds)
         return await flight.answer()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._last is not None and not self._last.done
+
+    async def settle(self) -> None:
+        """Wait until no answer is under way, whatever comes of it; it is not kept up for this."""
+        while self._last is not None and not self._last.done:
+            await self._last.end()
+
     def forget(self) -> None:
         """Have the next one asked anew: things have changed since the last answer was asked for."""
         self._last = None
@@ -51,6 +61,15 @@ class _Flight(Generic[K, T]):
             return self._task.cancelling() > 0
         now = asyncio.get_running_loop().time()
         return self._good_until is None or now >= self._good_until
+
+    @property
+    def done(self) -> bool:
+        """Whether it has come, or is not coming any more."""
+        return self._task.done()
+
+    async def end(self) -> None:
+        """Wait until it is done, without wanting it."""
+        await asyncio.wait((self._task,))
 
     async def answer(self) -> T:
         """Wait for it."""

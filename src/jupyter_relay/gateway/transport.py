@@ -24,11 +24,13 @@ file of a kernelspec, the model of one kernel or kernelspec; of a refusal, or wh
 
 class Share(Enum):
     """What part of the connections for requests one may take. Those that may last for minutes
-    have a part each, so that none of them takes the room of another, or of all the others."""
+    have a part each, so that none of them takes the room of another, or of all the others. `LAST`
+    is for what a program that ends asks: beside all others, so that it waits for none of them."""
 
     ALL = auto()
     STARTS = auto()
     RESTARTS = auto()
+    LAST = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.operations import NO_PATIENCE, RESTART_PATIENCE
 from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.gateway.store import Claim, Store
 from jupyter_relay.headless.client import GatewayKernelClient
@@ -185,10 +186,13 @@ class GatewayKernelManager(AsyncKernelManager):
         )
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-        """Delete the kernel on its gateway. One that is gone already is as good."""
+        """Delete the kernel on its gateway. One that is gone already is as good.
+
+        One that is being restarted is deleted after that; with ``now``, not much later.
+        """
         self.shutting_down = True
         if self.remote is not None:
-            await self.remote.shutdown()
+            await self.remote.shutdown(patience=NO_PATIENCE if now else RESTART_PATIENCE)
         await self.cleanup_resources(restart=restart)
 
     async def restart_kernel(self, now: bool = False, newports: bool = False, **_: Any) -> None:

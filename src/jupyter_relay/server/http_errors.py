@@ -17,8 +17,8 @@ from jupyter_relay.errors import (
     KernelNotFound,
     KernelNotRunning,
     KernelSpecNotFound,
-    KernelStarting,
     MalformedFrame,
+    OperationUnderWay,
     RelayError,
     UnexpectedAnswer,
     VariableRefused,
@@ -27,7 +27,7 @@ from jupyter_relay.errors import (
 _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
     (KernelNotFound, HTTPStatus.NOT_FOUND),
     (KernelSpecNotFound, HTTPStatus.NOT_FOUND),
-    (KernelStarting, HTTPStatus.CONFLICT),
+    (OperationUnderWay, HTTPStatus.CONFLICT),
     (KernelNotRunning, HTTPStatus.NOT_FOUND),
     (VariableRefused, HTTPStatus.BAD_REQUEST),
     (MalformedFrame, HTTPStatus.BAD_GATEWAY),

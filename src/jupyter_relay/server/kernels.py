@@ -341,17 +341,18 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await self._kernels[kernel_id].interrupt_kernel()
 
     async def shutdown_all(self, now: bool = False) -> None:
-        """Delete all kernels, at once and each for itself, then let go of gateway and store.
+        """Delete all kernels, all at once and each for itself, then close gateway and store.
 
         One that cannot be deleted in time is named in the log, and goes on running. A server that
-        stops does not wait for its gateway longer than some seconds.
+        stops does not wait for its gateway longer than some seconds, nor for restarts: ``now``
+        makes no difference.
         """
         self._stopping = True
-        self.gateway.stop_starting()
+        self.gateway.end_soon(_DELETE_SECONDS)
         await self._listing.close()
         kernels = dict(self._kernels)
         results = await asyncio.gather(
-            *(self._shut_down_in_time(kernel_id, now=now) for kernel_id in kernels),
+            *(self._shut_down_in_time(kernel_id) for kernel_id in kernels),
             return_exceptions=True,
         )
         left = []
@@ -364,10 +365,10 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await self.store.close()
         self._stopping = False
 
-    async def _shut_down_in_time(self, kernel_id: str, *, now: bool) -> None:
+    async def _shut_down_in_time(self, kernel_id: str) -> None:
         try:
             async with asyncio.timeout(_DELETE_SECONDS):
-                await self.shutdown_kernel(kernel_id, now=now)
+                await self.shutdown_kernel(kernel_id, now=True)
         except TimeoutError:
             if kernel_id in self:
                 raise TimeoutError(
