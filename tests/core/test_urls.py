@@ -101,6 +101,7 @@ def test_a_path_that_leaves_the_kernelspec_is_no_file(path: str) -> None:
 
 def test_names_are_quoted() -> None:
     assert endpoints().kernelspec("c++ 17%").endswith("/kernelspecs/c%2B%2B%2017%25")
+    assert endpoints().kernelspec("a~(b)@c").endswith("/kernelspecs/a%7E%28b%29%40c")
     assert endpoints().resource("r", "a b/ü.svg").endswith("/kernelspecs/r/a%20b/%C3%BC.svg")
 
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from jupyter_relay.server.kernels import GatewayKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
@@ -134,3 +135,107 @@ async def test_a_page_that_asks_while_the_server_ends_keeps_nothing_open(
     await closing
     for listed in (late, await asking):
         assert "unavailable" in listed
+
+
+LEAVING = ("..", "%2e%2e", ".", "..%2f..%2fapi%2fkernels", "a%2F..%2Fb", "a%5Cb", "%2F", "%ff")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"/api/kernelspecs/{name}" for name in (*LEAVING, "python3%00", "python3%2F..", "%")),
+        *(f"/kernelspecs/{name}/logo-64x64.png" for name in (*LEAVING, "python3%2F..", "%")),
+        *(f"/kernelspecs/python3/{name}" for name in LEAVING),
+    ],
+)
+async def test_a_name_that_leaves_its_folder_finds_nothing_and_asks_nothing_else(
+    path: str, server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    url = URL(server.url + path, encoded=True)  # else the client takes out the dots
+    async with server.http.get(url) as response:
+        assert response.status in {400, 404}
+    asked = [request.path for request in fake_gateway.requests]
+    assert all(one.startswith(("/api/kernelspecs/", "/kernelspecs/")) for one in asked)
+    assert not any(".." in one.split("/") for one in asked)
+
+
+# What the user allows, and chooses.
+
+ALLOW_R = "--KernelSpecManager.allowed_kernelspecs=r"
+
+
+@pytest.mark.parametrize(
+    "option", [ALLOW_R, "--KernelSpecManager.whitelist=r",
+               "--GatewayKernelSpecManager.allowed_kernelspecs=r"]
+)  # fmt: skip
+async def test_allowed_kernelspecs_hide_all_others_wherever_they_are_asked_for(
+    option: str, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    fake_gateway.kernelspecs[:] = ["python3", "r"]
+    session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook"}
+    async with server_on(fake_gateway, tmp_path, argv=(option,)) as server:
+        listed = (await server.call("GET", "/api/kernelspecs")).json
+        assert list(listed["kernelspecs"]) == ["r"]
+        assert listed["default"] == server.kernels.default_kernel_name == "r"
+        assert (await server.call("GET", "/api/kernelspecs/r")).status == 200
+        assert (await server.call("GET", "/kernelspecs/r/logo-64x64.png")).status == 200
+        assert (await server.call("GET", "/api/kernelspecs/python3")).status == 404
+        assert (await server.call("GET", "/kernelspecs/python3/logo-64x64.png")).status == 404
+        for path, model in (
+            ("/api/kernels", {"name": "python3"}),
+            ("/api/sessions", {**session, "kernel": {"name": "python3"}}),
+        ):
+            answer = await server.call("POST", path, model)
+            assert answer.status == 404
+            assert "'python3' is not allowed on this server" in answer.json["message"]
+        assert not fake_gateway.kernels
+        assert (await server.call("POST", "/api/kernels")).json["name"] == "r"
+        started = (await server.call("POST", "/api/sessions", session)).json
+        assert started["kernel"]["name"] == "r"
+        change = {"kernel": {"name": "python3", "id": None}}
+        changed = await server.call("PATCH", f"/api/sessions/{started['id']}", change)
+        assert changed.status == 404
+    assert not [r for r in fake_gateway.requests if "python3" in r.path]
+
+
+async def test_a_kernel_that_runs_can_be_attached_to_whatever_is_allowed(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    kernel = fake_gateway.start_kernel()
+    async with server_on(fake_gateway, tmp_path, argv=(ALLOW_R,)) as server:
+        assert (await server.call("POST", "/api/kernels", {"kernel_id": kernel.id})).status == 201
+
+
+@pytest.mark.parametrize(
+    "option",
+    [f"--{kind}.default_kernel_name=r" for kind in (
+        "MappingKernelManager", "AsyncMappingKernelManager", "MultiKernelManager",
+        "GatewayMappingKernelManager")] + ["--MappingKernelManager.default_kernel_name=python3"],
+)  # fmt: skip
+async def test_a_default_kernel_that_the_user_has_set_stays(
+    option: str, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    wanted = option.rpartition("=")[2]
+    fake_gateway.kernelspecs[:] = ["first", "python3", "r"]
+    async with server_on(fake_gateway, tmp_path, argv=(option,)) as server:
+        for _ in range(2):
+            listed = (await server.call("GET", "/api/kernelspecs")).json
+            assert listed["default"] == server.kernels.default_kernel_name == wanted
+        assert (await server.call("POST", "/api/kernels")).json["name"] == wanted
+
+
+async def test_a_default_kernel_that_an_extension_has_set_stays(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernelspecs[:] = ["first", "r"]
+    assert (await server.call("GET", "/api/kernelspecs")).json["default"] == "first"
+    server.kernels.default_kernel_name = "r"
+    assert (await server.call("GET", "/api/kernelspecs")).json["default"] == "r"
+
+
+async def test_without_a_choice_the_default_follows_the_gateways(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    for names in (["a", "b"], ["b", "a"]):
+        fake_gateway.kernelspecs[:] = names
+        assert (await server.call("GET", "/api/kernelspecs")).json["default"] == names[0]

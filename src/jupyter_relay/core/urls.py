@@ -80,7 +80,8 @@ class Endpoints:
                 status=404,
                 gateway=self.settings.name,
             )
-        return quote(name, safe="")
+        # Jupyter Server's routes know a percent sign, and no ~, which `quote` lets stand.
+        return quote(name, safe="").replace("~", "%7E")
 
 
 def _join(url: str, *segments: str) -> str:

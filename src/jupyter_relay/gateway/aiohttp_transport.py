@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, Literal, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from jupyter_relay.core.backoff import retry_after
 from jupyter_relay.core.settings import GatewaySettings
@@ -66,6 +67,9 @@ could not read, or the URL."""
 _STRETCH: Final = 512 * 1024
 """After how many bytes of a body others have their turn."""
 
+_IN_PATHS: Final = "/%:@!$&'()*+,;=~"
+"""What may stand in the path of a URL as it is (RFC 3986, section 3.3), and the signs of quotes."""
+
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -103,7 +107,7 @@ class AiohttpTransport:
             try:
                 async with pools.session(share).request(
                     method,
-                    url,
+                    _as_written(url),
                     headers=headers,
                     data=body,
                     allow_redirects=False,
@@ -361,6 +365,22 @@ def _of_the_proxy(
             gateway=settings.name,
         )
     return None
+
+
+def _as_written(url: str) -> URL:
+    """Return a URL whose path stays quoted as it is.
+
+    yarl would take back each quote that is not needed, and the routes of Jupyter Server and Kernel
+    Gateway match kernelspecs with a ~, @ or parentheses in their names by quotes only (seen).
+    """
+    read = URL(url)
+    return URL.build(
+        scheme=read.scheme,
+        authority=read.raw_authority,
+        path=quote(urlsplit(url).path, safe=_IN_PATHS) or "/",
+        query_string=read.raw_query_string,
+        encoded=True,
+    )
 
 
 def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavailable:

@@ -22,7 +22,6 @@ from jupyter_server.services.kernels.handlers import (
 from jupyter_server.services.kernelspecs.handlers import (
     KernelSpecHandler,
     KernelSpecsAPIHandler,
-    kernel_name_regex,
 )
 from jupyter_server.services.sessions.handlers import (
     SessionHandler,
@@ -119,7 +118,18 @@ class GatewayKernelSpecsHandler(_Tells, KernelSpecsAPIHandler):
 
 
 class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
-    """Gives one kernelspec."""
+    """Gives one kernelspec. Its name is unquoted once: one with a percent sign is no other's."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, kernel_name: str) -> None:
+        """Get the model of a kernelspec."""
+        specs = cast(GatewayKernelSpecManager, self.kernel_spec_manager)
+        try:
+            model = await specs.get_kernel_spec(kernel_name)
+        except KeyError as error:
+            raise web.HTTPError(404, f"Kernel spec {kernel_name} not found") from error
+        self.finish(json.dumps(model))
 
 
 class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
@@ -157,9 +167,13 @@ KERNEL_HANDLERS = (
 )
 """Handlers for kernels of ours, and their URL patterns below the server's base URL."""
 
+_KERNEL_NAME = r"(?P<kernel_name>[^/]+)"
+"""The name of a kernelspec in a URL: whatever the gateway lists, quoted or not. In the pattern of
+Jupyter Server a ~, @ or parentheses must be quoted, which browsers do not do."""
+
 KERNELSPEC_HANDLERS = (
     (r"/api/kernelspecs", GatewayKernelSpecsHandler),
-    (rf"/api/kernelspecs/{kernel_name_regex}", GatewayKernelSpecHandler),
-    (rf"/kernelspecs/{kernel_name_regex}/(?P<path>.*)", GatewayKernelSpecResourceHandler),
+    (rf"/api/kernelspecs/{_KERNEL_NAME}", GatewayKernelSpecHandler),
+    (rf"/kernelspecs/{_KERNEL_NAME}/(?P<path>.*)", GatewayKernelSpecResourceHandler),
 )
 """Handlers for kernelspecs of ours, and their URL patterns below the server's base URL."""

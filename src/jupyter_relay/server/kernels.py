@@ -239,8 +239,13 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         if not self._stopping:
             self.gateway.reopen()  # after `shutdown_all`, which need not be the server's end
+        kwargs["kernel_name"] = name = kwargs.get("kernel_name") or self.default_kernel_name
+        specs = self.kernel_spec_manager
+        if kernel_id is None and isinstance(specs, GatewayKernelSpecManager):
+            with http_errors():
+                if not specs.allows(name):
+                    raise specs.not_allowed(name)
         kernel = self._new_kernel()
-        kwargs["kernel_name"] = kwargs.get("kernel_name") or self.default_kernel_name
         grace = 0.0 if self.use_pending_kernels else self.gateway.settings.start_grace
         given = kwargs | {"user": notebook_user(), "patience": grace}
         await kernel.start_kernel(kernel_id=kernel_id, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -33,12 +34,15 @@ class GatewayKernelSpecManager(KernelSpecManager):
     name of the server's default kernel, whose display name says why there is no other: of an empty
     list JupyterLab shows nothing at all, and asks less and less often. Choosing the stand-in asks
     the gateway for that kernel, and shows its error, or starts the kernel if all is well again.
+
+    ``allowed_kernelspecs`` is heeded: of no other kernelspec is anything shown or started.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway = Gateway(options_of(self).settings())
         self._lists: dict[str | None, Latest[KernelSpecs]] = {}
+        self._taken_over: str | None = None
 
     async def refresh(self) -> None:
         """Ask the gateway for its list, and wait for the answer as long as a page may."""
@@ -63,12 +67,14 @@ class GatewayKernelSpecManager(KernelSpecManager):
         latest = self._latest(notebook_user())
         await latest.refresh()
         known, error = latest.value, latest.error
-        default = (known.default if known is not None else None) or self._default
-        model: Model = {"default": default, "kernelspecs": {}}
+        model: Model = {"default": self._default_of(known), "kernelspecs": {}}
         if known is not None:
-            model["kernelspecs"] = {name: self._model(spec) for name, spec in known.specs.items()}
+            model["kernelspecs"] = {
+                name: self._model(spec) for name, spec in known.specs.items() if self.allows(name)
+            }
         elif error is not None:
-            model["kernelspecs"] = {self._default: _stand_in(self._default, error)}
+            default = self._default_of(None)
+            model["kernelspecs"] = {default: _stand_in(default, error)}
         if error is not None:
             model["unavailable"] = str(error)
         return model
@@ -76,6 +82,8 @@ class GatewayKernelSpecManager(KernelSpecManager):
     async def get_kernel_spec(self, kernel_name: str, **_: Any) -> Model:
         """Return the model of one kernelspec. Raises `KeyError` if there is none of that name."""
         with http_errors():
+            if not self.allows(kernel_name):
+                raise KeyError(str(self.not_allowed(kernel_name)))
             await self._must_answer()
             try:
                 return self._model(await self.gateway.kernelspec(kernel_name, notebook_user()))
@@ -84,9 +92,24 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     async def get_kernel_spec_resource(self, kernel_name: str, path: str) -> bytes | None:
         """Return a file of a kernelspec, None if there is no such file."""
+        if not self.allows(kernel_name):
+            return None
         with http_errors():
             await self._must_answer()
             return await self.gateway.kernelspec_resource(kernel_name, path)
+
+    def allows(self, kernel_name: str) -> bool:
+        """True if kernels of a kernelspec may be listed and started, by ``allowed_kernelspecs``."""
+        return not self.allowed_kernelspecs or kernel_name in self.allowed_kernelspecs
+
+    def not_allowed(self, kernel_name: str) -> KernelSpecNotFound:
+        """Return the error for a kernelspec that is not allowed."""
+        return KernelSpecNotFound(
+            f"The kernelspec {kernel_name!r} is not allowed on this server.",
+            status=HTTPStatus.NOT_FOUND,
+            hint="Choose another, or add it to KernelSpecManager.allowed_kernelspecs.",
+            gateway=self.gateway.name,
+        )
 
     def known_spec(self, kernel_name: str, user: NotebookUser) -> KernelSpec | None:
         """Return a kernelspec as it was last listed for a user, without asking; None if it is not
@@ -101,6 +124,26 @@ class GatewayKernelSpecManager(KernelSpecManager):
         kernels = getattr(self.parent, "kernel_manager", None)
         name: str = kernels.default_kernel_name if kernels is not None else "python3"
         return name
+
+    @property
+    def _default_is_chosen(self) -> bool:
+        """True if a person or an extension has set the server's default kernel: then it stays."""
+        kernels = getattr(self.parent, "kernel_manager", None)
+        if kernels is None:
+            return False
+        name = "default_kernel_name"
+        configured = any(name in kernels.config.get(k.__name__, {}) for k in type(kernels).mro())
+        untouched = self._taken_over or kernels.traits()[name].default_value
+        return configured or self._default != untouched
+
+    def _default_of(self, listed: KernelSpecs | None) -> str:
+        """Return the name of the default kernelspec of a list."""
+        wanted = [self._default]
+        if listed is not None and listed.default and not self._default_is_chosen:
+            wanted.insert(0, listed.default)
+        others = listed.specs if listed is not None else self.allowed_kernelspecs
+        allowed = [name for name in (*wanted, *sorted(others)) if self.allows(name)]
+        return wanted[0] if self._default_is_chosen or not allowed else allowed[0]
 
     async def _must_answer(self) -> None:
         """Raise what is wrong with the gateway: a page's few connections must not wait for it."""
@@ -131,9 +174,10 @@ class GatewayKernelSpecManager(KernelSpecManager):
         kernels = getattr(self.parent, "kernel_manager", None)
         for_all = kernel_user(self.gateway.settings, NotebookUser())
         of_all = kernel_user(self.gateway.settings, user) == for_all
-        if of_all and listed.default and kernels is not None and self._default != listed.default:
-            self.log.info("The default kernel is now the gateway's: %r.", listed.default)
-            kernels.default_kernel_name = listed.default
+        default = self._default_of(listed)
+        if of_all and kernels is not None and self._default != default:
+            self.log.info("The default kernel is now the gateway's: %r.", default)
+            self._taken_over = kernels.default_kernel_name = default
         return listed
 
     def _model(self, spec: KernelSpecModel) -> Model:
