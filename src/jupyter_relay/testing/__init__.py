@@ -1,8 +1,9 @@
 """Public helpers for testing against gateways, real and scripted.
 
 Real ones are in `jupyter_relay.testing.servers`. The scripted ones are here, and are loaded when
-first named: a `FakeGateway` whose kernels and faults a test decides on, and a `FaultyProxy` that
-spoils the wire to any server. The pytest fixtures ``fake_gateway`` and ``faulty_proxy`` give both.
+first named: a `FakeGateway` whose kernels and faults a test decides on, a `FaultyProxy` that spoils
+the wire to any server, and a `HostileGateway` that breaks the rules. The pytest fixtures
+``fake_gateway`` and ``faulty_proxy`` give the first two.
 """
 
 from __future__ import annotations
@@ -26,23 +27,69 @@ if TYPE_CHECKING:
         replaced,
         without,
     )
+    from jupyter_relay.testing.hostile_gateway import (
+        EVIL_PATHS,
+        MISDEEDS,
+        QUOTINGS,
+        EndlessBody,
+        EndlessFragments,
+        EndlessHeaders,
+        EvilUrls,
+        GzipBomb,
+        HostileGateway,
+        HugeChannel,
+        HugeModel,
+        HugeReason,
+        ManyLists,
+        MillionModels,
+        MillionOffsets,
+        Misdeed,
+        QuotedSecrets,
+        RawRequest,
+        RedirectElsewhere,
+        UnreadableFlood,
+        Wire,
+        WordyClose,
+    )
     from jupyter_relay.testing.kernel_scripts import read_content
     from jupyter_relay.testing.tcp_proxy import Direction, FaultyProxy
 
 __all__ = [
+    "EVIL_PATHS",
+    "MISDEEDS",
+    "QUOTINGS",
     "Answer",
     "Change",
     "Delay",
     "Direction",
+    "EndlessBody",
+    "EndlessFragments",
+    "EndlessHeaders",
+    "EvilUrls",
     "FakeGateway",
     "FakeKernel",
     "FakeSocket",
     "FaultRule",
     "FaultyProxy",
+    "GzipBomb",
     "Hold",
+    "HostileGateway",
+    "HugeChannel",
+    "HugeModel",
+    "HugeReason",
+    "ManyLists",
+    "MillionModels",
+    "MillionOffsets",
+    "Misdeed",
+    "QuotedSecrets",
+    "RawRequest",
+    "RedirectElsewhere",
     "Request",
     "Reset",
     "Silence",
+    "UnreadableFlood",
+    "Wire",
+    "WordyClose",
     "read_content",
     "replaced",
     "without",
@@ -63,6 +110,30 @@ _MODULES = {
         "Silence",
         "replaced",
         "without",
+    ),
+    "hostile_gateway": (
+        "EVIL_PATHS",
+        "EndlessBody",
+        "EndlessFragments",
+        "EndlessHeaders",
+        "EvilUrls",
+        "GzipBomb",
+        "HostileGateway",
+        "HugeChannel",
+        "HugeModel",
+        "HugeReason",
+        "MISDEEDS",
+        "ManyLists",
+        "MillionModels",
+        "MillionOffsets",
+        "Misdeed",
+        "QUOTINGS",
+        "QuotedSecrets",
+        "RawRequest",
+        "RedirectElsewhere",
+        "UnreadableFlood",
+        "Wire",
+        "WordyClose",
     ),
     "kernel_scripts": ("read_content",),
     "tcp_proxy": ("Direction", "FaultyProxy"),
