@@ -18,7 +18,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check settings-page compatibility-page bench browser browser-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
+.PHONY: help demo test check settings-page compatibility-page bench soak browser browser-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -44,6 +44,9 @@ compatibility-page: $(VENV)/installed  ## Write docs/compatibility.md from the t
 
 bench: $(VENV)/installed  ## Measure, beside the built-in client and a bare one (ARGS=--short: in less time)
 	PYTHONPATH=src $(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/installed  ## Run bursts of cells under cuts, ten minutes on ten kernels (ARGS="--minutes 60 --kernels 10")
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 browser:  ## Install Chromium from the system's packages (as root)
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then \

@@ -126,16 +126,23 @@ def test_an_answer_that_the_gateway_kept_is_taken_and_nothing_is_synthesised() -
     assert types(rig.heard_of(asked)) == ANSWERED
 
 
-def test_a_reply_whose_idle_was_lost_gets_its_idle_only() -> None:
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_reply_whose_idle_was_lost_gets_its_idle_and_a_notice_if_more_was_lost(lost: int) -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
-    rig.hear(kernel.status("busy", asked), kernel.reply(asked))
+    rig.hear(kernel.status("busy", asked))
+    kernel.lose(lost)
+    rig.hear(kernel.reply(asked))
     rig.drop()
-    kernel.lose()
+    kernel.lose()  # the idle
     rig.reopen()
     pass_barriers(rig, kernel)
-    assert types(rig.heard_of(asked)) == [*ANSWERED[:2], "stream", ANSWERED[2]]
+    notice = ["stream"] if lost else []
+    assert types(rig.heard_of(asked)) == [*ANSWERED[:2], *notice, ANSWERED[2]]
+    assert [f"up to {lost} messages" in text for text in notices(rig.heard())] == [True] * (
+        lost // 2
+    )
 
 
 def test_an_idle_whose_reply_was_lost_gets_its_reply() -> None:
@@ -217,6 +224,7 @@ def test_a_lane_that_is_quiet_does_not_swallow_the_loss_of_one_that_runs() -> No
     kernel = Voice()
     rig = known(kernel)
     side = rig.send(request(subshell_id="side"))
+    rig.hear(kernel.status("busy", side))
     rig.drop()
     kernel.lose(4)
     rig.reopen()
@@ -238,16 +246,41 @@ def test_nothing_of_a_barrier_reaches_anybody() -> None:
     assert rig.delivered[before:] == []
 
 
-def test_a_barrier_that_an_outage_overtook_is_replaced_and_its_answer_is_for_nobody() -> None:
+def test_a_barrier_from_before_another_outage_proves_the_same_after_it() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
     outage(rig)
-    (first,) = rig.barriers
+    first, between = rig.barriers[0], rig.send()
     outage(rig)
+    rig.hear(*kernel.answer(first))
+    assert types(rig.heard_of(asked)) == FAILURE
+    assert rig.heard_of(between) == []
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(between)) == FAILURE
+
+
+def test_an_earlier_barrier_whose_answer_was_lost_is_forgotten_with_the_next() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    first = rig.barriers[0]
+    kernel.answer(first)
+    outage(rig)
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(asked))[1:] == FAILURE
     before = len(rig.delivered)
     rig.hear(*kernel.answer(first))
     assert rig.delivered[before:] == []
+
+
+def test_a_link_that_flaps_all_night_keeps_a_few_barriers_and_answers() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    for _ in range(200):
+        outage(rig)
     rig.hear(*kernel.answer(rig.barriers[-1]))
     assert types(rig.heard_of(asked)) == FAILURE
 
@@ -311,6 +344,7 @@ def test_one_message_is_one_message() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
     rig.drop()
     kernel.lose()
     rig.reopen()
@@ -354,6 +388,7 @@ def test_replies_to_other_clients_during_the_outage_are_in_the_up_to() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
     rig.drop()
     kernel.lose(2)
     rig.reopen()
@@ -380,6 +415,7 @@ def test_a_loss_is_told_once_and_not_in_the_next_cells() -> None:
     kernel = Voice()
     rig = known(kernel)
     running, queued = rig.send(), rig.send()
+    rig.hear(kernel.status("busy", running))
     rig.drop()
     kernel.lose(3)
     rig.reopen()
@@ -447,6 +483,7 @@ def test_a_failed_try_is_part_of_the_same_outage() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
     rig.drop()
     rig.wait(4)
     rig.fire(Timer.RETRY)
@@ -486,3 +523,191 @@ def test_a_failure_answers_as_the_messaging_protocol_says() -> None:
     assert content["status"] == "error"
     assert content["traceback"] == [content["evalue"]]
     assert [to for to, message in rig.delivered if message is reply] == ["tab"]
+
+
+# Replies overtake the output before them, and cells wait in a row.
+
+
+def test_output_that_its_reply_had_overtaken_at_the_cut_is_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked), kernel.say(Channel.IOPUB, "execute_input", {}, asked))
+    kernel.lose(3)
+    rig.hear(kernel.reply(asked))
+    outage(rig)
+    rig.hear(kernel.status("idle", asked))
+    (notice,) = notices(rig.heard_of(asked))
+    assert "up to 3 messages were lost" in notice
+
+
+def test_output_that_its_reply_had_overtaken_and_that_comes_after_the_cut_is_no_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    late = [kernel.stream("1", asked), kernel.stream("2", asked)]
+    rig.hear(kernel.reply(asked))
+    outage(rig)
+    rig.hear(*late, kernel.status("idle", asked))
+    assert notices(rig.heard()) == []
+
+
+def test_output_that_the_replies_of_other_lanes_had_overtaken_is_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    aside = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", asked))
+    kernel.lose(2)
+    rig.hear(kernel.reply(aside))
+    outage(rig)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    (notice,) = notices(rig.heard_of(asked))
+    assert "up to 2 messages were lost" in notice
+
+
+def test_output_before_a_question_that_had_overtaken_it_is_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    kernel.lose(2)
+    rig.hear(kernel.say(Channel.STDIN, "input_request", {"prompt": "?"}, asked))
+    outage(rig)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    (notice,) = notices(rig.heard_of(asked))
+    assert "up to 2 messages were lost" in notice
+
+
+def test_what_a_barrier_that_passed_has_overtaken_can_still_be_lost() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    first, running = rig.send(), rig.send(request(subshell_id="side"))
+    rig.hear(kernel.status("busy", running))
+    outage(rig)
+    for barrier in rig.barriers:
+        if barrier.head.subshell_id is None:
+            rig.hear(*kernel.answer(barrier))
+    assert failures(rig.heard_of(first))
+    kernel.lose(2)
+    aside = rig.send()
+    rig.hear(kernel.reply(aside))
+    outage(rig)
+    rig.hear(kernel.reply(running), kernel.status("idle", running))
+    (notice,) = notices(rig.heard_of(running))
+    assert "up to 2 messages were lost" in notice
+
+
+def test_each_of_several_cells_that_lost_output_is_told_how_much_and_no_other() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cells = [rig.send() for _ in range(4)]
+    kept = []
+    for lost, cell in zip((1, 2, 0, 0), cells, strict=True):
+        kept.append([kernel.status("busy", cell)])
+        kernel.lose(lost)
+        kept[-1] += [kernel.reply(cell), kernel.status("idle", cell)]
+    rig.hear(kept[0][0], kept[0][1], kept[1][1])  # replies have overtaken all output
+    outage(rig)  # and the statuses between the two are lost
+    rig.hear(kept[1][2], *kept[2], *kept[3])
+    pass_barriers(rig, kernel)
+    told = [notices(rig.heard_of(cell)) for cell in cells]
+    assert [len(texts) for texts in told] == [1, 1, 0, 0]
+    assert "up to 1 message was lost" in told[0][0]
+    assert "up to 3 messages were lost" in told[1][0]  # its busy, too
+    for cell in cells:
+        assert types(rig.heard_of(cell)).count("status:idle") == 1
+
+
+def test_cells_whose_idle_was_lost_end_as_soon_as_a_later_one_does() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    lost, last = rig.send(), rig.send()
+    rig.hear(kernel.status("busy", lost))
+    kernel.lose(5)
+    rig.hear(kernel.reply(lost))
+    rig.drop()
+    kernel.lose()
+    rig.reopen()
+    rig.hear(*kernel.answer(last))
+    assert types(rig.heard_of(lost)) == [*ANSWERED[:2], "stream", ANSWERED[2]]
+    assert types(rig.heard_of(last)) == ANSWERED
+
+
+def test_cells_whose_replies_were_lost_too_are_told_by_their_errors() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cells = [rig.send() for _ in range(3)]
+    rig.hear(kernel.status("busy", cells[0]))
+    rig.drop()
+    kernel.lose(9)
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    assert all(len(failures(rig.heard_of(cell))) == 1 for cell in cells)
+    assert [len(notices(rig.heard_of(cell))) for cell in cells] == [1, 0, 0]
+
+
+def test_two_lanes_that_ran_at_once_are_both_told_and_the_loss_is_counted_once() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    main, side = rig.send(), rig.send(request(subshell_id="side"))
+    rig.hear(kernel.status("busy", main), kernel.status("busy", side))
+    rig.drop()
+    kernel.lose(3)
+    rig.reopen()
+    rig.hear(kernel.reply(main), kernel.status("idle", main))
+    rig.hear(kernel.reply(side), kernel.status("idle", side))
+    (counted,) = notices(rig.heard_of(main))
+    (uncounted,) = notices(rig.heard_of(side))
+    assert "up to 3 messages were lost" in counted
+    assert "messages may have been lost" in uncounted
+
+
+def test_the_idle_of_a_request_that_is_no_cell_does_not_swallow_a_cells_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    running = rig.send()
+    aside = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", running), kernel.status("busy", aside))
+    rig.drop()
+    kernel.lose(3)
+    rig.reopen()
+    rig.hear(kernel.reply(aside), kernel.status("idle", aside))
+    rig.hear(kernel.reply(running), kernel.status("idle", running))
+    assert notices(rig.heard_of(aside)) == []
+    assert len(notices(rig.heard_of(running))) == 1
+
+
+def test_a_control_request_whose_reply_was_overtaken_by_output_is_not_said_to_be_lost_upwards() -> (
+    None
+):
+    kernel = Voice()
+    rig = known(kernel)
+    running = rig.send()
+    aside = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", running))
+    kernel.lose()  # its reply, on its way
+    rig.hear(kernel.stream("1", running))
+    outage(rig)
+    for barrier in rig.barriers:
+        if barrier.channel is Channel.CONTROL:
+            rig.hear(kernel.reply(barrier))
+    (text,) = failures(rig.heard_of(aside))
+    assert text.endswith("this may have run, and its result was lost.")
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_without_numbers_each_cell_that_may_have_lost_output_is_told(cuts: int) -> None:
+    kernel = Voice(numbered=False)
+    rig = known(kernel)
+    first, second, third, fourth = (rig.send() for _ in range(4))
+    rig.hear(kernel.status("busy", first), kernel.reply(first))
+    outage(rig)  # and the idle of the first was lost, and the beginning of the second
+    rig.hear(kernel.reply(second), kernel.status("idle", second))
+    if cuts == 2:
+        outage(rig)
+    rig.hear(*kernel.answer(third), *kernel.answer(fourth))
+    pass_barriers(rig, kernel)
+    told = [len(notices(rig.heard_of(cell))) for cell in (first, second, third, fourth)]
+    assert told == [1, 1, cuts - 1, 0]

@@ -173,6 +173,7 @@ def test_the_new_process_is_counted_from_its_first_reply() -> None:
     rig = known(Voice())
     rig.hear(*new.answer(rig.send()))
     running = rig.send()
+    rig.hear(new.status("busy", running))
     rig.drop()
     new.lose(2)
     rig.reopen()

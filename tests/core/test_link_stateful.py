@@ -13,19 +13,29 @@ from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.table import State
 from jupyter_relay.wire.message import Channel, Message
 from tests.core.rig import UPSTREAM, Rig
-from tests.support.messages import Voice, failures, gateway_status, request, types
+from tests.support.messages import (
+    Voice,
+    failures,
+    gateway_status,
+    notices,
+    request,
+    types,
+)
 
 SUBSCRIBERS = st.sampled_from(["tab", "console", "papermill"])
 LANES = st.sampled_from([(Channel.SHELL, None), (Channel.SHELL, "side"), (Channel.CONTROL, None)])
+PIPES = (Channel.IOPUB, Channel.SHELL, Channel.CONTROL)
 BOUND = 4
 
 
 class LinkHistory(RuleBasedStateMachine):
     """A kernel, its gateway and all who listen, around one link.
 
-    The kernel answers each lane first-in first-out. What it says travels on iopub and on the reply
-    channels, each in order and overtaking one another. At a drop what is under way is lost, or kept
-    by the gateway and replayed. ``asked`` holds every request by its subscriber.
+    The kernel answers each lane first-in first-out, and the lanes at the same time. What it says
+    travels on iopub and on each reply channel, in order, and they overtake one another. At a drop
+    the next messages of each are lost on their way, and the rest too, or kept by the gateway and
+    replayed. ``asked`` holds every request by its subscriber, ``lost`` the requests whose output,
+    a line at least, was lost.
     """
 
     @initialize(numbered=st.booleans(), echoes=st.booleans())
@@ -36,7 +46,8 @@ class LinkHistory(RuleBasedStateMachine):
         self.asked: dict[str, tuple[str, Message]] = {}
         self.order: dict[tuple[str, Channel], list[str]] = {}
         self.taken = 0
-        self.pipes: dict[bool, deque[Message]] = {True: deque(), False: deque()}
+        self.pipes: dict[Channel, deque[Message]] = {channel: deque() for channel in PIPES}
+        self.lost: set[str] = set()
         self.ran: set[str] = set()
         self.begin_process()
         self.rig.attach("tab")
@@ -52,6 +63,7 @@ class LinkHistory(RuleBasedStateMachine):
             echoes=self.echoes,
         )
         self.lanes: dict[tuple[Channel, str | None], deque[Message]] = {}
+        self.running: dict[tuple[Channel, str | None], Message] = {}
 
     def is_open(self) -> bool:
         return self.rig.link.state is State.OPEN
@@ -90,25 +102,51 @@ class LinkHistory(RuleBasedStateMachine):
             self.rig.open()
 
     @precondition(lambda self: self.rig.link.state in {State.OPENING, State.OPEN})
-    @rule(arrived=st.booleans(), kept=st.booleans())
-    def drop(self, *, arrived: bool, kept: bool) -> None:
+    @rule(
+        arrived=st.booleans(),
+        kept=st.booleans(),
+        on_the_way=st.fixed_dictionaries({channel: st.integers(0, 5) for channel in PIPES}),
+    )
+    def drop(self, *, arrived: bool, kept: bool, on_the_way: dict[Channel, int]) -> None:
         if arrived:
             self.arrive()
         self.taken = len(self.rig.sent)
-        if not kept:
+        if kept:
+            self.lose(on_the_way)
+        else:
             self.clear_pipes()
         self.rig.drop()
 
     @rule(lane=LANES)
-    def answer(self, lane: tuple[Channel, str | None]) -> None:
+    def begin_next(self, lane: tuple[Channel, str | None]) -> None:
+        """The kernel begins what is first in a lane, if nothing runs there."""
+        self.arrive()
+        if self.lanes.get(lane) and lane not in self.running:
+            asked = self.running[lane] = self.lanes[lane].popleft()
+            self.ran.add(asked.head.msg_id)
+            self.say(self.kernel.status("busy", asked))
+
+    @rule(lane=LANES, lines=st.integers(1, 3))
+    def write(self, lane: tuple[Channel, str | None], lines: int) -> None:
+        """What runs in a lane writes some lines."""
+        if lane in self.running:
+            for line in range(lines):
+                self.say(self.kernel.stream(f"{line}", self.running[lane]))
+
+    @rule(lane=LANES)
+    def finish(self, lane: tuple[Channel, str | None]) -> None:
+        """The kernel finishes what runs in a lane."""
+        if lane in self.running:
+            asked = self.running.pop(lane)
+            self.say(self.kernel.reply(asked), self.kernel.status("idle", asked))
+
+    @rule(lane=LANES, lines=st.integers(0, 3))
+    def answer(self, lane: tuple[Channel, str | None], lines: int) -> None:
         """The kernel answers what is first in a lane; somebody hears that, or the gateway keeps it,
         or it is lost."""
-        self.arrive()
-        if self.lanes.get(lane):
-            asked = self.lanes[lane].popleft()
-            self.ran.add(asked.head.msg_id)
-            for message in self.kernel.answer(asked):
-                self.pipes[message.channel is Channel.IOPUB].append(message)
+        self.begin_next(lane)
+        self.write(lane, lines)
+        self.finish(lane)
 
     @precondition(lambda self: not self.is_open())
     @rule()
@@ -116,9 +154,9 @@ class LinkHistory(RuleBasedStateMachine):
         self.clear_pipes()
 
     @precondition(lambda self: self.is_open())
-    @rule(iopub=st.booleans(), count=st.integers(1, 6))
-    def hear(self, *, iopub: bool, count: int) -> None:
-        pipe = self.pipes[iopub]
+    @rule(channel=st.sampled_from(PIPES), count=st.integers(1, 6))
+    def hear(self, *, channel: Channel, count: int) -> None:
+        pipe = self.pipes[channel]
         for _ in range(min(count, len(pipe))):
             if self.is_open():
                 self.rig.hear(pipe.popleft())
@@ -164,10 +202,13 @@ class LinkHistory(RuleBasedStateMachine):
         self.set_writable(writable=True)
         self.connect()
         self.ask("tab", (Channel.SHELL, None))
-        while self.is_open() and (self.taken < len(self.rig.sent) or any(self.lanes.values())):
+        while self.is_open() and (
+            self.taken < len(self.rig.sent) or any(self.lanes.values()) or self.running
+        ):
             self.arrive()
             for lane in list(self.lanes):
-                self.answer(lane)
+                self.finish(lane)
+                self.answer(lane, 1)
             for pipe in self.pipes.values():
                 while pipe:
                     self.rig.hear(pipe.popleft())
@@ -185,10 +226,22 @@ class LinkHistory(RuleBasedStateMachine):
             self.lanes.setdefault(lane, deque()).append(message)
         self.taken = len(self.rig.sent)
 
+    def say(self, *messages: Message) -> None:
+        """The kernel says something."""
+        for message in messages:
+            self.pipes[message.channel].append(message)
+
     def clear_pipes(self) -> None:
         """What the kernel said and nobody heard is lost."""
-        for pipe in self.pipes.values():
-            pipe.clear()
+        self.lose({channel: len(pipe) for channel, pipe in self.pipes.items()})
+
+    def lose(self, counts: dict[Channel, int]) -> None:
+        """The first messages of each pipe are lost."""
+        for channel, count in counts.items():
+            for _ in range(min(count, len(self.pipes[channel]))):
+                message = self.pipes[channel].popleft()
+                if message.head.msg_type == "stream" and message.parent.session != UPSTREAM:
+                    self.lost.add(message.parent.msg_id)
 
     # What always holds.
 
@@ -259,6 +312,10 @@ class LinkHistory(RuleBasedStateMachine):
         for msg_id in self.asked:
             assert replies[msg_id] == 1, "a request without its reply"
             assert msg_id in ended, "a request without its idle"
+        told = {m.parent.msg_id for _, m in self.rig.delivered if notices([m]) or failures([m])}
+        assert self.lost <= told, "lost output of which nothing is said in its cell"
+        notes = Counter(m.parent.msg_id for _, m in self.rig.delivered if notices([m]))
+        assert max(notes.values(), default=0) <= 1, "a cell that is told twice"
 
 
 LinkHistory.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

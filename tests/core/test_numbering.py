@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_relay.core.numbering import Numbering
+from jupyter_relay.wire.message import Channel
 
 
 def seen(*numbers: int, series: str = "k_7") -> Numbering:
     numbering = Numbering()
     for number in numbers:
-        numbering.see(f"{series}_{number}", leads=True)
+        numbering.see(f"{series}_{number}", Channel.IOPUB, leads=True)
     return numbering
 
 
@@ -35,18 +36,18 @@ def test_bounds_are_not_counted() -> None:
 
 def test_only_a_leading_message_begins_a_series() -> None:
     numbering = Numbering()
-    assert numbering.see("k_7_3", leads=False) is None
+    assert numbering.see("k_7_3", Channel.IOPUB, leads=False) is None
     assert numbering.high is None
-    assert numbering.see("k_7_3", leads=True) == 3
-    assert numbering.see("k_7_5", leads=False) == 5
+    assert numbering.see("k_7_3", Channel.IOPUB, leads=True) == 3
+    assert numbering.see("k_7_5", Channel.IOPUB, leads=False) == 5
     assert numbering.missing(3, 5) == 1
 
 
 def test_another_series_is_ignored_unless_it_leads() -> None:
     numbering = seen(0, 1)
-    assert numbering.see("k_8_99", leads=False) is None
+    assert numbering.see("k_8_99", Channel.IOPUB, leads=False) is None
     assert numbering.high == 1
-    assert numbering.see("k_8_99", leads=True) == 99
+    assert numbering.see("k_8_99", Channel.IOPUB, leads=True) == 99
     assert numbering.missing(0, 99) == 0
 
 
@@ -55,14 +56,14 @@ def test_another_series_is_ignored_unless_it_leads() -> None:
 )
 def test_ids_that_do_not_count(msg_id: str) -> None:
     numbering = Numbering()
-    assert numbering.see(msg_id, leads=True) is None
+    assert numbering.see(msg_id, Channel.IOPUB, leads=True) is None
     assert numbering.high is None
 
 
 def test_a_night_of_lost_output_is_counted_in_full() -> None:
     numbering = seen(1, 5_000_002)
     assert numbering.missing(0, 5_000_002) == 5_000_000
-    numbering.see("k_7_70000", leads=False)
+    numbering.see("k_7_70000", Channel.IOPUB, leads=False)
     assert numbering.missing(1, 5_000_002) == 4_999_999
     assert numbering.missing(69_998, 70_002) == 2
 
@@ -76,17 +77,50 @@ def test_holes_do_not_fill_the_memory() -> None:
 def test_ids_that_leap_do_not_count_messages() -> None:
     numbering = seen(1, 10**15)
     assert numbering.high is None
-    assert numbering.see(f"k_7_{2 * 10**15}", leads=True) is None
-    assert numbering.see("k_8_1", leads=True) == 1
+    assert numbering.see(f"k_7_{2 * 10**15}", Channel.IOPUB, leads=True) is None
+    assert numbering.see("k_8_1", Channel.IOPUB, leads=True) == 1
 
 
 def test_what_is_excused_settled_or_forgotten_is_no_hole() -> None:
-    numbering = seen(0, 5)
+    numbering = seen(0, 5, 9)
     numbering.excuse(2)
     numbering.excuse(77)
-    assert numbering.missing(0, 5) == 3
-    numbering.settle()
-    assert numbering.missing(0, 5) == 0
-    assert numbering.high == 5
+    assert numbering.missing(0, 9) == 6
+    numbering.settle(4)
+    assert numbering.missing(0, 9) == 4
+    numbering.settle(7)
+    assert numbering.missing(0, 9) == 2
     numbering.forget()
     assert numbering.high is None
+    assert numbering.output is None
+
+
+def test_a_reply_that_overtakes_output_raises_no_mark_but_its_own() -> None:
+    numbering = seen(1, 2, 3)
+    numbering.see("k_7_7", Channel.SHELL, leads=True)
+    assert (numbering.high, numbering.output) == (7, 3)
+    numbering.see("k_7_8", Channel.SHELL, leads=True)
+    assert (numbering.high, numbering.output) == (8, 3)
+    numbering.see("k_7_5", Channel.IOPUB, leads=False)
+    assert (numbering.high, numbering.output) == (8, 5)
+    numbering.see("k_7_4", Channel.IOPUB, leads=False)
+    assert numbering.output == 5
+    assert numbering.missing(3, 8) == 1
+
+
+def test_the_floor_of_control_is_the_lower_of_its_own_mark_and_that_of_output() -> None:
+    numbering = seen(1, 2)
+    assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (2, -1)
+    numbering.see("k_7_3", Channel.CONTROL, leads=False)
+    numbering.see("k_7_9", Channel.IOPUB, leads=False)
+    assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (9, 3)
+    numbering.see("k_7_12", Channel.CONTROL, leads=False)
+    assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (9, 9)
+
+
+def test_without_numbered_output_there_is_no_floor() -> None:
+    numbering = Numbering()
+    numbering.see("k_7_3", Channel.SHELL, leads=True)
+    assert numbering.high == 3
+    assert numbering.floor(Channel.SHELL) is None
+    assert numbering.floor(Channel.CONTROL) is None

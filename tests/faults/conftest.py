@@ -9,13 +9,7 @@ import pytest
 import pytest_asyncio
 
 from jupyter_relay.testing.servers import RunningServer, jupyter_server, kernel_gateway
-from tests.faults.site import Site, open_site
-
-# A gateway that limits the rate of output drops some of it by itself.
-UNLIMITED = (
-    "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0",
-    "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=0",
-)
+from tests.faults.site import UNLIMITED, Site, open_site
 
 
 @asynccontextmanager

@@ -24,6 +24,12 @@ from jupyter_relay.testing.servers import RunningServer
 
 T = TypeVar("T")
 
+# A gateway that limits the rate of output drops some of it by itself.
+UNLIMITED = (
+    "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=0",
+    "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=0",
+)
+
 LINK = LinkSettings(backoff=Backoff(base=0.02, cap=0.2), probe_after=5.0, alarm_after=60.0)
 """What a person would not wait for, a test need not."""
 
@@ -33,7 +39,7 @@ class Site:
     """What a test works with.
 
     ``remote`` is its kernel, seen ``through`` the proxy; ``direct`` is the same gateway without
-    it, as others see it. ``reports`` are what the link had to say.
+    it, as others see it. ``reports`` are what the link had to say; ``on_report`` is told of each.
     """
 
     proxy: FaultyProxy
@@ -42,6 +48,7 @@ class Site:
     model: InitVar[KernelModel]
     reports: list[Report] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    on_report: Callable[[Report], None] | None = None
 
     def __post_init__(self, model: KernelModel) -> None:
         self.remote = RemoteKernel(self.through, model, on_report=self.note)
@@ -73,6 +80,8 @@ class Site:
         """Take a report."""
         self.reports.append(report)
         self.changes.notify()
+        if self.on_report is not None:
+            self.on_report(report)
 
 
 @asynccontextmanager

@@ -1,4 +1,7 @@
-"""Two hundred cuts at random, while cells write numbered lines."""
+"""Cuts at random while cells write lines: two hundred on one kernel, and bursts on several.
+
+``soak.py`` runs the second for as long as is wanted.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,19 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import psutil
 import pytest
 
 from jupyter_relay.core.actions import Happening
 from jupyter_relay.core.table import State
-from jupyter_relay.testing import Direction, FaultyProxy
 from jupyter_relay.testing.servers import RunningServer
+from tests.faults import harm
 from tests.faults.listener import Cell, Listener
 from tests.faults.recorder import Recorder
 from tests.faults.site import Site, open_site
+from tests.faults.soak import Plan, soak
 
 CUTS = 200
 LINES = 6
@@ -39,59 +43,6 @@ def cell_code(number: int) -> str:
     )
 
 
-async def refuse(proxy: FaultyProxy, rng: random.Random) -> None:
-    """Be away for a while."""
-    proxy.refuse(reset=rng.random() < 0.5)
-    proxy.reset()
-    await asyncio.sleep(rng.uniform(0.0, 0.3))
-    proxy.accept()
-
-
-async def reset(proxy: FaultyProxy, rng: random.Random) -> None:
-    """Cut at once."""
-    proxy.reset()
-
-
-async def close(proxy: FaultyProxy, rng: random.Random) -> None:
-    """End without a closing handshake."""
-    proxy.close()
-
-
-async def cut_mid_frame(proxy: FaultyProxy, rng: random.Random) -> None:
-    """Cut when so many bytes have passed."""
-    proxy.cut_after(rng.randint(1, 3000), rng.choice(list(Direction)))
-
-
-async def hold_then_cut(proxy: FaultyProxy, rng: random.Random) -> None:
-    """Stall one way or both, then cut."""
-    upstream = rng.random() < 0.7
-    proxy.stall(upstream=upstream, downstream=not upstream or rng.random() < 0.5)
-    await asyncio.sleep(rng.uniform(0.0, 0.15))
-    proxy.reset()
-    proxy.resume()
-
-
-async def slow_then_cut(proxy: FaultyProxy, rng: random.Random) -> None:
-    """Be slow, then cut."""
-    proxy.delay(rng.uniform(0.0, 0.01))
-    await asyncio.sleep(rng.uniform(0.0, 0.05))
-    proxy.reset()
-    proxy.delay(0.0)
-
-
-async def narrow_then_cut(proxy: FaultyProxy, rng: random.Random) -> None:
-    """Let little through, then cut."""
-    proxy.limit(rng.randint(2_000, 50_000))
-    await asyncio.sleep(rng.uniform(0.0, 0.1))
-    proxy.reset()
-    proxy.limit(None)
-
-
-FAULTS: tuple[Callable[[FaultyProxy, random.Random], Awaitable[None]], ...] = (
-    refuse, reset, close, cut_mid_frame, hold_then_cut, slow_then_cut, narrow_then_cut,
-)  # fmt: skip
-
-
 async def cut(site: Site, listener: Listener, rng: random.Random) -> None:
     """Do the link one harm, at a moment that the messages decide, and wait until it shows."""
     heard = listener.heard + rng.randint(0, 24)
@@ -100,7 +51,7 @@ async def cut(site: Site, listener: Listener, rng: random.Random) -> None:
         return
     dropped = len(site.told(Happening.DROPPED)) + 1
     opened = len(site.told(Happening.OPENED)) + 1
-    await rng.choice(FAULTS)(site.proxy, rng)
+    await rng.choice(harm.CUTS)(site.proxy, rng)
     await site.wait_told(Happening.DROPPED, dropped)
     if rng.random() < 0.7:
         await site.wait_told(Happening.OPENED, opened)
@@ -187,3 +138,17 @@ async def test_every_line_is_there_once_or_its_loss_was_told(
     # Not less than the lines that are missing, and no number that came, nor one twice.
     assert missing <= announced <= lost
     assert grown < MOST_GROWTH
+
+
+@pytest.mark.timeout(180)
+async def test_each_cell_of_a_burst_that_misses_a_line_is_told(
+    server: RunningServer, record_property: Callable[[str, object], None]
+) -> None:
+    seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))
+    print(f"FAULTS_SEED={seed}")
+    record_property("seed", seed)
+    figures = await soak(server, Plan(seed, kernels=3, seconds=20.0, harm_every=1.5))
+    print(figures)
+    record_property("figures", str(figures))
+    assert figures.faults == []
+    assert figures.told > 0, "nothing was lost, so nothing was tried"

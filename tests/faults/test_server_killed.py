@@ -10,7 +10,7 @@ import pytest
 from jupyter_relay.testing import read_content
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from jupyter_relay.wire.message import Channel, Message
-from tests.faults.conftest import UNLIMITED
+from tests.faults.site import UNLIMITED
 from tests.support.relay_process import call, open_session, relay, tab
 from tests.support.tab import Tab, printed, status_of
 

@@ -167,6 +167,25 @@ async def test_a_stall_stops_a_sender_in_the_end(proxy: FaultyProxy) -> None:
         line.writer.transport.abort()
 
 
+async def test_a_forgotten_connection_loses_all_and_ends_for_neither_side(
+    proxy: FaultyProxy, echo: EchoServer
+) -> None:
+    async with dialled(proxy) as line:
+        await line.echo(b"before")
+        proxy.forget()
+        await line.send(b"lost")
+        async with dialled(proxy) as other:
+            assert await other.echo(b"new") == b"new"
+            proxy.reset()
+            with pytest.raises(ConnectionResetError):
+                await other.receive(1)
+        assert proxy.open == 0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await line.reader.read(1)
+        assert echo.read == len(b"before" + b"new")
+
+
 async def test_refusing_and_accepting_again_on_the_same_port(proxy: FaultyProxy) -> None:
     port = proxy.port
     async with dialled(proxy) as line:

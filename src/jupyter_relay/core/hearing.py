@@ -15,7 +15,7 @@ from jupyter_relay.core.actions import Action, Deliver, Happening, Report
 from jupyter_relay.core.notices import Notices, counted
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.pending import Pending, Request
-from jupyter_relay.core.recovery import Loss, Passed, Recovery
+from jupyter_relay.core.recovery import Missed, Passed, Recovery
 from jupyter_relay.core.substitute import Substitute
 from jupyter_relay.wire.message import Channel, Message
 
@@ -99,7 +99,7 @@ class Hearing:
             leads = (channel is not _IOPUB or not self._process) and self._leads(message)
             if leads:
                 actions = self._recognise(head.session, parent.msg_id)
-            number = self._numbering.see(head.msg_id, leads=leads)
+            number = self._numbering.see(head.msg_id, channel, leads=leads)
         if parent.session in self._ours:
             return actions + self._aside(message, number)
         if channel is _IOPUB:
@@ -110,7 +110,7 @@ class Hearing:
         if channel is Channel.STDIN:
             request = self._pending.seen(parent.msg_id)
             return [Deliver(message, request.subscriber if request else parent.session)]
-        return actions + self._reply(message)
+        return actions + self._reply(message, number)
 
     def note(self, status: Message) -> None:
         """Note the status of a request, if it tells what the kernel does; it is read when somebody
@@ -165,7 +165,8 @@ class Hearing:
         self._recovery.recount()
         reason = "The kernel was restarted, and with it this was lost."
         # A barrier went up before all that was held, and is itself not pending.
-        asked = self._recovery.before if self._recovery.owns(msg_id) else self._pending.sent
+        owns = self._recovery.owns(msg_id)
+        asked = self._recovery.before(msg_id) if owns else self._pending.sent
         old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
         report = Report(Happening.RESTARTED, "The kernel was restarted from another place.")
         lost = [request for request in old if request in self._pending]
@@ -187,17 +188,24 @@ class Hearing:
 
     def _status_of(self, request: Request, message: Message, number: int | None) -> list[Action]:
         if state_of(message) != "idle":
+            if request.began is None:
+                request.began = number
             return [Deliver(message)]
-        loss = self._recovery.cell_idle(request, number)
+        actions: list[Action] = []
+        for missed in self._recovery.ends(request, number):
+            actions += self._announce(missed)
+            if missed.request is not request:
+                actions += self._substitute.idle(missed.request)
         self._pending.ended(request)
-        return [*(self._announce(loss, request) if loss else []), Deliver(message)]
+        return [*actions, Deliver(message)]
 
-    def _reply(self, message: Message) -> list[Action]:
+    def _reply(self, message: Message, number: int | None) -> list[Action]:
         parent = message.parent
         if self._substitute.has_answered(parent.msg_id):
             return []  # it was answered in the kernel's place
         request = self._pending.get(parent.msg_id)
         if request is not None:
+            request.answered = number
             self._pending.replied(request)
         return [Deliver(message, request.subscriber if request else parent.session)]
 
@@ -206,28 +214,34 @@ class Hearing:
         if passed is None:
             return []
         actions: list[Action] = []
-        unfinished = [request for request in passed.behind if request in self._pending]
-        if unfinished and passed.loss.count != 0:
-            cells = (r for r in unfinished if r.msg_type == "execute_request")
-            actions += self._announce(passed.loss, next(cells, unfinished[0]))
-        for request in unfinished:
-            actions += self._substitute.end([request], self._verdict(request, passed))
+        for missed in passed.unfinished:
+            if missed.request in self._pending:
+                actions += self._announce(missed)
+                if missed.request.replied:
+                    actions += self._substitute.idle(missed.request)
+                else:
+                    verdict = self._verdict(missed.request, passed)
+                    actions += self._substitute.end([missed.request], verdict)
         return actions
 
-    def _announce(self, loss: Loss, request: Request) -> list[Action]:
+    def _announce(self, missed: Missed) -> list[Action]:
+        """Tell a cell what was lost of its output; of other requests, only the log."""
+        request, loss = missed
+        if loss is None:
+            return []
         many = "messages may have been" if loss.count is None else f"up to {counted(loss.count)}"
         where = f"between the kernel and {self._gateway}"
         if loss.seconds:
             where = f"while the connection to {self._gateway} was down ({loss.seconds:.1f} s)"
         text = f"{many} lost {where}."
-        return [
-            Report(Happening.LOST, text, seconds=loss.seconds, count=loss.count),
-            Deliver(self._notices.stderr(text, request.header)),
-        ]
+        report = Report(Happening.LOST, text, seconds=loss.seconds, count=loss.count)
+        if not request.is_cell:
+            return [report]
+        return [report, Deliver(self._notices.stderr(text, request.header))]
 
     def _verdict(self, request: Request, passed: Passed) -> str:
         """Say what became of a request whose reply can no longer come."""
-        down = f"The connection to {self._gateway} was down for {passed.loss.seconds:.1f} s"
+        down = f"The connection to {self._gateway} was down for {passed.seconds:.1f} s"
         if request.seen:
             return f"{down}: this ran, but its result was lost."
         if passed.whole:

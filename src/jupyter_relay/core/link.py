@@ -33,9 +33,10 @@ happens to messages hangs on a few facts beside the state:
 *   A kernel that owes something and is silent is sent a barrier, too, and its gateway is asked.
     This one can show that another process answers, since the kernel was restarted, or that an idle
     was lost; if the gateway says that the kernel is idle, though it owes an answer, we are deaf.
-*   The kernel numbers its messages, so the holes that opened since the drop are what was lost. They
-    are counted when the idle of the cell that was running comes, so that the notice still lands in
-    that cell; or behind the barrier, if that idle was lost too.
+*   A barrier that a socket has taken stays good when that socket drops: its answer proves the same.
+*   The kernel numbers its messages, so the holes above the last output before the drop are what was
+    lost. They are counted when the idle of a cell comes, so that the notice still lands in that
+    cell; or behind the barrier, if that idle was lost too. See ``recovery.py``.
 *   A kernel's process is known by the session in the headers of its replies. Another one means that
     what was asked before it is lost with the old one. What is answered in the kernel's place stays
     answered: a reply that comes later, from a gateway's buffer for one, goes to nobody.
@@ -274,6 +275,8 @@ class Link:
             request = self._pending.get(message.head.msg_id)
             if request is not None:
                 request.sent = True
+            else:
+                self._recovery.sent(message.head.msg_id)
         return message
 
     def receive(self, message: Message) -> list[Action]:
@@ -366,7 +369,7 @@ class Link:
                 return [Connect()]
             case Timer.LINGER:
                 self._outage.forget()
-                self._recovery.forget()
+                self._recovery.drop(self._pending.sent)
                 return self._stop(Event.UNUSED)
             case Timer.PROBE:
                 self._watching = False

@@ -19,7 +19,9 @@ class Request:
 
     ``header`` is its header's bytes, the parent of whatever answers it. ``sent`` is set when a
     socket has taken it, ``seen`` when anything of it came back, ``replied`` with its reply and
-    ``ended`` with its idle status. ``order`` counts the requests of a link as they came.
+    ``ended`` with its idle status; both are set when it is answered in the kernel's place, too.
+    ``order`` counts the requests of a link as they came. ``began`` and ``answered`` are the numbers
+    of the status with which the kernel began it, and of its reply, if they came and have one.
     """
 
     msg_id: str
@@ -33,6 +35,8 @@ class Request:
     replied: bool = False
     ended: bool = False
     order: int = 0
+    began: int | None = None
+    answered: int | None = None
 
     @classmethod
     def of(cls, message: Message, subscriber: str) -> Request | None:
@@ -55,6 +59,16 @@ class Request:
             # A copy, since a view would keep the whole frame alive.
             header=bytes(message.header),
         )
+
+    @property
+    def over(self) -> bool:
+        """Whether its reply and its idle status are both in."""
+        return self.replied and self.ended
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether people see its output in a place of its own."""
+        return self.msg_type == "execute_request"
 
     @property
     def reply_type(self) -> str:

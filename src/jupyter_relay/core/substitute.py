@@ -41,7 +41,11 @@ class Substitute:
         ]
 
     def end(self, requests: Iterable[Request], text: str, *, told: bool = False) -> list[Action]:
-        """End these requests: whatever part of their answers is missing is written here."""
+        """End these requests: whatever part of their answers is missing is written here.
+
+        A cell that has its reply, and not the idle behind its output, is told that some may be
+        lost.
+        """
         return [action for request in requests for action in self._end(request, text, told=told)]
 
     def fail(self, request: Request, text: str, *, told: bool = False) -> list[Action]:
@@ -57,14 +61,26 @@ class Substitute:
             *([] if request.ended else [Deliver(idle)]),
         ]
 
-    def _end(self, request: Request, text: str, *, told: bool) -> list[Action]:
+    def idle(self, request: Request) -> list[Action]:
+        """End a request that has its reply, and whose idle was lost."""
         self._pending.remove(request)
+        request.ended = True
+        return [Deliver(self._notices.status("idle", request.header))]
+
+    def _end(self, request: Request, text: str, *, told: bool) -> list[Action]:
         if request.replied:
-            return [Deliver(self._notices.status("idle", request.header))]
+            end = self.idle(request)
+            if not request.is_cell:
+                return end
+            notice = f"{text} The last of this cell's output may be lost."
+            return [Deliver(self._notices.stderr(notice, request.header)), *end]
+        self._pending.remove(request)
         self._answered[request.msg_id] = None
         if len(self._answered) > _MOST_ANSWERED:
             del self._answered[next(iter(self._answered))]
-        return self.fail(request, text, told=told)
+        actions = self.fail(request, text, told=told)
+        request.replied = request.ended = True
+        return actions
 
 
 def _counted(requests: int) -> str:

@@ -6,6 +6,7 @@
         ...                                  # connect to proxy.host, proxy.port
         proxy.stall()                        # a half-open link: nothing arrives, nothing ends
         proxy.resume()
+        proxy.forget()                       # the same for the open connections alone, for ever
         proxy.cut_after(100, Direction.DOWNSTREAM)
         await proxy.wait_idle()
 
@@ -19,6 +20,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -53,6 +55,14 @@ class _Lane:
     left_before_cut: int | None = None
 
 
+@dataclass(eq=False)
+class _Passage:
+    """One connection: its two ends, and whether it is forgotten."""
+
+    ends: tuple[socket.socket, socket.socket]
+    forgotten: bool = False
+
+
 class FaultyProxy:
     """Passes TCP connections on to a target, as well or as badly as it is told.
 
@@ -69,7 +79,7 @@ class FaultyProxy:
         self._limit: int | None = None
         self._resets_new = False
         self._listener: socket.socket | None = None
-        self._connections: dict[asyncio.Task[None], tuple[socket.socket, ...]] = {}
+        self._connections: dict[asyncio.Task[None], _Passage] = {}
         self._changes = Changes()
 
     async def __aenter__(self) -> Self:
@@ -85,6 +95,8 @@ class FaultyProxy:
     ) -> None:
         self.refuse()
         tasks = list(self._connections)
+        for passage in self._connections.values():
+            passage.forgotten = False
         self.reset()
         if tasks:
             await asyncio.wait(tasks)
@@ -96,8 +108,8 @@ class FaultyProxy:
 
     @property
     def open(self) -> int:
-        """How many connections pass through now."""
-        return len(self._connections)
+        """How many connections pass through now, forgotten ones not counted."""
+        return sum(not passage.forgotten for passage in self._connections.values())
 
     def delivered(self, direction: Direction) -> int:
         """Return how many bytes have been passed on in one direction."""
@@ -120,17 +132,27 @@ class FaultyProxy:
 
     def reset(self) -> None:
         """End all connections with RST on both sides."""
-        for task, sockets in self._connections.items():
-            for end in sockets:
+        for task, passage in self._remembered():
+            for end in passage.ends:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
             task.cancel()
 
     def close(self) -> None:
         """End all connections with FIN on both sides."""
-        for task, sockets in self._connections.items():
-            for end in sockets:
+        for task, passage in self._remembered():
+            for end in passage.ends:
                 _finish(end)
             task.cancel()
+
+    def forget(self) -> None:
+        """Lose all that passes through the open connections from now on, and tell neither side.
+
+        That is what a router does that has forgotten a connection: each side finds out by its own
+        pings, and neither sees the other one end it. New connections pass.
+        """
+        for _, passage in self._remembered():
+            passage.forgotten = True
+        self._changes.notify()
 
     def stall(self, *, upstream: bool = True, downstream: bool = True) -> None:
         """Deliver nothing in these directions, on open and new connections; end nothing either."""
@@ -194,36 +216,49 @@ class FaultyProxy:
             for end in (client, target):
                 end.setblocking(False)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = asyncio.create_task(self._pass(client, target), name="proxy connection")
-            self._connections[task] = (client, target)
+            passage = _Passage((client, target))
+            task = asyncio.create_task(self._pass(passage), name="proxy connection")
+            self._connections[task] = passage
             self._changes.notify()
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # Here and not in the task, since one cancelled before its first step runs no code at all.
-        for end in self._connections.pop(task):
+        for end in self._connections.pop(task).ends:
             end.close()
         if not task.cancelled():
             task.result()
         self._changes.notify()
 
-    async def _pass(self, client: socket.socket, target: socket.socket) -> None:
+    def _remembered(self) -> list[tuple[asyncio.Task[None], _Passage]]:
+        return [item for item in self._connections.items() if not item[1].forgotten]
+
+    async def _pass(self, passage: _Passage) -> None:
+        client, target = passage.ends
         try:
             await asyncio.get_running_loop().sock_connect(target, self._target)
             async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._pump(client, target, Direction.UPSTREAM))
-                pumps.create_task(self._pump(target, client, Direction.DOWNSTREAM))
+                pumps.create_task(self._pump(passage, client, target, Direction.UPSTREAM))
+                pumps.create_task(self._pump(passage, target, client, Direction.DOWNSTREAM))
         except* (OSError, _Cut):
             for end in (client, target):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
 
-    async def _pump(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+    async def _pump(
+        self,
+        passage: _Passage,
+        source: socket.socket,
+        sink: socket.socket,
+        direction: Direction,
+    ) -> None:
         loop = asyncio.get_running_loop()
         lane = self._lanes[direction]
         while piece := await loop.sock_recv(source, self._piece_bytes()):
             if self._delay:
                 await asyncio.sleep(self._delay)
             await lane.flowing.wait()
+            if passage.forgotten:
+                break
             left = lane.left_before_cut
             if left is not None:
                 piece = piece[:left]
@@ -237,6 +272,11 @@ class FaultyProxy:
             if self._limit:
                 await asyncio.sleep(len(piece) / self._limit)
         await lane.flowing.wait()
+        if passage.forgotten:
+            with suppress(OSError):
+                while await loop.sock_recv(source, _PIECE_BYTES):
+                    pass
+            return
         _finish(sink)
 
     def _piece_bytes(self) -> int:
