@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.core.urls import Endpoints
+from jupyter_relay.core.urls import Endpoints, file_of_kernelspec
 from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
+from jupyter_relay.testing import EVIL_PATHS
 
 KERNEL = "0b8f6b9e-2f0c-4a4f-8f0c-0d6c3c6d2b11"
 
@@ -117,3 +118,57 @@ def test_a_name_is_one_segment_whatever_it_is(name: str) -> None:
         *("", "base", "api", "kernelspecs"),
         name,
     ]
+
+
+GATEWAY = "https://gateway.example:8888/base"
+
+
+@pytest.mark.parametrize("path", EVIL_PATHS)
+def test_file_of_kernelspec_a_url_that_leads_elsewhere_is_none(path: str) -> None:
+    assert file_of_kernelspec(path.replace("{name}", "python3"), "python3", GATEWAY) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://gateway.example:8888/kernelspecs/python3/x.js",
+        "https://gateway.example/kernelspecs/python3/x.js",
+        "https://alice@gateway.example:8888/kernelspecs/python3/x.js",
+        "https://gateway.example:8888@other.example/kernelspecs/python3/x.js",
+        "https://[/kernelspecs/python3/x.js",
+        "///kernelspecs/python3/x.js",
+        "/%2e%2e/kernelspecs/python3/x.js",
+        "/kernelspecs/python3/%00x",
+        "/kernelspecs/python3/%0d%0aSet-Cookie:a",
+        "/kernelspecs/python3/%25252e%25252e/logout",
+        "/kernelspecs/python%33%2fx.js",
+        "/KERNELSPECS/python3/x.js",
+    ],
+)
+def test_file_of_kernelspec_a_url_that_looks_like_one_is_none(url: str) -> None:
+    assert file_of_kernelspec(url, "python3", GATEWAY) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "below"),
+    [
+        ("/kernelspecs/python3/logo.svg", "python3", "logo.svg"),
+        ("/user/alice/kernelspecs/python3/a%20b/\u00fc.svg", "python3", "a%20b/%C3%BC.svg"),
+        ("/base/kernelspecs/julia%20(4)/logo.svg?v=1#x", "julia (4)", "logo.svg"),
+        ("/kernelspecs/kernelspecs/x.js", "kernelspecs", "x.js"),
+        ("/kernelspecs/kernelspecs/kernelspecs/x.js", "kernelspecs", "kernelspecs/x.js"),
+        ("/kernelspecs/r/kernelspecs/r/x.js", "r", "kernelspecs/r/x.js"),
+        ("/kernelspecs/r/x%3Fy%23z.js", "r", "x%3Fy%23z.js"),
+        ("https://gateway.example:8888/base/kernelspecs/r/x.js", "r", "x.js"),
+    ],
+)
+def test_file_of_kernelspec_a_path_below_its_folder_is_returned_quoted(
+    url: str, name: str, below: str
+) -> None:
+    assert file_of_kernelspec(url, name, GATEWAY) == below
+
+
+def test_resource_a_path_that_leads_out_for_who_unquotes_it_twice_is_refused() -> None:
+    for path in ("%2e%2e/x", "a/%2E./x", "..%2fx", "a%5c..%5cx", "%252e%252e/x", "a\0b", " a"):
+        with pytest.raises(KernelSpecNotFound):
+            endpoints().resource("python3", path)

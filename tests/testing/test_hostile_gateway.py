@@ -62,11 +62,11 @@ async def test_a_bomb_is_small_and_unpacks_to_what_it_says(coding: str) -> None:
 
 async def test_an_endless_body_ends_when_its_reader_goes() -> None:
     async with HostileGateway() as gateway, aiohttp.ClientSession() as http:
-        with gateway.misbehaving(EndlessBody()):
+        with gateway.misbehaving(endless := EndlessBody()):
             async with http.get(f"{gateway.url}/api/kernels") as response:
                 await response.content.readexactly(1024 * 1024)
                 response.close()
-            await gateway.wait_until_committed()
+            await gateway.wait_until_committed(endless)
 
 
 async def test_evil_urls_are_all_given_beside_a_good_one() -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from itertools import pairwise
+from typing import Final
+from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
+
+_UNQUOTED: Final = 4
+"""How often a path is unquoted to see where it leads: proxies do so, and then the gateway."""
 
 _ID = re.compile(r"\w[\w.-]*", re.ASCII)
 
@@ -50,7 +55,7 @@ class Endpoints:
     def resource(self, name: str, path: str) -> str:
         """A file of a kernelspec, by its path beneath it."""
         segments = path.split("/")
-        if any(segment in {"", ".", ".."} or "\\" in segment for segment in segments):
+        if not all(_names_a_file(segment) for segment in segments):
             raise KernelSpecNotFound(
                 f"{path!r} cannot be a file of the kernelspec {name!r}.",
                 status=404,
@@ -82,6 +87,42 @@ class Endpoints:
             )
         # Jupyter Server's routes know a percent sign, and no ~, which `quote` lets stand.
         return quote(name, safe="").replace("~", "%7E")
+
+
+def file_of_kernelspec(url: str, name: str, gateway_url: str) -> str | None:
+    """Return the path of a kernelspec's file below the folder of that kernelspec, quoted, as the
+    gateway's URL of it says; None for a URL that leads to anything else.
+
+    The URL is a path, below any base URL, or one of the gateway's own origin.
+    """
+    if not url.isprintable() or "\\" in url or url.startswith("//"):
+        return None
+    try:
+        parts, gateway = urlsplit(url), urlsplit(gateway_url)
+    except ValueError:
+        return None
+    if (parts.scheme, parts.netloc) not in {("", ""), (gateway.scheme, gateway.netloc)}:
+        return None
+    first, *segments = map(unquote, parts.path.split("/"))
+    if first or not all(map(_names_a_file, segments)):
+        return None
+    for at, folder in enumerate(pairwise(segments)):
+        below = segments[at + 2 :]
+        if folder == ("kernelspecs", name) and below:
+            return "/".join(quote(segment, safe="") for segment in below)
+    return None
+
+
+def _names_a_file(segment: str) -> bool:
+    """Whether a segment of a path, unquoted once, names a file or folder that lies where it stands;
+    also for somebody who unquotes it again."""
+    for _ in range(_UNQUOTED):
+        if segment in {"", ".", ".."} or "/" in segment or "\\" in segment:
+            return False
+        if not segment.isprintable() or segment != segment.strip():
+            return False
+        segment = unquote(segment)
+    return True
 
 
 def _join(url: str, *segments: str) -> str:

@@ -306,7 +306,8 @@ class AiohttpSocket:
 
 
 async def _read(answer: aiohttp.ClientResponse, at_most: int) -> tuple[bytes, bool]:
-    """Read a body, and return it with whether there was more; then its connection is closed.
+    """Read a body, and return it with whether there was more; then its connection is closed, and
+    of what was to be read whole nothing is returned.
 
     aiohttp decompresses it piece by piece, and only as it is read. What has come is read without a
     wait, so others have their turn in between.
@@ -319,7 +320,7 @@ async def _read(answer: aiohttp.ClientResponse, at_most: int) -> tuple[bytes, bo
         since += len(piece)
         if size > at_most:
             answer.close()
-            return b"".join(pieces)[:at_most], True
+            return b"".join(pieces)[:at_most] if at_most <= REASON_BYTES else b"", True
         if since > _STRETCH:
             since = 0
             await asyncio.sleep(0)

@@ -162,6 +162,16 @@ def too_large(
     )
 
 
+def quotes_us(gateway: str, status: int) -> UnexpectedAnswer:
+    """Return the error for a file in which stands what we sent to be let in."""
+    return UnexpectedAnswer(
+        f"{gateway} gave a file that quotes what it was shown to let us in; it is not passed on.",
+        status=status,
+        hint="Look at what answers under the gateway's URL.",
+        gateway=gateway,
+    )
+
+
 _NOTHING_SHOWN: Final = "It was shown no token; set auth_token, or where one comes from."
 
 

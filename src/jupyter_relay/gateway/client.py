@@ -44,7 +44,7 @@ from jupyter_relay.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.answers import closed, other_kernel, unexpected
+from jupyter_relay.gateway.answers import closed, other_kernel, quotes_us, unexpected
 from jupyter_relay.gateway.deferred_transport import DeferredTransport
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Meaning, Requester
@@ -342,7 +342,10 @@ class Gateway:
             raise self._no_spec(name, error.status, error.reason) from error
 
     async def kernelspec_resource(self, name: str, path: str) -> bytes | None:
-        """Return a file of a kernelspec, None where there is no such file."""
+        """Return a file of a kernelspec, None where there is no such file.
+
+        Raises `UnexpectedAnswer` for one that quotes, near its beginning, what it was sent.
+        """
         try:
             response = await self._requester.request(
                 "GET", self._endpoints.resource(name, path), at_most=FILE_BYTES
@@ -351,6 +354,9 @@ class Gateway:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
+        # A proxy's page about the request would be one, and has our token in it.
+        if response.quoter.tells(response.body[:_LARGE].decode("latin-1")):
+            raise quotes_us(self.name, response.status)
         return response.body
 
     def end_soon(self, seconds: float) -> None:

@@ -39,8 +39,8 @@ class Response:
 
     ``headers`` are its own. ``quoter`` is what its words pass before they are told: it knows what
     was sent to be let in, which an answer may quote. Of a body that is longer than was asked for
-    there is the beginning, and ``cut`` is true. ``retry_after`` is for how many seconds the answer
-    asks to be left alone, None if it does not.
+    there is the beginning at most, and ``cut`` is true. ``retry_after`` is for how many seconds
+    the answer asks to be left alone, None if it does not.
     """
 
     status: int

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import mimetypes
 import sys
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
@@ -32,7 +34,10 @@ from tornado import web
 from tornado.log import app_log
 
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
-from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager, Model
+
+_PIECE: Final = 256 * 1024
+"""How many bytes of an answer are encoded or compressed in one go; that takes some milliseconds."""
 
 _MONTH = 30 * 24 * 60 * 60
 
@@ -70,6 +75,34 @@ def _told(error: BaseException | None) -> web.HTTPError | None:
         if isinstance(candidate, web.HTTPError):
             return candidate
     return None
+
+
+async def _finish_in_pieces(handler: JupyterHandler, pieces: Iterable[bytes]) -> None:
+    """Write an answer that may be of many megabytes. To encode it, and to compress it, takes its
+    time; others have their turn after each piece."""
+    waiting = b""
+    for piece in pieces:
+        waiting += piece
+        if len(waiting) > _PIECE:
+            handler.write(waiting)
+            await handler.flush()
+            await asyncio.sleep(0)
+            waiting = b""
+    handler.finish(waiting)
+
+
+def _encoded(model: Model) -> Iterator[bytes]:
+    """Write the model of a list of kernelspecs as JSON, each of them by itself."""
+    rest = {key: value for key, value in model.items() if key != "kernelspecs"}
+    yield msgspec.json.encode(rest)[:-1] + b',"kernelspecs":{'
+    for number, (name, spec) in enumerate(model["kernelspecs"].items()):
+        yield (b"," if number else b"") + msgspec.json.encode({name: spec})[1:-1]
+    yield b"}}"
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    for at in range(0, len(content), _PIECE):
+        yield content[at : at + _PIECE]
 
 
 class GatewayKernelsHandler(_Tells, MainKernelHandler):
@@ -114,7 +147,9 @@ class GatewayKernelSpecsHandler(_Tells, KernelSpecsAPIHandler):
     async def get(self) -> None:
         """Get the list of kernelspecs."""
         specs = cast(GatewayKernelSpecManager, self.kernel_spec_manager)
-        self.finish(json.dumps(await specs.list_kernel_specs()))
+        model = await specs.list_kernel_specs()
+        self.set_header("Content-Type", "application/json")
+        await _finish_in_pieces(self, _encoded(model))
 
 
 class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
@@ -153,7 +188,7 @@ class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
         if path.lower().endswith(".png"):
             self.set_header("Cache-Control", f"max-age={_MONTH}")
         self.set_header("Content-Type", mimetypes.guess_type(path)[0] or "text/plain")
-        self.finish(content)
+        await _finish_in_pieces(self, _pieces(content))
 
     head = get
 

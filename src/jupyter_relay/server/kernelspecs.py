@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
 
 from jupyter_relay.core.models import KernelSpecModel, KernelSpecs
+from jupyter_relay.core.urls import file_of_kernelspec
 from jupyter_relay.core.users import NotebookUser, kernel_user
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.client import Gateway
@@ -21,6 +24,9 @@ Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
 
 _RESOURCES = "/kernelspecs/"
+
+_STRETCH: Final = 100
+"""How many kernelspecs are written in one go; that takes some milliseconds."""
 
 _MOST_LISTS: Final = 64
 """For how many users a list is remembered, where each has their own."""
@@ -69,9 +75,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         known, error = latest.value, latest.error
         model: Model = {"default": self._default_of(known), "kernelspecs": {}}
         if known is not None:
-            model["kernelspecs"] = {
-                name: self._model(spec) for name, spec in known.specs.items() if self.allows(name)
-            }
+            model["kernelspecs"] = await self._models(known)
         elif error is not None:
             default = self._default_of(None)
             model["kernelspecs"] = {default: _stand_in(default, error)}
@@ -180,13 +184,26 @@ class GatewayKernelSpecManager(KernelSpecManager):
             self._taken_over = kernels.default_kernel_name = default
         return listed
 
+    async def _models(self, known: KernelSpecs) -> dict[str, Model]:
+        """Write kernelspecs for the REST API; others have their turn in between."""
+        models: dict[str, Model] = {}
+        for number, (name, spec) in enumerate(known.specs.items(), 1):
+            if self.allows(name):
+                models[name] = self._model(spec)
+            if number % _STRETCH == 0:
+                await asyncio.sleep(0)
+        return models
+
     def _model(self, spec: KernelSpecModel) -> Model:
-        """Write a kernelspec for the REST API, its files under this server's own base URL."""
+        """Write a kernelspec for the REST API, its files under this server's own base URL; those
+        that lie elsewhere are left out."""
         base_url = getattr(self.parent, "base_url", "/")
+        folder = url_path_join(base_url, _RESOURCES, quote(spec.name, safe=""))
         resources = {}
-        for name, path in spec.resources.items():
-            _, found, below = path.rpartition(_RESOURCES)
-            resources[name] = url_path_join(base_url, _RESOURCES, below) if found else path
+        for name, url in spec.resources.items():
+            below = file_of_kernelspec(url, spec.name, self.gateway.settings.url)
+            if below is not None:
+                resources[name] = f"{folder}/{below}"
         return {"name": spec.name, "spec": dict(spec.spec), "resources": resources}
 
 

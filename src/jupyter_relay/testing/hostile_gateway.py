@@ -21,6 +21,7 @@ import json
 import re
 import zlib
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -559,9 +560,9 @@ class HostileGateway:
     def __init__(self, fake: FakeGateway | None = None) -> None:
         self.fake = fake or FakeGateway()
         self.hits: list[RawRequest] = []
+        self._committed: Counter[Misdeed] = Counter()
         self._misdeed: Misdeed | None = None
         self._changes = Changes()
-        self._committed = 0
         self._stack = AsyncExitStack()
         self._connections: set[asyncio.Task[None]] = set()
         self._port = 0
@@ -604,9 +605,9 @@ class HostileGateway:
         finally:
             self._misdeed = before
 
-    async def wait_until_committed(self, number: int = 1) -> None:
-        """Wait until so many misdeeds, of all that there ever were, have come to their end."""
-        await self._changes.wait_for(lambda: self._committed >= number, 30.0)
+    async def wait_until_committed(self, misdeed: Misdeed) -> None:
+        """Wait until a misdeed has come to its end: all is sent, or the client has gone."""
+        await self._changes.wait_for(lambda: self._committed[misdeed], 30.0)
 
     def hang_up(self) -> None:
         """Close all connections, those that it misbehaves on and those to websockets."""
@@ -630,7 +631,7 @@ class HostileGateway:
                 try:
                     await misdeed.commit(request, Wire(writer))
                 finally:
-                    self._committed += 1
+                    self._committed[misdeed] += 1
                     self._changes.notify()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client has gone
