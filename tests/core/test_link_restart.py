@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jupyter_relay.core.actions import Happening, Timer
 from jupyter_relay.core.table import State
 from jupyter_relay.wire.message import Channel
@@ -325,6 +327,50 @@ def test_a_socket_that_is_deaf_again_is_replaced_under_another_session_id() -> N
     silence(rig)
     rig.do(rig.link.idle())
     assert rig.link.upstream == renewed, "one that answered is deaf for the first time"
+
+
+def test_a_deaf_socket_is_found_although_each_is_cut_before_a_silence_is_over() -> None:
+    rig, kernel = known(Voice()), Voice()
+    rig.send()
+    rig.fire(Timer.PROBE)  # of before
+    assert rig.timers[Timer.PROBE] == 10.0
+    waits = []
+    for _ in range(3):
+        rig.wait(4)
+        rig.drop()
+        rig.reopen(seconds=0)
+        waits.append(rig.timers[Timer.PROBE])
+        handshake = request("kernel_info_request", {}, session=UPSTREAM)
+        rig.hear(kernel.status("busy", handshake), kernel.status("idle", handshake))
+    assert waits == [6.0, 2.5, 2.5]
+    probes = rig.probes
+    rig.fire(Timer.PROBE)
+    assert rig.probes == probes + 1
+    assert rig.timers[Timer.PROBE] == 10.0, "one that stays is asked about at leisure"
+    rig.do(rig.link.idle())
+    rig.open()
+    assert rig.timers[Timer.PROBE] == 2.5
+    rig.fire(Timer.PROBE)
+    rig.do(rig.link.idle())
+    assert rig.link.upstream != UPSTREAM
+
+
+@pytest.mark.parametrize("failed", [0, 2])
+def test_the_silence_of_sockets_lasts_until_the_kernel_is_heard(failed: int) -> None:
+    rig, kernel = known(Voice()), Voice()
+    asked = rig.send()
+    rig.fire(Timer.PROBE)  # of before
+    rig.wait(9)
+    rig.drop()
+    for _ in range(failed):
+        rig.fire(Timer.RETRY)
+        rig.drop("refused.")
+    rig.reopen(seconds=0)
+    assert rig.timers[Timer.PROBE] == 2.5
+    rig.hear(kernel.status("busy", asked))
+    rig.drop()
+    rig.reopen()
+    assert rig.timers[Timer.PROBE] == 10.0
 
 
 def test_a_gateway_that_calls_a_kernel_idle_which_owes_nothing_is_right() -> None:

@@ -112,6 +112,12 @@ class Hearing:
             return [Deliver(message, request.subscriber if request else parent.session)]
         return actions + self._reply(message, number)
 
+    def is_aside(self, message: Message) -> bool:
+        """Whether this answers a question of the gateway's own, such as each handshake brings: it
+        comes also where nothing that we say reaches the kernel."""
+        parent = message.parent
+        return parent.session in self._ours and not self._recovery.owns(parent.msg_id)
+
     def note(self, status: Message) -> None:
         """Note the status of a request, if it tells what the kernel does; it is read when somebody
         wants to know."""

@@ -110,6 +110,7 @@ class Link:
         self._settings = settings
         self._gateway = gateway
         self._session = session
+        self._clock = clock
         self._new_id = new_id
         self._notices = Notices(session=session, clock=clock, new_id=new_id)
         self._outbox = Outbox(
@@ -133,6 +134,8 @@ class Link:
         self._before: list[Request] = []
         self.reason = ""
         self._heard = False
+        self._silent_since: datetime | None = None
+        self._fresh = False
         self._deaf = 0
         self._watching = False
         self._lingering = False
@@ -234,6 +237,7 @@ class Link:
             text = f"Connected to {self._gateway} again, after {seconds:.1f} s."
             actions.append(Report(Happening.OPENED, text, seconds=seconds))
         self._outage.end()
+        self._fresh = True
         self._hurried = False
         self._alarmed = None
         for barrier in self._recovery.reopen(self._pending.sent, seconds, self._notices.barrier):
@@ -248,7 +252,7 @@ class Link:
         """
         was_open = self.state is State.OPEN
         self._move(Event.DROPPED)
-        self._watching = False
+        self._stop_watching()
         actions: list[Action] = [StopTimer(Timer.PROBE)]
         if was_open:
             self._recovery.drop(self._pending.sent)
@@ -283,18 +287,21 @@ class Link:
         """A message from upstream. Raises `MalformedFrame` if its headers cannot be read."""
         if self.state is not _OPEN:
             return []  # it came behind the one that ended the link
-        self._heard = True
         if message.channel is not _IOPUB:
+            self._heard = True
             self._deaf = 0
         elif message.head.msg_type != "status":
+            self._heard = True
             return self._hearing.hear(message)  # output alone ends nothing that is owed
         elif not message.parent.msg_id:
+            self._heard = True
             match state_of(message):
                 case "restarting":
                     return self._died(message)
                 case "dead":
                     return self.gone(f"The kernel died, says {self._gateway}.")
         else:
+            self._heard = self._heard or not self._hearing.is_aside(message)
             self._hearing.note(message)
         return [*self._hearing.hear(message), *self._rest()]
 
@@ -372,7 +379,7 @@ class Link:
                 self._recovery.drop(self._pending.sent)
                 return self._stop(Event.UNUSED)
             case Timer.PROBE:
-                self._watching = False
+                self._stop_watching()
                 return [*([] if self._heard else self._ask()), *self._rest()]
             case Timer.ALARM:
                 return self._alarm()
@@ -491,7 +498,8 @@ class Link:
     def _stop(self, event: Event) -> list[Action]:
         had_socket = self.state in _SOCKET
         self._move(event)
-        self._watching = self._lingering = False
+        self._stop_watching()
+        self._lingering = False
         return [*(StopTimer(timer) for timer in Timer), *([Disconnect()] if had_socket else [])]
 
     def _rest(self) -> list[Action]:
@@ -506,10 +514,31 @@ class Link:
             self._lingering = True
             actions.append(StartTimer(Timer.LINGER, self._settings.linger))
         if self._pending and self.state is State.OPEN and not self._watching:
-            self._watching = True
-            self._heard = False
-            actions.append(StartTimer(Timer.PROBE, self._settings.probe_after))
+            actions.append(StartTimer(Timer.PROBE, self._watch()))
         return actions
+
+    def _watch(self) -> float:
+        """Begin to watch whether the kernel says something; return for how many seconds.
+
+        A socket that follows silent ones is watched for a shorter time. Else one that is deaf, and
+        is cut every few seconds, would be followed by deaf ones for ever.
+        """
+        self._watching = True
+        self._heard = False
+        patience = self._settings.probe_after
+        now = self._clock()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif self._fresh:
+            silent = (now - self._silent_since).total_seconds()
+            patience = max(patience / 4, patience - silent)
+        self._fresh = False
+        return patience
+
+    def _stop_watching(self) -> None:
+        if (self._watching and self._heard) or not self._pending:
+            self._silent_since = None
+        self._watching = False
 
     def _is_stale(self, message: Message) -> bool:
         """Whether this is a barrier that an earlier socket did not take, or is answered already."""
