@@ -49,6 +49,8 @@ _CLOSE_SECONDS: Final = 2.0
 class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
 
+    ends_kernels = False  # the server sees to that
+
     _user: NotebookUser = NotebookUser()
     _known: KernelModel | None = None
     _shown: Model
