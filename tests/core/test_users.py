@@ -65,3 +65,37 @@ def test_what_is_protected_is_a_setting_and_the_forwarded_user_stands_all_the_sa
     assert (sent["KERNEL_FLAVOUR"], sent["KERNEL_USERNAME"]) == ("vanilla", "ann")
     assert sent["KERNEL_UID"] == "7"
     assert refused.keys() == {"KERNEL_FLAVOUR"}
+
+
+HUB = {"JUPYTERHUB_USER": "ann", "JUPYTERHUB_API_TOKEN": "a-hubs-token"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "forwarded"),
+    [
+        (HUB, {}, True),
+        (HUB, {"forward_user": "no"}, False),
+        ({"JUPYTERHUB_USER": "ann"}, {}, False),
+        ({"JUPYTERHUB_API_TOKEN": "x"}, {}, False),
+        ({}, {}, False),
+        ({}, {"forward_user": "yes"}, True),
+    ],
+)
+def test_a_hubs_server_forwards_its_user_by_default(
+    environment: dict[str, str], given: dict[str, Value], forwarded: bool
+) -> None:
+    settings = GatewaySettings.make({"url": "http://gpu.example", **given}, environment)
+    assert settings.forward_user is forwarded
+
+
+def test_a_hubs_user_is_the_kernels_where_nobody_else_is_named() -> None:
+    def user(environment: dict[str, str], who: NotebookUser | None, **given: Value) -> str | None:
+        settings = GatewaySettings.make({"url": "http://gpu.example", **given}, environment)
+        assert "a-hubs-token" not in str(settings.kernel_env)
+        return kernel_environment(settings, {}, who)[0].get("KERNEL_USERNAME")
+
+    assert user(HUB, NotebookUser()) == user(HUB, None) == "ann"
+    assert user(HUB, NotebookUser("bob")) == "bob"  # such as an administrator
+    assert user(HUB | {"KERNEL_USERNAME": "service"}, None) == "service"
+    assert user(HUB, None, http_user="proxy") == "proxy"
+    assert user(HUB, NotebookUser("bob"), forward_user=False) is None

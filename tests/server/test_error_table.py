@@ -173,6 +173,67 @@ KINDS = [
     Kind("401", told(401)(reason="Expired"), AuthenticationFailed, 401, "Expired", "auth_token"),
     Kind("403", told(403)(message="Not you"), AuthenticationFailed, 403, "Not you", "auth_token"),
     Kind(
+        "403 about the token", told(403)(message="Token is expired"), AuthenticationFailed, 403,
+        "does not let us in (403): Token is expired", "Look at GatewayClient.auth_token",
+    ),
+    Kind(
+        "403 of a limit", told(403)(reason="Forbidden", message="Resource Limit"),
+        KernelStartFailed, 403, "refuses to start python3: Resource Limit.", "Shut down kernels",
+    ),
+    Kind(
+        "403 of a quota", told(403)(message="pods is forbidden: exceeded quota: gpus"),
+        KernelStartFailed, 403, "refuses to start python3: pods is forbidden: exceeded quota: gpus",
+        "ask who runs the gateway",
+    ),
+    Kind(
+        "403 of a user's limit",
+        told(403)(
+            message="A max kernels per user limit has been set to 1 and user 'ann' currently has 1 "
+            "active and pending kernel."
+        ),
+        KernelStartFailed, 403, "refuses to start python3: A max kernels per user limit",
+        "Shut down kernels",
+    ),
+    Kind(
+        "403 of a prohibited id",
+        told(403)(reason="Kernel's UID value of '0' has been denied: uid 0 is prohibited"),
+        KernelStartFailed, 403, "refuses to start python3: Kernel's UID", "who runs the gateway",
+    ),
+    Kind(
+        "403 of a user",
+        told(403)(
+            reason="User 'root' is not authorized to start kernel 'Python 3'. Ensure "
+            "KERNEL_USERNAME is set to an appropriate value and retry the request."
+        ),
+        KernelStartFailed, 403, "refuses to start python3: User 'root' is not authorized",
+        "forward_user",
+    ),
+    Kind(
+        "a Hub's stopped server, asked as a page", answering(
+            Answer(302, b"", "text/html", {"Location": "/hub/user/ann/api/kernels"})
+        ),
+        GatewayUnavailable, 503, "server of a JupyterHub, and is stopped (302)", "Hub's page",
+    ),
+    Kind(
+        "a Hub's stopped server", told(424, **{"X-JupyterHub-Version": "5.2.1"})(
+            message="JupyterHub server no longer running at /user/ann/"
+        ),
+        GatewayUnavailable, 503, "is stopped (424): JupyterHub server no longer running",
+        "Hub's page",
+    ),
+    Kind(
+        "a Hub's server that has died", answering(
+            Answer.html("<title>\n JupyterHub</title><h1>503 : Service Unavailable</h1>", 503)
+        ),
+        GatewayUnavailable, 503, "is stopped (503)", "Hub's page",
+    ),
+    Kind(
+        "a Hub's login", answering(
+            Answer(302, b"", "text/html", {"Location": "/hub/login?next=%2Fhub%2Fuser%2Fann"})
+        ),
+        Redirected, 502, "sends us on to /hub/login (302)", "auth_token",
+    ),
+    Kind(
         "404 kernel", answering(None), KernelNotFound, 404, f"has no kernel {UNKNOWN}",
         "start another", {"kernel_id": UNKNOWN},
     ),

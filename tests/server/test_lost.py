@@ -45,7 +45,9 @@ async def test_the_websocket_ends_and_the_model_says_why(
     assert await refused(server, kernel_id, "another")
     model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
     assert model["execution_state"] == "dead"
-    assert model["reason"].startswith(f"{fake_gateway.url} has no kernel {kernel_id}.")
+    first, second = model["reason"].splitlines()
+    assert first == f"{fake_gateway.url} has no kernel {kernel_id}."
+    assert second.startswith("It was culled or deleted there")
 
 
 async def test_a_kernel_that_is_found_gone_is_listed_as_dead_until_the_gateway_is_asked_again(

@@ -543,9 +543,10 @@ OPTIONS: tuple[Option, ...] = (
     _identity(
         "forward_user",
         Kind.FLAG,
-        False,
+        None,
         "Whether a kernel is started as the user who is logged in to this server: the name goes as "
-        "KERNEL_USERNAME.",
+        "KERNEL_USERNAME. By default a server that a JupyterHub has started does so, and others do "
+        "not: Enterprise Gateway, run by root, refuses a start without a name.",
     ),
     _identity(
         "protected_envs",

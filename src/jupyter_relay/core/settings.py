@@ -142,6 +142,8 @@ class GatewaySettings:
             )
         user = text.get("http_user") or address.user
         password = text.get("http_pwd") or address.password
+        hub_user = _hub_user(environment)
+        forward = hub_user is not None if values["forward_user"] is None else values["forward_user"]
         secrets = (token, password, text.get("oauth2_client_secret"))
         rules = Rules(
             allowed=allowed,
@@ -150,7 +152,12 @@ class GatewaySettings:
             secret_names=frozenset(filter(None, (text.get("auth_token_env"),))),
             secrets=frozenset(s for s in secrets if s and len(s) >= SHORTEST_SECRET),
         )
-        kernel_env, left_out = _kernel_env(environment, rules, user=user, launch_timeout=launch)
+        kernel_env, left_out = _kernel_env(
+            environment,
+            rules,
+            user=user or (hub_user if forward else None),
+            launch_timeout=launch,
+        )
         given_in = _given_in(text, address, variables)
         retry_max = number.get("gateway_retry_max")
         made = {
@@ -172,6 +179,7 @@ class GatewaySettings:
                 outbox_messages=int(number["outbox_messages"]),
                 outbox_bytes=int(number["outbox_bytes"]),
             ),
+            "forward_user": forward,
             "variable_rules": rules,
             "kernel_env": kernel_env,
             "left_out": left_out,
@@ -211,6 +219,14 @@ def _given_in(
     if address.password and not text.get("http_pwd"):
         names["http_pwd"] = f"the password in {url}"
     return names
+
+
+def _hub_user(environment: Mapping[str, str]) -> str | None:
+    """Return whose server this is, if a JupyterHub has started it.
+
+    Source: the environment that JupyterHub's ``Spawner.get_env`` makes.
+    """
+    return (environment.get("JUPYTERHUB_API_TOKEN") and environment.get("JUPYTERHUB_USER")) or None
 
 
 def _names(text: str) -> frozenset[str]:

@@ -45,6 +45,8 @@ _ESCAPE = re.compile(
 )
 """What stands for other signs: in a URL, in HTML, and in the strings of JSON, Python and C."""
 
+_SENTENCE = re.compile(r"([.!?]) +(?=[A-Z])")
+
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]*")
 
 _MOST_AROUND: Final = 1024
@@ -389,3 +391,9 @@ def _basic(word: str) -> list[str]:
     except (binascii.Error, ValueError):
         return []
     return [f"{user}:{password}", password] if found else []
+
+
+def in_lines(text: str) -> str:
+    """Return a text of several sentences with a line break after the first, for dialogs that do not
+    wrap."""
+    return _SENTENCE.sub(r"\1\n", text, count=1)

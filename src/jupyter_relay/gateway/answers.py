@@ -181,14 +181,29 @@ def _refusal(
     status = response.status
     said = _said(response)
     quoted = _quoted(said)
+    if _is_stopped_server(response):
+        return GatewayUnavailable(
+            f"{gateway} is a server of a JupyterHub, and is stopped ({status}){quoted}.",
+            hint="Start it on the Hub's page.",
+            doubtful=False,
+            gateway=gateway,
+            kernel_id=kernel_id,
+        )
+    if status == HTTPStatus.FORBIDDEN and (hint := _policy_hint(said)):
+        return GatewayRefused(
+            f"{gateway} refuses that (403){quoted}.",
+            status=status,
+            reason=said,
+            hint=hint,
+            gateway=gateway,
+            kernel_id=kernel_id,
+        )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AuthenticationFailed(
             f"{gateway} does not let us in ({status}){quoted}.",
             status=status,
             reason=said,
-            hint=f"Look at {credential}, and at what its user may do."
-            if credential
-            else _NOTHING_SHOWN,
+            hint=_credential_hint(status, said, credential),
             gateway=gateway,
             kernel_id=kernel_id,
         )
@@ -255,6 +270,74 @@ def _refusal(
     )
 
 
+# What a refusal is about.
+
+_USER_WORDS = re.compile(
+    r"KERNEL_USERNAME|\buser\b.*\bnot (?:authorized|allowed|permitted|in the set of users)\b"
+)
+_LIMIT_WORDS = re.compile(
+    r"\b(?:limits?|quotas?|exceed\w*|maximum|max kernels|too many|capacity|insufficient)\b"
+    r"|\b(?:uid|gid|namespace|image)\b.*\b(?:prohibited|not (?:allowed|permitted))\b",
+    re.IGNORECASE,
+)
+_CREDENTIAL_WORDS = re.compile(
+    r"token|credential|log ?in|logged|password|expired|authenti|unauthori[sz]ed|signature|scope",
+    re.IGNORECASE,
+)
+
+_USER_HINT: Final = (
+    "A kernel is started for the user in KERNEL_USERNAME of the environment, else for http_user; "
+    "with forward_user for who is logged in."
+)
+_LIMIT_HINT: Final = "Shut down kernels that are not needed, or ask who runs the gateway."
+
+
+def _policy_hint(said: str) -> str:
+    """What to do about a 403 that is about a user or a limit; an empty text if it may be about the
+    token.
+
+    The words are those of Enterprise Gateway 3.3 (``max_kernels``, ``max_kernels_per_user``,
+    authorized and unauthorized users, prohibited ids) and of Kubernetes.
+    """
+    if _USER_WORDS.search(said):
+        return _USER_HINT
+    if _LIMIT_WORDS.search(said) and not _CREDENTIAL_WORDS.search(said):
+        return _LIMIT_HINT
+    return ""
+
+
+def _credential_hint(status: int, said: str, credential: str) -> str:
+    if not credential:
+        return _NOTHING_SHOWN
+    about = status == HTTPStatus.UNAUTHORIZED or not said or _CREDENTIAL_WORDS.search(said)
+    look = "Look" if about else "If that is about who asks, look"
+    return f"{look} at {credential}, and at what its user may do."
+
+
+def _is_stopped_server(response: Response) -> bool:
+    """True if a JupyterHub answers for a server of its own that does not run.
+
+    The Hub redirects browsers to ``/hub/user/…`` or ``/hub/spawn…``, and answers 424, before
+    version 2.0 503, to requests of the API; its proxy shows a page of 503 for a server that has
+    just died.
+    """
+    if response.status < HTTPStatus.BAD_REQUEST:
+        try:
+            path = urlsplit(response.headers.get("Location", "")).path
+        except ValueError:
+            return False
+        return _TO_SPAWN.search(path) is not None
+    if response.status not in {HTTPStatus.FAILED_DEPENDENCY, HTTPStatus.SERVICE_UNAVAILABLE}:
+        return False
+    title = _TITLE.search(response.body) if _is_page(response) else None
+    return "X-JupyterHub-Version" in response.headers or (
+        title is not None and b"jupyterhub" in title[1].lower()
+    )
+
+
+_TO_SPAWN = re.compile(r"/hub/(?:user|spawn)(?:/|-|$)")
+
+
 # What an answer says.
 
 
@@ -263,7 +346,8 @@ def _said(response: Response) -> str:
     its title, of another's plain text the beginning. Tracebacks are not for people."""
     words = _words(response)
     if words:
-        usual = {"", "unhandled error", response.reason.lower(), _phrase(response).lower()}
+        # Tornado puts a gateway's own reason into the status line, too.
+        usual = {"", "unhandled error", _standard_phrase(response.status).lower()}
         given = (words.get(key) for key in ("reason", "message"))
         texts = [text.strip(" .") for text in given if isinstance(text, str)]
         texts = [text for text in texts if text.lower() not in usual and not _is_trace(text)]
@@ -327,9 +411,13 @@ def _unquoted(text: bytes) -> str:
 
 def _phrase(response: Response) -> str:
     """The words of the status line; in Latin-1, it may be anything."""
+    said = response.quoter.quote(response.reason).rstrip(".")
+    return said or _standard_phrase(response.status)
+
+
+def _standard_phrase(status: int) -> str:
     try:
-        said = response.quoter.quote(response.reason).rstrip(".")
-        return said or HTTPStatus(response.status).phrase
+        return HTTPStatus(status).phrase
     except ValueError:  # a status that nobody knows
         return ""
 

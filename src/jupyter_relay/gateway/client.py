@@ -196,6 +196,14 @@ class Gateway:
         async def meaning(error: GatewayRefused) -> RelayError:
             if isinstance(error, AuthenticationFailed | TooManyRequests | UnexpectedAnswer):
                 return error
+            if error.status == HTTPStatus.FORBIDDEN:
+                return KernelStartFailed(
+                    f"{self.name} refuses to start {name or 'its default kernel'}: {error.reason}.",
+                    status=error.status,
+                    reason=error.reason,
+                    hint=error.hint,
+                    gateway=self.name,
+                )
             if name is not None and not await self._has_spec(name, user):
                 return self._no_spec(name, HTTPStatus.NOT_FOUND, error.reason)
             return KernelStartFailed(

@@ -26,6 +26,7 @@ from traitlets.utils.importstring import import_item
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.users import NotebookUser
+from jupyter_relay.core.wording import in_lines
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.latest import Latest
@@ -152,7 +153,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
             "execution_state": known.execution_state,
         }
         if known.reason:
-            self._shown["reason"] = known.reason
+            self._shown["reason"] = in_lines(known.reason)
         self._known = known
 
     def _replaced(self, remote: RemoteKernel) -> bool:
