@@ -108,7 +108,7 @@ async def test_a_renewer_that_fails_leaves_the_token_as_it_was(
         await gateway.kernelspecs()
     await gateway.close()
     assert caplog.text.count("Failing (gateway_token_renewer_class) raised RuntimeError") == 1
-    assert "… cannot be renewed" in caplog.text
+    assert "[secret] cannot be renewed" in caplog.text
     assert fake_gateway.token not in caplog.text
 
 

@@ -84,7 +84,7 @@ def _table() -> Iterator[InheritedOption]:
             "extra_event_schema_paths": _AS_LOCAL,
         },
         KernelSpecManager: {
-            "allowed_kernelspecs": "kernelspecs of the gateway that are not in it are not shown",
+            "allowed_kernelspecs": "what is not in it is neither shown nor started",
             "kernel_spec_class": _AS_LOCAL,
             "whitelist": "the old name of `allowed_kernelspecs`",
         },
