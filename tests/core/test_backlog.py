@@ -54,32 +54,32 @@ def test_the_oldest_goes_first() -> None:
 
 def test_other_output_goes_before_replies_and_statuses() -> None:
     picture = KERNEL.say(LINE.channel, "display_data", {"data": "y" * 2000}, CELL)
-    kept = drained(filled(3000, picture, REPLY, STATUS, picture))
+    kept = drained(filled(8000, picture, REPLY, STATUS, picture))
     assert types(kept) == ["execute_reply", "status:idle", "display_data"]
 
 
 def test_replies_survive_a_flood() -> None:
-    kept = drained(filled(5000, REPLY, STATUS, *[LINE] * 500))
+    kept = drained(filled(20_000, REPLY, STATUS, *[LINE] * 500))
     assert kept[:2] == [REPLY, STATUS]
 
 
 def test_a_flood_of_replies_is_bounded_too() -> None:
-    backlog = filled(5000, *[REPLY] * 500)
-    assert backlog.size <= 5000
+    backlog = filled(20_000, *[REPLY] * 500)
+    assert backlog.size <= 20_000
     assert (dropped := backlog.take_dropped()) is not None
     assert dropped.count == 500 - len(backlog)
 
 
 def test_one_message_larger_than_the_bound_is_kept_beside_what_fits_into_it() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
-    backlog = filled(1000, LINE, large, REPLY)
+    backlog = filled(4000, LINE, large, REPLY)
     assert drained(backlog) == [LINE, large, REPLY]
     assert backlog.take_dropped() is None
 
 
 def test_of_several_that_are_larger_than_the_bound_one_is_kept() -> None:
     large = [KERNEL.stream(f"{number}" * 9000, CELL) for number in range(3)]
-    backlog = filled(1000, REPLY, *large)
+    backlog = filled(4000, REPLY, *large)
     assert drained(backlog) == [REPLY, large[-1]]
     assert (dropped := backlog.take_dropped()) is not None
     assert dropped.count == 2
@@ -87,11 +87,11 @@ def test_of_several_that_are_larger_than_the_bound_one_is_kept() -> None:
 
 def test_the_bound_holds_again_once_the_large_one_is_taken() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
-    backlog = filled(1000, large)
+    backlog = filled(4000, large)
     assert backlog.take() is large
     for _ in range(50):
         backlog.put(LINE)
-    assert backlog.size <= 1000
+    assert backlog.size <= 4000
 
 
 def test_the_parent_of_what_was_dropped_does_not_keep_the_frame_alive() -> None:
@@ -113,7 +113,7 @@ def test_what_is_put_back_comes_first() -> None:
     assert backlog.size == 0
 
 
-@given(st.lists(st.sampled_from([LINE, STATUS, REPLY])), st.integers(500, 3000))
+@given(st.lists(st.sampled_from([LINE, STATUS, REPLY])), st.integers(2000, 9000))
 def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
     messages: list[Message], max_bytes: int
 ) -> None:
@@ -126,7 +126,7 @@ def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
     assert len(kept) + (dropped.count if dropped else 0) == len(messages)
 
 
-@given(st.lists(st.sampled_from([LINE, STATUS, REPLY]), min_size=1), st.integers(0, 3000))
+@given(st.lists(st.sampled_from([LINE, STATUS, REPLY]), min_size=1), st.integers(0, 9000))
 def test_batches_are_in_order_and_no_longer_than_they_must_be(
     messages: list[Message], max_bytes: int
 ) -> None:
@@ -146,8 +146,8 @@ def test_batches_are_in_order_and_no_longer_than_they_must_be(
 
 def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
-    backlog = filled(1000, LINE, large)
+    backlog = filled(4000, LINE, large)
     assert backlog.take_many(10**6) == [LINE, large]
     for _ in range(50):
         backlog.put(LINE)
-    assert backlog.size <= 1000
+    assert backlog.size <= 4000

@@ -287,7 +287,7 @@ async def test_a_message_larger_than_we_take_ends_the_socket_and_not_the_link(
         listener = kernel.subscribe("tab")
         heard = await run(listener, request(session="tab"))
         assert "execute_reply" in types(heard)
-        assert "larger than it takes" in reports[0].text
+        assert "it sent a message larger than max_message_bytes." in reports[0].text
 
 
 # Handshakes.

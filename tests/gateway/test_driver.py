@@ -60,6 +60,7 @@ class Driven:
         self.probe: Callable[[], Awaitable[KernelModel]] = _never
         self.delivered: list[Message] = []
         self.reports: list[Report] = []
+        self.skipped: list[str] = []
         self.link = Link(
             LinkSettings(backoff=Backoff(base=0.0, cap=0.0)),
             gateway="gpu",
@@ -74,6 +75,7 @@ class Driven:
             probe=self._probe,
             deliver=lambda message, to: self.delivered.append(message),
             report=self.reports.append,
+            skip=self.skipped.append,
             ease=_never,
             stride=2**30,
         )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jupyter_relay.errors import MalformedFrame, UnsendableMessage, WireError
 from jupyter_relay.wire import legacy, v1
-from jupyter_relay.wire.message import Channel, Frame, Header, Message, parse_header
+from jupyter_relay.wire.message import MOST_BUFFERS, Channel, Frame, Header, Message, parse_header
 from jupyter_relay.wire.subprotocol import Subprotocol
 
 from .strategies import messages, subprotocols
@@ -167,3 +167,42 @@ def test_a_subprotocol_that_was_not_offered() -> None:
     assert Subprotocol.answered("v1.kernel.websocket.jupyter.org") is V1
     with pytest.raises(WireError, match="not known"):
         Subprotocol.answered("v2.kernel.websocket.jupyter.org")
+
+
+@pytest.mark.parametrize("subprotocol", [V1, LEGACY])
+def test_a_message_of_more_buffers_than_the_bound_is_refused_before_they_are_cut_out(
+    subprotocol: Subprotocol,
+) -> None:
+    header = b'{"msg_id": "1", "msg_type": "comm_msg"}'
+    for count in (MOST_BUFFERS, MOST_BUFFERS + 1):
+        message = Message(channel=Channel.IOPUB, header=header, buffers=(b"",) * count)
+        frame = subprotocol.encode(message)
+        if count == MOST_BUFFERS:
+            assert len(subprotocol.decode(frame).buffers) == count
+        else:
+            with pytest.raises(MalformedFrame, match=f"has {count} buffers, and 16384 are the"):
+                subprotocol.decode(frame)
+
+
+@pytest.mark.parametrize(
+    ("frame", "subprotocol"),
+    [
+        (Frame(b'{"header": {}, "channel": "' + b"x\\n" * 10_000 + b'"}', text=True), LEGACY),
+        (Frame(b'{"header": {"' + b"\\u001b" * 10_000 + b'": 1', text=True), LEGACY),
+    ],
+)
+def test_an_error_quotes_little_of_a_frame_and_on_one_line(
+    frame: Frame, subprotocol: Subprotocol
+) -> None:
+    with pytest.raises(MalformedFrame) as raised:
+        subprotocol.decode(frame)
+    assert len(str(raised.value)) < 200
+    assert str(raised.value).isprintable()
+
+
+def test_a_message_that_one_leg_cannot_carry_is_named_in_short() -> None:
+    named = b'{"msg_id": "1", "msg_type": "' + b"a" * 1000 + b'\\n"}'
+    with pytest.raises(UnsendableMessage) as raised:
+        LEGACY.encode(Message(channel=Channel.SHELL, header=named, content=b'"\xff"'))
+    assert len(str(raised.value)) < 300
+    assert str(raised.value).isprintable()

@@ -51,7 +51,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from jupyter_relay.core.actions import (
     Action,
@@ -72,12 +72,12 @@ from jupyter_relay.core.notices import Notices, counted
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.outage import Outage
 from jupyter_relay.core.outbox import Outbox
-from jupyter_relay.core.pending import Pending, Request
+from jupyter_relay.core.pending import Pending, Request, size_under_way
 from jupyter_relay.core.recovery import Recovery
 from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.core.substitute import Substitute
 from jupyter_relay.core.table import TABLE, Event, State
-from jupyter_relay.wire.message import Channel, Message
+from jupyter_relay.wire.message import Channel, Message, quoted
 
 _ENDED = frozenset({State.GONE, State.CLOSED})
 _SOCKET = frozenset({State.OPENING, State.OPEN})
@@ -86,6 +86,20 @@ _SOCKET = frozenset({State.OPENING, State.OPEN})
 # are asked for with every message that passes.
 _OPEN: Final = State.OPEN
 _IOPUB: Final = Channel.IOPUB
+
+
+class _Sent(NamedTuple):
+    """A message that the socket took: its size, its type, and what it asked if it was a request."""
+
+    size: int
+    msg_type: str = ""
+    request: Request | None = None
+
+
+_USUAL_LIMIT: Final = 10 * 2**20
+"""The bytes of a message that gateways take: what Tornado does unless it is told otherwise."""
+
+_NOTHING_SENT: Final = _Sent(0)
 
 
 class Link:
@@ -141,6 +155,9 @@ class Link:
         self._lingering = False
         self._hurried = False
         self._alarmed: Request | None = None
+        self._largest = _NOTHING_SENT
+        self._limit: int | None = None
+        self._suspected: int | None = None
         self.state = State.IDLE
         self.upstream = session
 
@@ -178,7 +195,9 @@ class Link:
         if self.state in _ENDED:
             request = Request.of(message, subscriber)
             return self._substitute.fail(request, self.reason) if request else []
-        given_up = self._pending.make_room()
+        if self._limit is not None and message.size >= self._limit:
+            return self._refuse_large(message, Request.of(message, subscriber))
+        given_up = self._pending.make_room(size_under_way(message.header))
         if given_up is None and (request := Request.of(message, subscriber)) is not None:
             return self._substitute.fail(request, self._too_many())
         request = self._pending.add(message, subscriber)
@@ -200,10 +219,6 @@ class Link:
             return [Report(Happening.FAILED, reason)]
         self._pending.remove(request)
         return [*self._substitute.fail(request, reason), *self._rest()]
-
-    def has_answered(self, msg_id: str) -> bool:
-        """Whether the request with this id was answered here, in the kernel's place."""
-        return self._substitute.has_answered(msg_id)
 
     def cannot(self, what: str, why: str, *, unreachable: bool) -> list[Action]:
         """Something that was asked for beside the link has failed: tell the cell that runs.
@@ -236,24 +251,41 @@ class Link:
         if self._outage.since is not None:
             text = f"Connected to {self._gateway} again, after {seconds:.1f} s."
             actions.append(Report(Happening.OPENED, text, seconds=seconds))
+        if self._outage.failed:
+            self._limit = self._suspected = (
+                None  # a gateway that was away may have been set up anew
+            )
         self._outage.end()
         self._fresh = True
         self._hurried = False
         self._alarmed = None
+        self._largest = _NOTHING_SENT
         for barrier in self._recovery.reopen(self._pending.sent, seconds, self._notices.barrier):
             self._outbox.put_first(barrier)
         return [*actions, *self._rest(), Flush()]
 
-    def dropped(self, cause: str, *, silent: float = 0.0) -> list[Action]:
+    def dropped(
+        self,
+        cause: str,
+        *,
+        silent: float = 0.0,
+        too_large: bool = False,
+        unfinished: Message | None = None,
+    ) -> list[Action]:
         """The socket, or the try to open one, ended; ``cause`` says why, for people.
 
         ``silent`` is for how many seconds the peer had been silent then: they are part of the
-        outage, which began when it was last heard.
+        outage, which began when it was last heard. ``too_large`` says that the peer closed it since
+        a message was larger than it takes; ``unfinished`` is one that it had not taken whole yet.
         """
         was_open = self.state is State.OPEN
         self._move(Event.DROPPED)
         self._stop_watching()
         actions: list[Action] = [StopTimer(Timer.PROBE)]
+        if too_large:
+            actions += self._learn_limit()
+        elif unfinished is not None and unfinished.size > _USUAL_LIMIT and not silent:
+            actions += self._suspect(unfinished)
         if was_open:
             self._recovery.drop(self._pending.sent)
         if self._outage.drop(cause, silent=silent, was_open=was_open):
@@ -281,6 +313,8 @@ class Link:
                 request.sent = True
             else:
                 self._recovery.sent(message.head.msg_id)
+            if message.size > self._largest.size:
+                self._largest = _Sent(message.size, message.head.msg_type, request)
         return message
 
     def receive(self, message: Message) -> list[Action]:
@@ -437,7 +471,8 @@ class Link:
         if not requests:
             return []
         text = (
-            f"{len(self._pending)} requests to the kernel were under way. This one was given up, "
+            f"{len(self._pending)} requests to the kernel ({self._pending.size} bytes) were under "
+            "way. This one was given up, "
             "since the kernel has answered a later one."
         )
         return self._substitute.end(requests, text)
@@ -445,8 +480,8 @@ class Link:
     def _too_many(self) -> str:
         """Say why no further request is taken."""
         return (
-            f"{len(self._pending)} requests to the kernel are already under way; this one was not "
-            "sent."
+            f"{len(self._pending)} requests to the kernel ({self._pending.size} bytes) are already "
+            "under way; this one was not sent."
         )
 
     def _refuse(self, request: Request | None) -> list[Action]:
@@ -461,6 +496,72 @@ class Link:
             return [Report(Happening.FAILED, text)]
         self._pending.remove(request)
         return self._substitute.fail(request, text)
+
+    # Messages larger than the gateway takes.
+
+    def _learn_limit(self) -> list[Action]:
+        """The gateway closed the socket since a message was too large: that was the largest which
+        the socket took, and the kernel gets none as large."""
+        sent, self._largest = self._largest, _NOTHING_SENT
+        request = sent.request
+        if sent.size == 0 or (request is not None and request.seen):
+            return []
+        return self._end_large(sent.msg_type, request, self._larger(sent.size), sent.size)
+
+    def _suspect(self, message: Message) -> list[Action]:
+        """The socket was cut while a large message was written: the gateway's closing frame may
+        have been lost, as behind a proxy. Once may be chance; after that the size is a limit."""
+        again = self._suspected is not None and message.size >= self._suspected
+        self._suspected = message.size
+        text = (
+            f"The connection to {self._gateway} was cut while this message of "
+            f"{message.size / 2**20:.1f} MiB was sent. It is probably larger than {self._gateway} "
+            "takes, which is 10 MiB unless it is set up otherwise."
+        )
+        request = self._pending.get(message.head.msg_id)
+        if request is not None and request.seen:
+            return []
+        limit = message.size if again else None
+        return self._end_large(message.head.msg_type, request, text, limit)
+
+    def _end_large(
+        self, msg_type: str, request: Request | None, text: str, limit: int | None
+    ) -> list[Action]:
+        """Answer the message that was too large, and what is held and beyond the limit."""
+        if request is None or request not in self._pending:
+            actions = self._lose_large(msg_type, text)
+        else:
+            actions = self._substitute.end([request], text)
+        if limit is None:
+            return actions
+        self._limit = limit
+        for message in self._outbox.remove_larger(limit):
+            held = self._pending.get(message.head.msg_id)
+            if held is not None:
+                self._pending.remove(held)
+            actions += self._refuse_large(message, held)
+        return actions
+
+    def _refuse_large(self, message: Message, request: Request | None) -> list[Action]:
+        """Answer a message that was not sent, since one no larger was refused."""
+        text = self._larger(message.size)
+        if request is None:
+            return self._lose_large(message.head.msg_type, text)
+        return self._substitute.fail(request, text)
+
+    def _lose_large(self, msg_type: str, text: str) -> list[Action]:
+        """Tell of a message that has no reply, such as a widget's: in the log, and where it can be
+        seen."""
+        text = f"A {quoted(msg_type)} was lost. {text}"
+        cell = self._running_cell()
+        line = [Deliver(self._notices.stderr(text, cell.header))] if cell is not None else []
+        return [Report(Happening.FAILED, text), *line]
+
+    def _larger(self, size: int) -> str:
+        return (
+            f"This message of {size / 2**20:.1f} MiB is larger than {self._gateway} takes, and "
+            "never reached the kernel."
+        )
 
     def _alarm(self) -> list[Action]:
         """Tell the cell that waits that the gateway cannot be reached, and since when."""

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import msgspec
+
 from jupyter_relay.core.pending import Request
-from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part, compose
+from jupyter_relay.wire.message import (
+    EMPTY,
+    JSON,
+    USERNAME,
+    Channel,
+    Message,
+    Part,
+    compose,
+)
 
 
 class Notices:
@@ -85,6 +95,23 @@ class Notices:
             date=self._clock(),
             parent_header=parent_header,
         )
+
+
+class _Author(msgspec.Struct):
+    """Who wrote a message, by its header."""
+
+    username: str = ""
+
+
+_read_author = msgspec.json.Decoder(_Author).decode
+
+
+def is_ours(message: Message) -> bool:
+    """Whether a relay wrote this message, and not a kernel or its gateway."""
+    try:
+        return _read_author(message.header).username == USERNAME
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
 
 
 def counted(messages: int) -> str:

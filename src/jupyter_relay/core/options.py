@@ -474,8 +474,8 @@ OPTIONS: tuple[Option, ...] = (
     _link(
         "max_message_bytes",
         Kind.COUNT,
-        2**30,
-        "The largest message that is taken from a gateway; 0 takes any.",
+        2**28,
+        "The largest message that is taken from a gateway, complete or not; 0 takes any.",
     ),
     _link(
         "state_folder",

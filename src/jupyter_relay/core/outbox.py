@@ -61,6 +61,14 @@ class Outbox:
         self._bytes -= message.size
         return message
 
+    def remove_larger(self, size: int) -> list[Message]:
+        """Remove and return the messages of this size and above."""
+        removed = [message for message in self._messages if message.size >= size]
+        if removed:
+            self._messages = deque(m for m in self._messages if m.size < size)
+            self._bytes -= sum(message.size for message in removed)
+        return removed
+
     def clear(self) -> None:
         """Drop all."""
         self._messages.clear()

@@ -12,6 +12,12 @@ MOST_REQUESTS = 10_000
 """How many requests may be under way: a kernel that never answers must not fill our memory.
 JupyterLab has at most some dozens."""
 
+MOST_BYTES = 64 * 2**20
+"""How many bytes they may hold; ordinary ones hold some 2 kB each."""
+
+_COST = 1024
+"""The bytes of memory that a request takes beside its header."""
+
 
 @dataclass(slots=True)
 class Request:
@@ -71,6 +77,11 @@ class Request:
         return self.msg_type == "execute_request"
 
     @property
+    def size(self) -> int:
+        """The bytes of memory that it takes: its header, and what was read of that."""
+        return size_under_way(self.header)
+
+    @property
     def reply_type(self) -> str:
         """The ``msg_type`` of its reply."""
         return self.msg_type.removesuffix(_REQUEST) + "_reply"
@@ -81,14 +92,24 @@ class Request:
         return (self.channel, self.subshell_id)
 
 
+def size_under_way(header: Part) -> int:
+    """Return the bytes of memory that a request with this header takes while it is under way.
+
+    What is read of the header, such as its id, may be nearly all of it.
+    """
+    return 2 * len(header) + _COST
+
+
 class Pending:
     """The requests under way, in the order they came.
 
     Who adds one asks `make_room` first, and answers those that have to be given up for it.
     """
 
-    def __init__(self, *, max_requests: int = MOST_REQUESTS) -> None:
+    def __init__(self, *, max_requests: int = MOST_REQUESTS, max_bytes: int = MOST_BYTES) -> None:
         self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._requests: dict[str, Request] = {}
         self._added = 0
         self._last_replied: dict[tuple[Channel, str | None], int] = {}
@@ -105,6 +126,11 @@ class Pending:
         return iter(tuple(self._requests.values()))
 
     @property
+    def size(self) -> int:
+        """The bytes of memory that they take."""
+        return self._bytes
+
+    @property
     def awaits_reply(self) -> bool:
         """Whether any request is still without its reply."""
         return any(not request.replied for request in self._requests.values())
@@ -114,23 +140,33 @@ class Pending:
         """Those that a socket has taken."""
         return [request for request in self._requests.values() if request.sent]
 
-    def make_room(self) -> list[Request] | None:
-        """Return what has to be given up so that one more can be added; None if nothing may be.
+    def make_room(self, size: int = 0) -> list[Request] | None:
+        """Return what has to be given up so that one more can be added; None if that is not enough.
+        ``size`` is what `size_under_way` says of it; one that is larger than the bound may be added
+        alone.
 
         Only what the kernel has passed over is given up: one that misses its reply though a later
         one of its lane has got one, or its idle in the same way; else, since some kernels write no
         idle on control, one that misses its idle alone. What the kernel may still answer is kept,
         and the one more is refused in its place.
         """
-        if len(self._requests) < self._max_requests:
+        too_many = len(self._requests) - self._max_requests + 1
+        excess = self._bytes + size - self._max_bytes
+        if (too_many <= 0 and excess <= 0) or not self._requests:
             return []
         if self._all_needed:
             return None
+        given_up: dict[str, Request] = {}
         for is_spare in (self._is_passed_over, _misses_its_idle):
-            given_up = next(filter(is_spare, self._requests.values()), None)
-            if given_up is not None:
-                return [given_up]
-        self._all_needed = True
+            for request in filter(is_spare, self._requests.values()):
+                if len(given_up) >= too_many and excess <= 0:
+                    break
+                if request.msg_id not in given_up:
+                    given_up[request.msg_id] = request
+                    excess -= request.size
+        if len(given_up) >= too_many and excess <= 0:
+            return [*given_up.values()]
+        self._all_needed = not given_up
         return None
 
     def add(self, message: Message, subscriber: str) -> Request | None:
@@ -142,6 +178,8 @@ class Pending:
         if request is not None:
             self._added += 1
             request.order = self._added
+            earlier = self._requests.pop(request.msg_id, None)
+            self._bytes += request.size - (earlier.size if earlier is not None else 0)
             self._requests[request.msg_id] = request
         return request
 
@@ -151,7 +189,9 @@ class Pending:
 
     def remove(self, request: Request) -> None:
         """Forget a request, answered or failed."""
-        self._requests.pop(request.msg_id, None)
+        removed = self._requests.pop(request.msg_id, None)
+        if removed is not None:
+            self._bytes -= removed.size
 
     def __contains__(self, request: Request) -> bool:
         return self._requests.get(request.msg_id) is request

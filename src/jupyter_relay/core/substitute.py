@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
 from jupyter_relay.core.notices import Notices
 from jupyter_relay.core.pending import MOST_REQUESTS, Pending, Request
+from jupyter_relay.wire.message import quoted
 
 _MOST_ANSWERED = 2 * MOST_REQUESTS
 """How many of its answers it remembers, since the kernel's own may come late, and since some of
 the requests may still wait in the outbox: more than can be under way at once."""
+
+_LONGEST_ID = 128
+"""The ids of known clients have 32 to 45 signs."""
 
 
 class Substitute:
@@ -24,11 +29,11 @@ class Substitute:
 
     def has_answered(self, msg_id: str) -> bool:
         """Whether this request got its reply from here."""
-        return msg_id in self._answered
+        return _key(msg_id) in self._answered
 
     def forget(self, msg_id: str) -> None:
         """Somebody asks again under the same id."""
-        self._answered.pop(msg_id, None)
+        self._answered.pop(_key(msg_id), None)
 
     def end_with(self, report: Report, requests: Iterable[Request], text: str) -> list[Action]:
         """Report what ends these requests, with how many they are, and end them as `end` does."""
@@ -55,7 +60,9 @@ class Substitute:
         """
         output, reply, idle = self._notices.failure(request, text)
         return [
-            Report(Happening.FAILED, f"One {request.msg_type} has no reply: {text}", told=told),
+            Report(
+                Happening.FAILED, f"One {quoted(request.msg_type)} has no reply: {text}", told=told
+            ),
             *([Deliver(output)] if output else []),
             Deliver(reply, request.subscriber),
             *([] if request.ended else [Deliver(idle)]),
@@ -75,12 +82,19 @@ class Substitute:
             notice = f"{text} The last of this cell's output may be lost."
             return [Deliver(self._notices.stderr(notice, request.header)), *end]
         self._pending.remove(request)
-        self._answered[request.msg_id] = None
+        self._answered[_key(request.msg_id)] = None
         if len(self._answered) > _MOST_ANSWERED:
             del self._answered[next(iter(self._answered))]
         actions = self.fail(request, text, told=told)
         request.replied = request.ended = True
         return actions
+
+
+def _key(msg_id: str) -> str:
+    """Return what is remembered of an id: all of it, or a digest in place of one that is long."""
+    if len(msg_id) <= _LONGEST_ID:
+        return msg_id
+    return hashlib.sha256(msg_id.encode(errors="surrogatepass")).hexdigest()
 
 
 def _counted(requests: int) -> str:

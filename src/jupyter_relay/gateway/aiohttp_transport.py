@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
+from aiohttp.http_websocket import WSMessageTextBytes
 from yarl import URL
 
 from jupyter_relay.core.backoff import retry_after
@@ -69,6 +70,13 @@ _STRETCH: Final = 512 * 1024
 
 _IN_PATHS: Final = "/%:@!$&'()*+,;=~"
 """What may stand in the path of a URL as it is (RFC 3986, section 3.3), and the signs of quotes."""
+
+_TOO_BIG: Final = aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+_BROKEN: Final[dict[int, str]] = {_TOO_BIG: "sent a message larger than max_message_bytes"}
+_BROKEN_ELSE: Final = "sent frames that are none of the websocket protocol"
+"""What a peer did at whose frames aiohttp ended the websocket, by the code that it was sent; the
+text of the error may quote the frame."""
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
@@ -267,7 +275,7 @@ class AiohttpSocket:
             return Frame(message.data)
         if message.type is _TEXT:
             return Frame(message.data, text=True)
-        raise self._ending()
+        raise self._ending(message)
 
     async def send(self, frame: Frame) -> None:
         """See `Socket.send`."""
@@ -290,16 +298,24 @@ class AiohttpSocket:
         except OSError:  # not TCP, or closed in this instant: nothing waits for an ACK then
             self._tcp = None
 
-    def _ending(self) -> SocketClosed:
-        code = self._websocket.close_code
+    def _ending(self, last: aiohttp.WSMessage | WSMessageTextBytes) -> SocketClosed:
+        """Return why it ended. A closing frame says so itself: what came of our answer to that,
+        which the peer need not have waited for, says less."""
+        if last.type is aiohttp.WSMsgType.CLOSE and last.data == _TOO_BIG:
+            return SocketClosed("a message was larger than it takes.", _TOO_BIG, too_large=True)
+        if last.type is aiohttp.WSMsgType.CLOSE and last.data:
+            return SocketClosed(f"the gateway closed it (code {last.data}).", last.data)
         error = self._websocket.exception()
+        if last.type is aiohttp.WSMsgType.ERROR:
+            error = last.data
+        code = self._websocket.close_code
         if isinstance(error, aiohttp.ServerTimeoutError):
             text = f"it has been silent for {self._patience:g} s, even to a ping."
             return SocketClosed(text, code, silent=self._patience)
+        if isinstance(error, aiohttp.WebSocketError):
+            return SocketClosed(f"it {_BROKEN.get(error.code, _BROKEN_ELSE)}.", code)
         if error is not None:
             return SocketClosed(_told(error), code)
-        if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-            return SocketClosed("a message was larger than it takes.", code)
         if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
             return SocketClosed("it was cut without a word.", code)
         return SocketClosed(f"the gateway closed it (code {code}).", code)

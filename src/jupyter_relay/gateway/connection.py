@@ -38,8 +38,9 @@ class Connection:
     """Runs one link in the current event loop.
 
     ``connect`` opens a socket; ``probe`` asks for the kernel's model, and raises `KernelNotFound`;
-    ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened.
-    ``ease`` is awaited after every ``stride`` bytes that were read.
+    ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened, and
+    ``skip`` why a frame was no message. ``ease`` is awaited after every ``stride`` bytes that were
+    read.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Connection:
         probe: Callable[[], Awaitable[KernelModel]],
         deliver: Callable[[Message, str | None], None],
         report: Callable[[Report], None],
+        skip: Callable[[str], None],
         ease: Callable[[], Awaitable[object]],
         stride: int,
     ) -> None:
@@ -58,6 +60,7 @@ class Connection:
         self._probe = probe
         self._deliver = deliver
         self._report = report
+        self._skip = skip
         self._ease = ease
         self._stride = stride
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
@@ -65,6 +68,7 @@ class Connection:
         self._turn = asyncio.Lock()
         self._prober: asyncio.Task[None] | None = None
         self._flush = asyncio.Event()
+        self._writing: Message | None = None
 
     def perform(self, actions: Iterable[Action]) -> None:
         """Do what the link says."""
@@ -123,7 +127,12 @@ class Connection:
                 _log.exception("The connection to a kernel failed in a way that was not foreseen.")
                 end = self._link.dropped(f"{type(error).__name__} (see the log).")
             else:
-                end = self._link.dropped(str(closed), silent=closed.silent)
+                end = self._link.dropped(
+                    str(closed),
+                    silent=closed.silent,
+                    too_large=closed.too_large,
+                    unfinished=self._writing,
+                )
         self.perform(end)
 
     async def _open(self) -> SocketClosed:
@@ -136,6 +145,7 @@ class Connection:
 
     async def _serve(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
         """Pass messages both ways until the socket ends; return why it did."""
+        self._writing = None
         writer = asyncio.create_task(self._write(socket, subprotocol))
         try:
             self.perform(self._link.opened())
@@ -158,7 +168,7 @@ class Connection:
             try:
                 actions = self._link.receive(subprotocol.decode(frame))
             except MalformedFrame as error:
-                _log.warning("A frame from the gateway was skipped: %s", error)
+                self._skip(str(error))
             else:
                 self.perform(actions)
 
@@ -173,7 +183,9 @@ class Connection:
                     except UnsendableMessage as error:
                         self.perform(self._link.unsendable(message, str(error)))
                     else:
+                        self._writing = message
                         await socket.send(frame)
+                        self._writing = None
         except SocketClosed:
             # The reader meets the same end, and says why.
             await socket.close()

@@ -29,7 +29,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.answers import no_kernel
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.connection import Connection
-from jupyter_relay.gateway.log import Log
+from jupyter_relay.gateway.log import Flood, Log
 from jupyter_relay.gateway.operations import RESTART_PATIENCE, Operations
 from jupyter_relay.gateway.start import KernelStart
 from jupyter_relay.gateway.subscription import Subscription
@@ -43,6 +43,9 @@ another id, and its old one never."""
 _MOMENT = 0.02
 """The seconds that reading rests when a listener falls behind. At the default bound of a backlog,
 64 MiB, a kernel with a reader who has stopped still gives 50 MiB a second to the others."""
+
+_LINES: Final = 20
+"""How many lines a minute of each happening the log gets; more are counted."""
 
 _GONE: Final = State.GONE
 """This and the next are asked for with each kernel of a list; see ``core/link.py``."""
@@ -106,12 +109,15 @@ class RemoteKernel:
             new_id=lambda: uuid4().hex,
             chance=random.random,
         )
+        self._skipped = Flood(lambda line: log.warning("Kernel %s: %s", self.id, line))
+        self._floods: dict[Happening, Flood] = {}
         self._connection = Connection(
             self._link,
             connect=self._open,
             probe=self.refresh,
             deliver=self._deliver,
             report=self._report,
+            skip=self._skip,
             ease=self._ease,
             stride=gateway.settings.backlog_bytes // 64,
         )
@@ -307,10 +313,6 @@ class RemoteKernel:
         if self._deleted:
             raise self._absence()
 
-    def answered_here(self, msg_id: str) -> bool:
-        """Whether the request with this id was answered in its place."""
-        return self._link.has_answered(msg_id)
-
     async def shutdown(self, *, patience: float = RESTART_PATIENCE) -> None:
         """Delete it on its gateway, and let go of it. If that fails, it stays as it was.
 
@@ -340,6 +342,9 @@ class RemoteKernel:
         if self._start is not None and self._start.under_way:
             await self._start.let_go()
         await self._connection.close("The connection to the kernel was closed.")
+        self._skipped.end()
+        for flood in self._floods.values():
+            flood.end()
         for subscription in tuple(self._subscriptions.values()):
             subscription.end()
         self._subscriptions.clear()
@@ -461,11 +466,24 @@ class RemoteKernel:
         if self._on_stir is not None:
             self._on_stir()
 
+    def _skip(self, why: str) -> None:
+        self._skipped.add(f"a frame from the gateway was skipped: {why}")
+
+    def _flood_of(self, happening: Happening, level: int) -> Flood:
+        if happening not in self._floods:
+            self._floods[happening] = Flood(
+                lambda text: self._log.log(level, "Kernel %s: %s", self.id, text), lines=_LINES
+            )
+        return self._floods[happening]
+
     def _report(self, report: Report) -> None:
         level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
         if self._ending or report.told:
             level = logging.DEBUG
-        self._log.log(level, "Kernel %s: %s", self.id, report.text)
+        if level is logging.DEBUG:
+            self._log.debug("Kernel %s: %s", self.id, report.text)
+        else:
+            self._flood_of(report.happening, level).add(report.text)
         if self._on_report is not None and not self._ending:
             try:
                 self._on_report(report)

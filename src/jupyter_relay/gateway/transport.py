@@ -66,12 +66,21 @@ class SocketClosed(Exception):  # it ends every socket, errors or not
 
     The text says why, for people. ``silent`` is for how many seconds the peer had not given a sign
     of life when it was found dead; 0 where an end came by itself, as a reset or a close.
+    ``too_large`` says that the peer closed it since a message of ours was larger than it takes.
     """
 
-    def __init__(self, text: str, code: int | None = None, *, silent: float = 0.0) -> None:
+    def __init__(
+        self,
+        text: str,
+        code: int | None = None,
+        *,
+        silent: float = 0.0,
+        too_large: bool = False,
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.silent = silent
+        self.too_large = too_large
 
 
 class Socket(Protocol):

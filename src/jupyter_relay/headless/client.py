@@ -13,6 +13,7 @@ from jupyter_client.clientabc import KernelClientABC
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.backlog import Dropped
 from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.notices import is_ours
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.gateway.client import Gateway
@@ -272,8 +273,7 @@ class GatewayKernelClient(AsyncKernelClient):
     def _is_of_the_dead(self, message: Message) -> bool:
         """Whether a reply was written in the place of a kernel that is no more."""
         manager = cast("GatewayKernelManager | None", self.parent)
-        ours = self._remote is not None and self._remote.answered_here(message.parent.msg_id)
-        return ours and getattr(manager, "bereft", False)
+        return getattr(manager, "bereft", False) and is_ours(message)
 
     async def _let_go(self, remote: RemoteKernel) -> None:
         await remote.close()

@@ -15,9 +15,10 @@ from jupyter_relay.core.hearing import state_of
 from jupyter_relay.core.page_policy import PagePolicy
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMessage
 from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.log import Flood
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
 from jupyter_relay.server.tab_writer import TabWriter
-from jupyter_relay.wire.message import Frame, Message
+from jupyter_relay.wire.message import Frame, Message, quoted
 from jupyter_relay.wire.subprotocol import Subprotocol
 
 _BATCH: Final = 256 * 1024
@@ -41,6 +42,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     _subscription: Subscription | None = None
     _pump: asyncio.Task[None] | None = None
     _writer: TabWriter | None = None
+    _skipped: Flood | None = None
 
     @classmethod
     def section_names(cls) -> list[str]:
@@ -60,6 +62,9 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         self.websocket_handler.set_nodelay(True)
         self._policy = self._servers_policy()
         self._writer = TabWriter(self.websocket_handler)
+        self._skipped = Flood(
+            lambda why: self.log.warning("Kernel %s: %s", self.kernel_id, why),
+        )
         remote = self._remote
         self._subscription = remote.subscribe(self.session_id, unread=self._writer.close)
         self._pump = asyncio.create_task(self._pass_down(remote, self._subscription, self._writer))
@@ -73,6 +78,8 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
             self._writer.close()
         if self._pump is not None:
             self._pump.cancel()
+        if self._skipped is not None:
+            self._skipped.end()
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
         """Pass a frame of the tab up; one that is no message, or one of a type that the server does
@@ -86,16 +93,17 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
             if self._policy.allows(message):
                 self._subscription.send(message)
             else:
-                self.log.warning(
-                    "Kernel %s: a message from a page was skipped: its type %.60r is not among the "
-                    "allowed_message_types.",
-                    self.kernel_id,
-                    message.head.msg_type,
+                msg_type = quoted(message.head.msg_type)
+                self._skip(
+                    f"a message from a page was skipped: its type {msg_type!r} is not among the "
+                    "allowed_message_types."
                 )
         except (MalformedFrame, KernelNotRunning) as error:
-            self.log.warning(
-                "Kernel %s: a frame from a page was skipped: %s", self.kernel_id, error
-            )
+            self._skip(f"a frame from a page was skipped: {error}")
+
+    def _skip(self, why: str) -> None:
+        if self._skipped is not None:
+            self._skipped.add(why)
 
     @property
     def _remote(self) -> RemoteKernel:
@@ -138,7 +146,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
             try:
                 yield message, subprotocol.encode(shown(message))
             except (UnsendableMessage, MalformedFrame) as error:
-                self.log.warning("Kernel %s: a message was skipped: %s", self.kernel_id, error)
+                self._skip(f"a message was skipped: {error}")
 
 
 def _is_not_dead(message: Message) -> bool:

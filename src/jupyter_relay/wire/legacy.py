@@ -20,7 +20,19 @@ from itertools import pairwise
 import msgspec
 
 from jupyter_relay.errors import MalformedFrame, UnsendableMessage
-from jupyter_relay.wire.message import EMPTY, Channel, Frame, Message, Part
+from jupyter_relay.wire.message import (
+    BUFFER_COST,
+    EMPTY,
+    MESSAGE_COST,
+    MOST_BUFFERS,
+    VIEWS_COST,
+    Channel,
+    Frame,
+    Message,
+    Part,
+    quoted,
+    too_many_buffers,
+)
 
 _WORD = 4
 
@@ -42,7 +54,7 @@ _to_json = msgspec.json.encode
 
 def decode_text(data: bytes) -> Message:
     """Read a text frame. Raises `MalformedFrame` for anything but a message."""
-    return _from_json(data, ())
+    return _from_json(data, (), len(data))
 
 
 def decode_binary(data: bytes) -> Message:
@@ -55,11 +67,13 @@ def decode_binary(data: bytes) -> Message:
     table_end = _WORD * (count + 1)
     if count < 1 or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} parts.")
+    if count - 1 > MOST_BUFFERS:
+        raise too_many_buffers(count - 1)
     offsets = (*struct.unpack_from(f"!{count}I", view, _WORD), size)
     if offsets[0] < table_end or any(a > b for a, b in pairwise(offsets)):
         raise MalformedFrame("The offsets of a frame do not lie in order within it.")
     text, *buffers = (view[start:end] for start, end in pairwise(offsets))
-    return _from_json(text, tuple(buffers))
+    return _from_json(text, tuple(buffers), size)
 
 
 def encode(message: Message) -> Frame:
@@ -95,8 +109,7 @@ def encode(message: Message) -> Frame:
         except UnicodeDecodeError as error:
             # A peer must fail the whole websocket at such a text frame (RFC 6455, 8.1).
             raise UnsendableMessage(
-                f"A {head.msg_type} message holds bytes that are not UTF-8, which this client "
-                "cannot take."
+                "A message holds bytes that are not UTF-8, which this client cannot take."
             ) from error
         return Frame(text, text=True)
     parts = (text, *message.buffers)
@@ -114,11 +127,14 @@ def encode(message: Message) -> Frame:
     return Frame(b"".join((table, *parts)))
 
 
-def _from_json(text: Part, buffers: tuple[Part, ...]) -> Message:
+def _from_json(text: Part, buffers: tuple[Part, ...], size: int) -> Message:
     try:
         envelope = _read_envelope(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise MalformedFrame(f"A frame is not a Jupyter message: {error}.") from error
+        why = quoted(error)
+        if why.startswith("Invalid enum value"):  # and then what a gateway may have put there
+            why = "it names an unknown channel"
+        raise MalformedFrame(f"A frame is not a Jupyter message: {why}.") from error
     return Message(
         channel=envelope.channel or Channel.SHELL,
         header=memoryview(envelope.header),
@@ -126,4 +142,5 @@ def _from_json(text: Part, buffers: tuple[Part, ...]) -> Message:
         metadata=memoryview(envelope.metadata),
         content=memoryview(envelope.content),
         buffers=buffers,
+        _size=size + MESSAGE_COST + VIEWS_COST + BUFFER_COST * len(buffers),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -24,8 +24,28 @@ JSON: TypeAlias = Mapping[str, "JSON"] | Sequence["JSON"] | str | int | float | 
 EMPTY: Part = b"{}"
 """The empty JSON object, for a header, metadata or content that says nothing."""
 
+USERNAME = "jupyter-relay"
+"""The username in composed headers."""
+
 PROTOCOL_VERSION = "5.4"
 """The version of the messaging protocol that composed headers claim."""
+
+
+MOST_BUFFERS: Final = 16_384
+"""The most buffers that one message may have: each costs time and memory, even an empty one. So
+many are cut out of a frame in some 10 ms; a widget has one for each of its arrays."""
+
+MESSAGE_COST: Final = 1024
+"""The bytes that a message costs beside its parts: its objects, and its headers as parsed (measured
+with CPython 3.11, as the next two are)."""
+
+VIEWS_COST: Final = 1024
+"""The bytes that it costs more where its parts are views of a frame."""
+
+BUFFER_COST: Final = 200
+"""The bytes that each buffer costs beside what is in it."""
+
+_MOST_QUOTED: Final = 100
 
 
 class Channel(StrEnum):
@@ -110,10 +130,13 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
 
     @property
     def size(self) -> int:
-        """The bytes of all its parts, and of what a frame may have behind them."""
+        """The bytes of memory that it takes: its parts, what a frame has beside them, and objects.
+
+        It stays what it was at first, so that what is counted up can be counted down.
+        """
         size = self._size
         if size < 0:
-            size = sum(map(len, self.parts))
+            size = sum(map(len, self.parts)) + MESSAGE_COST + BUFFER_COST * len(self.buffers)
             keep(self, "_size", size)
         return size
 
@@ -129,6 +152,16 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
         return f"<Message {self.channel} {self.size} bytes>"
 
 
+def quoted(text: object) -> str:
+    """Return the beginning of a text that others had a part in, on one line, for an error.
+
+    No errors of this room quote what a gateway wrote, since its secrets are not known here.
+    """
+    said = str(text)
+    cut = said[:_MOST_QUOTED] + ("…" if len(said) > _MOST_QUOTED else "")
+    return "".join(sign if sign.isprintable() else " " for sign in cut)
+
+
 def parse_header(part: Part) -> Header:
     """Parse a header or a parent_header. Raises `MalformedFrame` if it is not one."""
     if part == b"null":  # some kernels say so where there is no parent
@@ -136,7 +169,14 @@ def parse_header(part: Part) -> Header:
     try:
         return _read_header(part)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise MalformedFrame(f"A message header cannot be read: {error}.") from error
+        raise MalformedFrame(f"A message header cannot be read: {quoted(error)}.") from error
+
+
+def too_many_buffers(count: int) -> MalformedFrame:
+    """Return the error for a message of so many buffers."""
+    return MalformedFrame(
+        f"A message has {count} buffers, and {MOST_BUFFERS} are the most that are taken."
+    )
 
 
 def compose(
@@ -160,7 +200,7 @@ def compose(
         "msg_id": msg_id,
         "msg_type": msg_type,
         "session": session,
-        "username": "jupyter-relay",
+        "username": USERNAME,
         "date": date,
         "version": PROTOCOL_VERSION,
     }

@@ -11,7 +11,7 @@ from typing import Final
 
 from jupyter_relay.errors import WireError
 from jupyter_relay.wire import legacy, v1
-from jupyter_relay.wire.message import Frame, Message, keep
+from jupyter_relay.wire.message import Frame, Message, keep, quoted
 
 
 class Subprotocol(Enum):
@@ -29,7 +29,9 @@ class Subprotocol(Enum):
         try:
             return cls(name or None)
         except ValueError:
-            raise WireError(f"The peer chose a subprotocol that is not known: {name!r}.") from None
+            raise WireError(
+                f"The peer chose a subprotocol that is not known: {quoted(name)!r}."
+            ) from None
 
     def decode(self, frame: Frame) -> Message:
         """Read one frame. Raises `MalformedFrame`.

@@ -17,7 +17,17 @@ import struct
 from itertools import pairwise
 
 from jupyter_relay.errors import MalformedFrame
-from jupyter_relay.wire.message import Channel, Frame, Message, Part
+from jupyter_relay.wire.message import (
+    BUFFER_COST,
+    MESSAGE_COST,
+    MOST_BUFFERS,
+    VIEWS_COST,
+    Channel,
+    Frame,
+    Message,
+    Part,
+    too_many_buffers,
+)
 
 _WORD = 8
 _SHORT = 2048
@@ -28,6 +38,7 @@ _TABLE = struct.Struct("<7Q")
 and the end."""
 
 _LEAST_OFFSETS = 6
+_MOST_OFFSETS = _LEAST_OFFSETS + MOST_BUFFERS
 
 _unpack_table = _TABLE.unpack_from
 
@@ -44,14 +55,22 @@ def decode(data: bytes) -> Message:
     table_end = _WORD * (count + 1)
     if count < _LEAST_OFFSETS or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} offsets.")
+    if count > _MOST_OFFSETS:
+        raise too_many_buffers(count - _LEAST_OFFSETS)
     if not table_end <= name <= header <= parent_header <= metadata <= content <= end <= size:
         raise _out_of_order()
     channel = _CHANNELS.get(data[name:header])
     if channel is None:
-        raise MalformedFrame(f"A frame names the unknown channel {data[name:header][:32]!r}.")
-    # Of a short frame parts are copied, which costs less than views do.
-    body = data if size <= _SHORT else memoryview(data)
-    buffers = _buffers(body, count, end) if count > _LEAST_OFFSETS else ()
+        raise MalformedFrame("A frame names an unknown channel.")
+    body: Part
+    if size <= _SHORT:  # parts are copied, which costs less than views do
+        body, held = data, size + size + MESSAGE_COST
+    else:
+        body, held = memoryview(data), size + MESSAGE_COST + VIEWS_COST
+    buffers: tuple[Part, ...] = ()
+    if count > _LEAST_OFFSETS:
+        buffers = _buffers(body, count, end)
+        held += BUFFER_COST * len(buffers)
     return Message(
         channel=channel,
         header=data[header:parent_header],
@@ -59,7 +78,7 @@ def decode(data: bytes) -> Message:
         metadata=body[metadata:content],
         content=body[content:end],
         buffers=buffers,
-        _size=size - header,
+        _size=held,
     )
 
 
