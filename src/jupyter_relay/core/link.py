@@ -96,6 +96,9 @@ class _Sent(NamedTuple):
     request: Request | None = None
 
 
+_SILENCES: Final = 2
+"""After how many silences of a kernel that should have said something its socket is replaced."""
+
 _USUAL_LIMIT: Final = 10 * 2**20
 """The bytes of a message that gateways take: what Tornado does unless it is told otherwise."""
 
@@ -151,6 +154,8 @@ class Link:
         self._silent_since: datetime | None = None
         self._fresh = False
         self._deaf = 0
+        self._silences = 0
+        self._doubted: Request | None = None
         self._watching = False
         self._lingering = False
         self._hurried = False
@@ -355,6 +360,41 @@ class Link:
             self._hearing.answer_to(self.upstream)
         text = f"{self._gateway} says that the kernel is idle, but it owes an answer."
         return [Report(Happening.DROPPED, text), *self._reopen()]
+
+    def silent(self, state: str) -> list[Action]:
+        """The kernel is silent though it owes an answer, and its gateway says that it exists, in a
+        ``state`` that is not idle.
+
+        What was heard decides. A kernel that was heard to be busy, and is so by its gateway's word,
+        is at work and left alone. Of any other there should have been a ``busy`` for what it was
+        asked: after two such silences the cell is told, and another socket opened, under the same
+        session id, since a gateway keeps for that what comes meanwhile. If the next one is silent
+        too, and nothing shows that the kernel has begun with what it owes, another id makes the
+        gateway let go of what is deaf. The waits between are doubled.
+        """
+        owed = [request for request in self._pending if request.sent and not request.replied]
+        if self._heard or self.state is not State.OPEN or not owed:
+            return []
+        told = self._hearing.told
+        was_busy = any(r.seen for r in owed) or (told is not None and told.state == "busy")
+        if was_busy and state == "busy":
+            return []
+        self._silences += 1
+        if self._silences < _SILENCES or self._silences & (self._silences - 1):
+            return []
+        if self._silences > _SILENCES and not was_busy:
+            self.upstream = self._new_id()
+            self._hearing.answer_to(self.upstream)
+        text = (
+            f"Nothing was heard of this, though {self._gateway} says that the kernel is "
+            f"{quoted(state)}: another connection to it is opened."
+        )
+        cell = self._running_cell()
+        line = []
+        if cell is not None and cell is not self._doubted:
+            line = [Deliver(self._notices.stderr(text, cell.header))]
+        self._doubted = cell
+        return [Report(Happening.DROPPED, text), *line, *self._reopen()]
 
     def gone(self, reason: str) -> list[Action]:
         """The gateway says that the kernel does not exist; ``reason`` is a sentence for people."""
@@ -639,6 +679,7 @@ class Link:
     def _stop_watching(self) -> None:
         if (self._watching and self._heard) or not self._pending:
             self._silent_since = None
+            self._silences = 0
         self._watching = False
 
     def _is_stale(self, message: Message) -> bool:

@@ -205,6 +205,8 @@ class Connection:
         else:
             if model.execution_state == "idle":
                 self.perform(self._link.idle())
+            else:
+                self.perform(self._link.silent(model.execution_state))
 
     def _start_timer(self, timer: Timer, seconds: float) -> None:
         self._stop_timer(timer)
