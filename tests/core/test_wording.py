@@ -92,7 +92,7 @@ def test_quote_a_secret_where_the_text_is_cut_leaves_no_part_of_it(quoting: str)
 
 
 def test_quote_a_secret_behind_more_white_space_than_is_read_leaves_no_part_of_it() -> None:
-    for pad in range(20_000, 20_700):
+    for pad in range(4_000, 5_000):
         told = QUOTER.quote(" " * pad + TOKEN)
         assert told in {"", "[secret]"}, pad
 
@@ -142,7 +142,7 @@ def test_quote_any_secret_in_two_quotings_is_never_told(
     for quoting in quotings:
         written = QUOTINGS[quoting](written)
     told = Quoter([secret]).quote(f"{before} {written} {after}")
-    assert written not in told
+    assert written not in told.replace("[secret]", "")
     assert "[secret]" in told
 
 

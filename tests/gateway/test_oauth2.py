@@ -6,8 +6,10 @@ import asyncio
 import ssl
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 import trustme
@@ -200,6 +202,37 @@ async def test_a_server_that_does_not_know_the_client_is_told_without_the_secret
     assert "oauth2_client_id" in caught.value.hint
     assert "is not good enough" in caplog.text
     assert SECRET not in caplog.text
+
+
+async def test_a_server_that_quotes_the_secret_in_another_way_is_told_without_it(
+    fake_gateway: FakeGateway, server: OAuth2Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    forms = [
+        SECRET,
+        quote(SECRET, safe=""),
+        quote_plus(SECRET),
+        b64encode(SECRET.encode()).decode(),
+    ]
+    words = {"error": "invalid_grant", "error_description": "; ".join(forms) + "\x1b[2J"}
+    server.broken = web.json_response(words, status=400)
+    gateway = gateway_of(fake_gateway, server)
+    with pytest.raises(CredentialsUnavailable) as caught:
+        await gateway.kernelspecs()
+    await gateway.close()
+    told = f"{caught.value} {caplog.text}"
+    assert "It said: [secret]; [secret]; [secret]; [secret]" in told
+    assert [form for form in forms if form in told] == []
+
+
+async def test_a_server_that_answers_without_end_gives_no_token(
+    fake_gateway: FakeGateway, server: OAuth2Server
+) -> None:
+    body = b'{"access_token": "a", "x": "' + b"x" * 1024 * 1024 + b'"}'
+    server.broken = web.Response(body=body, content_type="application/json")
+    gateway = gateway_of(fake_gateway, server)
+    with pytest.raises(CredentialsUnavailable, match="far more than a token"):
+        await gateway.kernelspecs()
+    await gateway.close()
 
 
 async def test_a_server_that_is_away_is_told_and_its_return_is_noticed_at_once(

@@ -138,6 +138,25 @@ async def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
         await CommandSource(FromCommand((str(tmp_path / "none"),))).fetch(NOW)
 
 
+async def test_a_command_that_prints_without_end_is_ended() -> None:
+    with pytest.raises(NoToken, match="far more than a token"):
+        await python("while True: print('x' * 10_000)").fetch(NOW)
+
+
+async def test_a_command_that_complains_at_length_is_told_by_its_last_words() -> None:
+    code = f"""
+import sys
+print('{SECRET}/one')
+for _ in range(200):
+    sys.stderr.write('x' * 10_000)
+sys.exit('\\x1b[2Jgot {SECRET}%2fone, expired')
+"""
+    with pytest.raises(NoToken) as caught:
+        await python(code).fetch(NOW)
+    assert caught.value.detail.endswith(" [2Jgot [secret], expired")
+    assert len(caught.value.detail) < 2100
+
+
 SLEEPS = """
 import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

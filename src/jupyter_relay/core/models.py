@@ -98,7 +98,9 @@ class KernelSpecModel:
         spec = model.get("spec")
         if not isinstance(spec, dict):
             raise ModelError("a kernelspec was expected, but it has no spec")
-        spec = _without_secrets(spec, quoter)
+        tells = quoter.tells(msgspec.json.encode(model).decode())
+        if tells:
+            spec = _without_secrets(spec, quoter)
         words = {key: spec[key] for key in ("display_name", "language") if key in spec}
         resources = model.get("resources")
         return cls(
@@ -107,7 +109,7 @@ class KernelSpecModel:
             resources={
                 key: path
                 for key, path in (resources if isinstance(resources, dict) else {}).items()
-                if isinstance(path, str) and not quoter.tells(f"{key} {path}")
+                if isinstance(path, str) and not (tells and quoter.tells(f"{key} {path}"))
             },
         )
 
@@ -235,9 +237,7 @@ def _check_number(number: int, most: int, what: str) -> None:
 
 
 def _without_secrets(spec: dict[str, Json], quoter: Quoter) -> dict[str, Json]:
-    """Return a kernelspec without what is secret; itself, if there is nothing."""
-    if not quoter.tells(msgspec.json.encode(spec).decode()):
-        return spec
+    """Return a kernelspec without what is secret."""
 
     def clean(value: Json) -> Json:
         match value:

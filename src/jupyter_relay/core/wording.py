@@ -14,6 +14,8 @@ import re
 from base64 import b64decode, b64encode
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from math import inf
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -23,7 +25,7 @@ SHORTEST_SECRET: Final = 6
 MOST_QUOTED: Final = 300
 """How many characters of somebody's words are quoted in a sentence."""
 
-_MOST_READ: Final = 20_000
+_MOST_READ: Final = 4_000
 """How many characters of a text are looked at, beyond those that are quoted; white space and what
 is cut out may take them up."""
 
@@ -82,14 +84,20 @@ class Quoter:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._fixed = _forms(secrets)
         self._learned: dict[str, tuple[_Form, ...]] = {}
+        self._known = _Known(self._fixed)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Cut these out, too; of all that were learned, the latest are remembered."""
+        is_new = False
         for secret in secrets:
             known = self._learned.pop(secret, None)
+            is_new = is_new or known is None
             self._learned[secret] = _forms([secret]) if known is None else known
+        if not is_new:
+            return
         for secret in tuple(self._learned)[:-_MOST_LEARNED]:
             del self._learned[secret]
+        self._known = _Known((*self._fixed, *chain(*self._learned.values())))
 
     def quote(self, text: str, most: int = MOST_QUOTED, *, cut: bool = False) -> str:
         """Return a text as part of a sentence: on one line, without control characters, without
@@ -110,12 +118,13 @@ class Quoter:
 
     def tells(self, text: str) -> bool:
         """Whether a secret stands in a text. It may be long: this is quick where there is none."""
-        forms = tuple(form.text for form in self._forms())
-        if len(text) < min(map(len, forms), default=len(text) + 1):
+        known = self._known
+        if len(text) < known.shortest:
             return False
         for _ in range(_DEPTH + 1):
-            if any(form in text for form in forms):
-                return True
+            for form in known.texts:
+                if form in text:
+                    return True
             deeper = "".join(shown(text).split())
             if any(sign in deeper for sign in "%&\\"):
                 deeper = _ESCAPE.sub(_meaning, deeper)
@@ -131,13 +140,7 @@ class Quoter:
     @property
     def _margin(self) -> int:
         """How much longer than what is kept a text must be, so that no secret is cut at its end."""
-        longest = max((len(form.text) for form in self._forms()), default=0)
-        return 12 * longest  # ``&amp;#x2f;`` stands for one sign
-
-    def _forms(self) -> Iterator[_Form]:
-        yield from self._fixed
-        for forms in tuple(self._learned.values()):  # one at once: threads may read meanwhile
-            yield from forms
+        return 12 * self._known.longest  # ``&amp;#x2f;`` stands for one sign
 
     def _safe(self, text: str, most: int, *, lines: bool = False, cut: bool = False) -> str:
         """Clean a text and cut secrets out; of the result, what comes of its first characters."""
@@ -155,8 +158,8 @@ class Quoter:
 
     def _found(self, text: str, *, cut: bool = False) -> list[tuple[int, int]]:
         """Where secrets stand in a text, in order and without overlaps."""
-        forms = tuple(self._forms())
-        if not forms or len(text) < SHORTEST_SECRET:
+        forms = self._known.forms
+        if len(text) < self._known.shortest and not cut:
             return []
         spans: list[tuple[int, int]] = []
         reading = _Reading.of(text)
@@ -179,6 +182,16 @@ class _Form:
     def __init__(self, text: str, *, base64: bool = False) -> None:
         self.text = text
         self.base64 = base64
+
+
+class _Known:
+    """All forms that are looked for. It is replaced, and never changed: threads read it."""
+
+    def __init__(self, forms: tuple[_Form, ...]) -> None:
+        self.forms = forms
+        self.texts = tuple(form.text for form in forms)
+        self.longest = max(map(len, self.texts), default=0)
+        self.shortest: float = min(map(len, self.texts), default=inf)
 
 
 class _Reading:
