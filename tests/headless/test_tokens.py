@@ -109,7 +109,7 @@ async def test_a_renewer_that_fails_leaves_the_token_as_it_was(
     await gateway.close()
     assert caplog.text.count("Failing (gateway_token_renewer_class) raised RuntimeError") == 1
     assert "[secret] cannot be renewed" in caplog.text
-    assert fake_gateway.token not in caplog.text
+    assert fake_gateway.token not in caplog.text.replace("[secret]", "")
 
 
 @pytest.mark.parametrize("name", ["no.such.Module", "{}.Absent", "{}.Abstract", "{}.no_class"])
