@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from jupyter_relay.errors import AuthenticationFailed, KernelSpecNotFound
 from jupyter_relay.headless.manager import GatewayKernelManager
+from jupyter_relay.testing.processes import descendants
 from jupyter_relay.testing.servers import RunningServer
 from tests.contract.probe import Probe
 from tests.contract.running import interrupted
@@ -48,6 +50,32 @@ async def test_a_kernel_lives_from_start_to_shutdown(
         assert [model["id"] for model in listed] == [kernel_id]
         assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
     assert (await probe.call("GET", f"/api/kernels/{kernel_id}"))[0] == 404
+
+
+async def test_operations_on_one_kernel_at_once_fail_nobody_and_leave_nothing_behind(
+    server: TestServer, probe: Probe, gateway: RunningServer
+) -> None:
+    before = set(descendants(gateway.pid))
+    kernel_id = await server.start_kernel(name="python3")
+    at = f"/api/kernels/{kernel_id}"
+    async with server.tab(kernel_id) as tab:
+        assert await tab.run("print(1)") == "1\n"
+    first, second, interrupt, deletion = await asyncio.gather(
+        server.call("POST", f"{at}/restart"),
+        server.call("POST", f"{at}/restart"),
+        server.call("POST", f"{at}/interrupt"),
+        server.call("DELETE", at),
+    )
+    assert deletion.status == 204
+    assert {first.status, second.status} <= {200, 404}
+    assert interrupt.status in {204, 409}
+    assert (await server.call("GET", "/api/kernels")).json == []
+    assert (await probe.call("GET", at))[0] == 404
+    async with asyncio.timeout(20):
+        while True:
+            if not set(descendants(gateway.pid)) - before:
+                break
+            await asyncio.sleep(0.05)  # a process takes its time to end, and tells nobody
 
 
 async def test_a_session_and_its_document(server: TestServer, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from jupyter_relay.errors import (
     KernelNotFound,
     KernelNotRunning,
     KernelSpecNotFound,
+    OperationUnderWay,
     VariableRefused,
 )
 from jupyter_relay.gateway.client import Gateway
@@ -267,6 +268,23 @@ async def test_a_variable_that_cannot_be_sent_is_an_error_and_starts_nothing(
             await manager.start_kernel(env=env)
     assert not manager.has_kernel
     assert not fake.requests
+
+
+async def test_operations_at_once_have_one_order_for_a_program_too(fake: FakeGateway) -> None:
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    released = asyncio.Event()
+    fake.fault("POST", "/api/kernels/*/restart", Hold(released))
+    restarts = [asyncio.create_task(manager.restart_kernel()) for _ in range(2)]
+    await fake.wait_for(lambda: fake.requests_to("POST", "/api/kernels/*/restart"))
+    with pytest.raises(OperationUnderWay):
+        await manager.interrupt_kernel()
+    deletion = asyncio.create_task(manager.shutdown_kernel())
+    await asyncio.sleep(0)
+    released.set()
+    await asyncio.gather(deletion, *restarts)
+    assert len(fake.requests_to("POST", "/api/kernels/*/restart")) == 1
+    assert not fake.kernels
 
 
 async def test_its_gateway_may_be_configured_or_given(fake_gateway: FakeGateway) -> None:
