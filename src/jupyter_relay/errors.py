@@ -24,6 +24,7 @@
     ├ KernelNotRunning              (RuntimeError) nothing was started, or it has ended
     │ └ OperationUnderWay           what was asked cannot be done beside another operation
     │   └ KernelStarting            it is on its way
+    ├ NotPossibleOnGateway          (NotImplementedError) gateways cannot do this to a kernel
     └ WireError
       ├ MalformedFrame              the remote's fault; the frame is skipped, the link lives
       └ UnsendableMessage           ours
@@ -224,6 +225,10 @@ class OperationUnderWay(KernelNotRunning):
 
 class KernelStarting(OperationUnderWay):
     """The kernel is still being started: what was asked is for kernels that are there."""
+
+
+class NotPossibleOnGateway(RelayError, NotImplementedError):
+    """What was asked can be done to a local process, and not to a kernel of a gateway."""
 
 
 class WireError(RelayError):

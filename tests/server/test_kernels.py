@@ -523,3 +523,13 @@ async def test_a_manager_without_a_kernel_says_so(server: TestServer) -> None:
     assert not await kernel.is_alive()
     with pytest.raises(KernelNotRunning):
         _ = kernel.running
+
+
+async def test_a_path_of_a_gateways_kernel_is_resolved_by_the_server_alone(
+    server: TestServer,
+) -> None:
+    (Path(server.app.root_dir) / "a.ipynb").touch()
+    kernel_id = await server.start_kernel()
+    local = await server.call("GET", "/api/resolvePath?path=a.ipynb")
+    answer = await server.call("GET", f"/api/resolvePath?path=a.ipynb&kernel={kernel_id}")
+    assert (answer.status, answer.json) == (200, local.json)

@@ -9,9 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from jupyter_server.serverapp import ServerApp
-from jupyter_server.services.sessions.sessionmanager import SessionManager
 
-from jupyter_relay.server.gateway_config import GatewayConfig
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import RunningServer, jupyter_lab, jupyter_server
 from tests.support.server import server_on
@@ -109,30 +107,3 @@ async def test_without_a_gateway_the_server_is_as_it_was(tmp_path: Path) -> None
         assert handlers
         assert not [kind for kind in handlers if kind.__module__.startswith("jupyter_relay")]
         assert (await server.call("GET", "/api/kernels")).json == []
-
-
-async def test_a_class_that_the_user_has_set_is_left_alone(
-    fake_gateway: FakeGateway, tmp_path: Path
-) -> None:
-    chosen = "jupyter_client.kernelspec.KernelSpecManager"
-    argv = (f"--ServerApp.kernel_spec_manager_class={chosen}",)
-    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
-        assert homes(server.app)[1] == "jupyter_client"
-        kernel_id = await server.start_kernel()
-        assert kernel_id in fake_gateway.kernels
-        listed = await server.call("GET", "/api/kernelspecs")
-        assert listed.status == 200
-        assert not fake_gateway.requests_to("GET", "/api/kernelspecs")
-
-
-def test_a_class_given_as_an_argument_is_left_alone(tmp_path: Path) -> None:
-    class Mine(SessionManager):
-        """A user's own."""
-
-    app = ServerApp(session_manager_class=Mine, root_dir=str(tmp_path))
-    app.config.GatewayClient.url = "http://127.0.0.1:1"
-    app.jpserver_extensions = {"jupyter_relay": True}
-    app.init_server_extensions()
-    assert app.session_manager_class is Mine
-    assert app.kernel_manager_class.__module__ == "jupyter_relay.server.kernels"
-    GatewayConfig.clear_instance()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from queue import Empty
 from typing import Any, TypeAlias
@@ -46,8 +47,25 @@ class ChannelQueue(ChannelABC):
         self._describe = describe
         self._backlog = Backlog(max_bytes=max_bytes)
         self._waiters: list[asyncio.Future[None]] = []
+        self._signal: _Signal | None = None
         self._running: bool | None = None
         """None until it is started or stopped for the first time."""
+
+    @property
+    def socket(self) -> int:
+        """A file descriptor that is readable while a message is here.
+
+        jupyter_client's channels have a ZeroMQ socket here. Programs that only wait on it, with
+        ``zmq.Poller`` for example, and fetch the message with `get_msg` do so on this one, too. No
+        message can be read from it. It is closed when the channel stops; then `KernelNotRunning`
+        is raised.
+        """
+        if not self._is_usable():
+            raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
+        if self._signal is None:
+            self._signal = _Signal()
+            self._show()
+        return self._signal.fileno()
 
     def start(self) -> None:
         """Begin to take messages."""
@@ -56,6 +74,9 @@ class ChannelQueue(ChannelABC):
     def stop(self) -> None:
         """Take no more messages; forget those that nobody fetched."""
         self._running = False
+        if self._signal is not None:
+            self._signal.close()
+            self._signal = None
         while self._backlog.take():
             pass
         self._backlog.take_dropped()
@@ -112,7 +133,9 @@ class ChannelQueue(ChannelABC):
     def _take(self) -> Message | None:
         if self._describe is not None and (dropped := self._backlog.take_dropped()) is not None:
             return self._describe(dropped)
-        return self._backlog.take()
+        message = self._backlog.take()
+        self._show()
+        return message
 
     async def _wait(self, timeout: float | None) -> Message:
         try:
@@ -133,10 +156,43 @@ class ChannelQueue(ChannelABC):
         finally:
             self._waiters.remove(waiter)
 
+    def _show(self) -> None:
+        """Let who waits on the file descriptor know whether a message is here."""
+        if self._signal is not None:
+            self._signal.show(len(self._backlog) > 0)
+
     def _wake(self) -> None:
+        self._show()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+class _Signal:
+    """A file descriptor that is readable, or not, as is said."""
+
+    def __init__(self) -> None:
+        self._readable, self._writable = socket.socketpair()
+        self._readable.setblocking(False)
+        self._writable.setblocking(False)
+        self._shown = False
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._readable.fileno()
+
+    def show(self, readable: bool) -> None:
+        """Make it readable, or not."""
+        if readable and not self._shown:
+            self._writable.send(b"m")
+        elif self._shown and not readable:
+            self._readable.recv(1)
+        self._shown = readable
+
+    def close(self) -> None:
+        """Close it."""
+        self._readable.close()
+        self._writable.close()
 
 
 class HBChannelQueue(HBChannelABC):

@@ -50,9 +50,9 @@ class _Done:
 class GatewayKernelClient(AsyncKernelClient):
     """A client of one kernel, over the one websocket that its `RemoteKernel` owns.
 
-    It has the methods of `jupyter_client.AsyncKernelClient`. Made by a `GatewayKernelManager` it
-    shares that manager's kernel; made with a ``kernel_id`` alone it attaches to that kernel on the
-    configured gateway, and lets go of it in `stop_channels`.
+    It has the methods of `jupyter_client.AsyncKernelClient`. Made by a `GatewayKernelManager`, or
+    with one as its ``parent``, it shares that manager's kernel; made with a ``kernel_id`` alone it
+    attaches to that kernel on the configured gateway, and lets go of it in `stop_channels`.
     """
 
     allow_stdin = False
@@ -66,6 +66,9 @@ class GatewayKernelClient(AsyncKernelClient):
         self, kernel_id: str | None = None, *, remote: RemoteKernel | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        if remote is None and kernel_id is None:
+            remote = getattr(self.parent, "remote", None)
+            kernel_id = remote.id if remote is not None else None
         self.kernel_id = kernel_id
         self._remote = remote
         # One that attaches by itself has a gateway of its own, as long as it is attached.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from jupyter_relay.errors import (
     GatewayUnavailable,
     KernelNotFound,
     KernelNotRunning,
+    NotPossibleOnGateway,
     RelayError,
 )
 from jupyter_relay.gateway.client import Gateway
@@ -212,6 +214,29 @@ class GatewayKernelManager(AsyncKernelManager):
         """Interrupt the kernel. Raises `KernelNotRunning` or `KernelNotFound`."""
         await self.running.interrupt()
 
+    async def signal_kernel(self, signum: int) -> None:
+        """Send a signal to the kernel: SIGINT, which is an interrupt, and no other.
+
+        Raises `NotPossibleOnGateway`, and what `interrupt_kernel` does.
+        """
+        if signum != signal.SIGINT:
+            names = {number.value: number.name for number in signal.Signals}
+            name = names.get(signum, signum)
+            raise NotPossibleOnGateway(f"A gateway does not send {name} to kernels, only SIGINT.")
+        await self.interrupt_kernel()
+
+    async def request_shutdown(self, restart: bool = False) -> None:
+        """Delete the kernel on its gateway; for a restart, which is one request, do nothing."""
+        if not restart:
+            await self.shutdown_kernel()
+
+    async def finish_shutdown(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the gateway has answered once the kernel is deleted."""
+
+    def resolve_path(self, path: str) -> str | None:
+        """Return None: which file a kernel means by a path is not known for one of a gateway."""
+        return None
+
     async def is_alive(self) -> bool:
         """Whether the kernel that was started still runs, by its gateway's word.
 
@@ -292,6 +317,16 @@ class GatewayKernelManager(AsyncKernelManager):
     def _replaced(self, remote: RemoteKernel) -> bool:
         return remote.deaths > self._deaths
 
+    async def _kill(self, restart: bool = False) -> None:
+        if self.has_kernel and not restart:
+            await self.shutdown_kernel(now=True)
+
+    async def _launched_by_gateway(self, *_: Any, **__: Any) -> Any:
+        """Refuse to do a part of a start. Raises `NotPossibleOnGateway`."""
+        raise NotPossibleOnGateway(
+            "The gateway launches the kernel: start_kernel is the only way to start one."
+        )
+
     # The names under which jupyter_client's own code calls these.
     _async_start_kernel = start_kernel
     _async_shutdown_kernel = shutdown_kernel
@@ -299,6 +334,14 @@ class GatewayKernelManager(AsyncKernelManager):
     _async_interrupt_kernel = interrupt_kernel
     _async_is_alive = is_alive
     _async_cleanup_resources = cleanup_resources
+    _async_signal_kernel = signal_kernel
+    _async_request_shutdown = request_shutdown
+    _async_finish_shutdown = finish_shutdown
+    _kill_kernel = _async_kill_kernel = _kill
+    _send_kernel_sigterm = _async_send_kernel_sigterm = _kill
+    pre_start_kernel = _async_pre_start_kernel = _launched_by_gateway
+    _launch_kernel = _async_launch_kernel = _launched_by_gateway
+    post_start_kernel = _async_post_start_kernel = _launched_by_gateway
 
 
 async def shown_id(gateway: Gateway, store: Store | None, kernel_id: str) -> str:

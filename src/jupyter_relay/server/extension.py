@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from traitlets import TraitError
 
@@ -14,18 +14,9 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
     from tornado.web import RequestHandler
 
-_CLASSES = {
-    "kernel_manager_class": "jupyter_relay.server.kernels.GatewayMappingKernelManager",
-    "kernel_spec_manager_class": "jupyter_relay.server.kernelspecs.GatewayKernelSpecManager",
-    "session_manager_class": "jupyter_relay.server.sessions.GatewaySessionManager",
-    "kernel_websocket_connection_class": (
-        "jupyter_relay.server.websocket.GatewayWebSocketConnection"
-    ),
-}
-
 
 def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
-    """Set the four classes, before the server makes its managers; those set by the user stay.
+    """Set the four classes, before the server makes its managers; all of them, or none.
 
     A setting that makes no sense stops the server with one line.
     """
@@ -40,15 +31,29 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
         serverapp.exit(1)
     if not gateway.gateway_enabled:
         return
+    from jupyter_relay.server.classes import OURS, choose
+
+    given = {name: getattr(serverapp, name) for name in OURS if _is_set(serverapp, name)}
+    choice = choose(given, serverapp.extension_manager.extensions.keys())
+    if not choice.ours:
+        serverapp.log.warning("%s", choice.line)
+        GatewayConfig.withdraw()
+        return
+    if choice.line:
+        serverapp.log.info("%s", choice.line)
     # As the server does with tornado's: what we log looks like what it logs, and goes there.
     ours = logging.getLogger("jupyter_relay")
     ours.parent = serverapp.log
     ours.setLevel(serverapp.log.level)
     for line in unused_options(serverapp.config):
         serverapp.log.warning("%s", line)
-    for name, value in _CLASSES.items():
-        if name not in serverapp.config.ServerApp and not serverapp.trait_has_value(name):
-            setattr(serverapp, name, value)
+    for name, value in choice.to_set.items():
+        setattr(serverapp, name, value)
+
+
+def _is_set(serverapp: ServerApp, name: str) -> bool:
+    """Whether an option is set: in a configuration, or as an argument."""
+    return name in serverapp.config.ServerApp or serverapp.trait_has_value(name)
 
 
 def _link_applications(serverapp: ServerApp) -> None:
@@ -75,6 +80,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
         register(serverapp.event_logger)
         ours += KERNEL_HANDLERS
+        _decide_for_each_kernel(serverapp.web_app.settings)
     if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
         ours += KERNELSPEC_HANDLERS
     base_url = serverapp.web_app.settings["base_url"]
@@ -82,13 +88,27 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     serverapp.web_app.add_handlers(".*$", handlers)
 
 
+def _decide_for_each_kernel(settings: dict[str, Any]) -> None:
+    """Where pages are joined to kernels by a class that is not ours, leave it to other kernels."""
+    from jupyter_relay.server.kernel_connections import KernelConnections
+    from jupyter_relay.server.websocket import GatewayWebSocketConnection
+
+    name = "kernel_websocket_connection_class"
+    found = settings[name]
+    if not (isinstance(found, type) and issubclass(found, GatewayWebSocketConnection)):
+        settings[name] = KernelConnections(ours=GatewayWebSocketConnection, others=found)
+
+
 async def _start_jupyter_server_extension(serverapp: ServerApp) -> None:
-    """Register what the user wants to be emitted, and ask for the kernelspecs before the first page
-    does: a gateway that is silent delays none."""
+    """Do what needs the running event loop: let each signal stop the server in order, and register
+    the events that the user has described. And ask for the kernelspecs before the first page does:
+    a gateway that is silent is to delay none."""
     from jupyter_relay.server.kernels import GatewayMappingKernelManager
     from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+    from jupyter_relay.server.signals import stop_at_each_signal
 
     if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
+        stop_at_each_signal(serverapp)
         await asyncio.to_thread(serverapp.kernel_manager.register_schemas)
     if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
         await serverapp.kernel_spec_manager.refresh()

@@ -32,10 +32,15 @@ class GatewayConfig(BuiltInGatewayClient):
         """
         options = GatewayClient(parent=server)
         options.check()
-        for kind in (cls, BuiltInGatewayClient):
-            kind.clear_instance()
+        cls.withdraw()
         config: GatewayConfig = cls.instance(parent=server, options=options)
         return config
+
+    @classmethod
+    def withdraw(cls) -> None:
+        """Leave it to the server to make an instance of its own class."""
+        for kind in (cls, BuiltInGatewayClient):
+            kind.clear_instance()
 
     @classmethod
     def _known_of(cls, options: GatewayClient) -> dict[str, object]:

@@ -1,0 +1,236 @@
+"""Which classes a server uses: all four of ours, or all as they are set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_server.gateway.connections import (
+    GatewayWebSocketConnection as BuiltInWebSocketConnection,
+)
+from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
+from jupyter_server.gateway.managers import (
+    GatewayKernelSpecManager as BuiltInKernelSpecManager,
+)
+from jupyter_server.gateway.managers import (
+    GatewayMappingKernelManager as BuiltInMappingKernelManager,
+)
+from jupyter_server.gateway.managers import (
+    GatewaySessionManager as BuiltInSessionManager,
+)
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.kernelmanager import (
+    AsyncMappingKernelManager,
+    ServerKernelManager,
+)
+from jupyter_server.services.sessions.sessionmanager import SessionManager
+
+from jupyter_relay.server.classes import OURS, Classes, choose
+from jupyter_relay.server.gateway_config import GatewayConfig
+from jupyter_relay.server.kernel_connections import KernelConnections
+from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.sessions import GatewaySessionManager
+from jupyter_relay.testing import FakeGateway
+from tests.support.server import TestServer, server_on
+
+BUILT_IN: Classes = dict(
+    zip(
+        OURS,
+        (
+            BuiltInMappingKernelManager,
+            BuiltInKernelSpecManager,
+            BuiltInSessionManager,
+            BuiltInWebSocketConnection,
+        ),
+        strict=True,
+    )
+)
+LOCAL: Classes = dict(
+    zip(
+        OURS,
+        (
+            AsyncMappingKernelManager,
+            KernelSpecManager,
+            SessionManager,
+            ZMQChannelsWebsocketConnection,
+        ),
+        strict=True,
+    )
+)
+SUBSETS = [subset for size in range(5) for subset in combinations(OURS, size)]
+
+
+def derived(kind: type, module: str = "mine.kernels") -> type:
+    """Make a class of a user or an extension."""
+    return type("Mine", (kind,), {"__module__": module})
+
+
+def called(subset: tuple[str, ...]) -> str:
+    return "+".join(subset) or "none"
+
+
+# The choice, over every combination.
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=called)
+def test_built_in_gateway_classes_become_ours_all_four(subset: tuple[str, ...]) -> None:
+    choice = choose({name: BUILT_IN[name] for name in subset}, ())
+    assert choice.ours
+    assert choice.to_set == OURS
+    assert bool(choice.line) is bool(subset)
+    for name in subset:
+        assert f"ServerApp.{name}" in choice.line
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=called)
+def test_classes_derived_from_ours_stay(subset: tuple[str, ...]) -> None:
+    choice = choose({name: derived(OURS[name]) for name in subset}, ())
+    assert (choice.ours, choice.line) == (True, "")
+    assert choice.to_set == {name: OURS[name] for name in OURS if name not in subset}
+
+
+@pytest.mark.parametrize("of", [LOCAL, BUILT_IN], ids=["local", "built-in"])
+@pytest.mark.parametrize("subset", SUBSETS[1:], ids=called)
+def test_with_a_foreign_class_none_of_ours_is_used(subset: tuple[str, ...], of: Classes) -> None:
+    foreign = {name: derived(of[name]) for name in subset}
+    for others in ({}, OURS, BUILT_IN):
+        choice = choose({**others, **foreign}, ())
+        assert (choice.ours, choice.to_set) == (False, {})
+        for name in subset:
+            assert f"ServerApp.{name} = mine.kernels.Mine" in choice.line
+
+
+def test_an_extensions_session_manager_stands_on_top_of_ours() -> None:
+    theirs = derived(SessionManager, "docs.sessions")
+    choice = choose({"session_manager_class": theirs}, {"docs"})
+    assert (choice.ours, choice.line) == (True, "")
+    joined = choice.to_set["session_manager_class"]
+    assert joined.__mro__[1:3] == (theirs, GatewaySessionManager)
+
+
+def test_an_extensions_connection_class_is_left_to_other_kernels() -> None:
+    theirs = derived(ZMQChannelsWebsocketConnection, "docs.websocket")
+    choice = choose({"kernel_websocket_connection_class": theirs}, {"docs"})
+    assert choice.ours
+    assert "kernel_websocket_connection_class" not in choice.to_set
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("kernel_manager_class", AsyncMappingKernelManager),
+        ("kernel_spec_manager_class", KernelSpecManager),
+        ("session_manager_class", BuiltInSessionManager),
+    ],
+)
+def test_other_classes_of_extensions_are_foreign(name: str, base: type) -> None:
+    choice = choose({name: derived(base, "docs.kernels")}, {"docs"})
+    assert not choice.ours
+    assert f"ServerApp.{name} = docs.kernels.Mine" in choice.line
+
+
+def test_each_kernel_gets_the_connection_for_it() -> None:
+    made: list[tuple[str, object]] = []
+
+    def connection(which: str) -> Callable[..., None]:
+        return lambda *, parent, websocket_handler: made.append((which, parent))
+
+    connections = KernelConnections(ours=connection("ours"), others=connection("others"))
+    kernels = [GatewayKernelManager(), ServerKernelManager()]
+    for kernel in kernels:
+        connections(parent=kernel, websocket_handler=None)
+    assert made == [("ours", kernels[0]), ("others", kernels[1])]
+
+
+# Real servers.
+
+
+def used(app: ServerApp) -> Classes:
+    return {name: getattr(app, name) for name in OURS}
+
+
+def configured(classes: Classes) -> tuple[str, ...]:
+    return tuple(
+        f"--ServerApp.{name}={kind.__module__}.{kind.__qualname__}"
+        for name, kind in classes.items()
+    )
+
+
+async def runs_a_cell(server: TestServer) -> None:
+    """Start a kernel by a notebook's session, and run a cell."""
+    body = {"path": "a.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}}
+    answer = await server.call("POST", "/api/sessions", body)
+    assert answer.status == 201, answer
+    async with server.tab(answer.json["kernel"]["id"]) as tab:
+        assert await tab.run("ran") == "ran\n"
+
+
+@pytest.mark.parametrize(
+    "subset", [(), tuple(OURS)[:1], tuple(OURS)[:3], tuple(OURS)], ids=called
+)  # fmt: skip
+async def test_a_server_that_names_built_in_gateway_classes_runs_cells_on_ours(
+    subset: tuple[str, ...],
+    fake_gateway: FakeGateway,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = configured({name: BUILT_IN[name] for name in subset})
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        assert used(server.app) == OURS
+        await runs_a_cell(server)
+    log = capsys.readouterr().err
+    assert log.count("jupyter_relay's classes are used") == bool(subset)
+
+
+@pytest.fixture
+def no_gateway_client_left() -> Iterator[None]:
+    """Let the next server make its own gateway client."""
+    yield
+    BuiltInGatewayClient.clear_instance()
+
+
+@pytest.mark.usefixtures("no_gateway_client_left")
+async def test_a_foreign_class_leaves_a_server_as_it_is_without_us(
+    fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = configured({"kernel_spec_manager_class": KernelSpecManager})
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        assert used(server.app) == {**BUILT_IN, "kernel_spec_manager_class": KernelSpecManager}
+        assert type(server.app.gateway_config) is BuiltInGatewayClient
+    log = capsys.readouterr().err
+    assert log.count("jupyter_relay is not used") == 1
+    assert (
+        "ServerApp.kernel_spec_manager_class = jupyter_client.kernelspec.KernelSpecManager" in log
+    )
+
+
+@pytest.mark.usefixtures("no_gateway_client_left")
+def test_a_class_given_as_an_argument_counts_as_set(tmp_path: Path) -> None:
+    app = ServerApp(session_manager_class=UsersSessionManager, root_dir=str(tmp_path))
+    app.config.GatewayClient.url = "http://127.0.0.1:1"
+    app.jpserver_extensions = {"jupyter_relay": True}
+    app.init_server_extensions()
+    assert app.session_manager_class is UsersSessionManager
+    assert not app.trait_has_value("kernel_manager_class")
+    GatewayConfig.withdraw()
+
+
+async def test_a_class_of_the_users_own_that_is_made_from_ours_is_used(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    argv = configured({"session_manager_class": UsersGatewaySessionManager})
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        assert server.app.session_manager_class.__name__ == "UsersGatewaySessionManager"
+        await runs_a_cell(server)
+
+
+class UsersSessionManager(SessionManager):
+    """A user's own."""
+
+
+class UsersGatewaySessionManager(GatewaySessionManager):
+    """A user's own, made from ours."""
