@@ -85,12 +85,16 @@ clean:  ## Remove the environments and everything generated
 # pip, the other in newer ones.
 $(VENV)/installed: export PIP_CONSTRAINT := constraints.txt
 $(VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints.txt
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt neighbours.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
 	# Beside the rest: installed, it would take over how every JupyterLab of the tests runs cells.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 		--target $(VENV)/nbmodel jupyter_server_nbmodel
+	# So do these, each in an environment of its own, since two of them exclude each other.
+	sed -n 's/^\([a-z-]*\): /\1 /p' neighbours.txt | while read -r name packages; do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+			--target $(VENV)/neighbours/$$name $$packages || exit 1; done
 	# Each beside the rest, for a gateway that has it before everything else in its PYTHONPATH.
 	for version in $(OLDER_SERVERS); do \
 		PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \

@@ -19,9 +19,29 @@ has no effect on a gateway's kernels is a line in the log at the start.
 """
 
 
+FOOT = """
+## Other extensions
+
+All four classes of ours are used, or none. Jupyter Server's own gateway classes in a configuration
+count as not set. With any other class that is not made from ours, all stay as they are set; the log
+says so in one line.
+
+| extension | beside ours |
+|---|---|
+| jupyter-resource-usage | shows the figures of the kernel's own process on the gateway |
+| jupyter-server-documents | runs cells on the server; its websocket class is not used |
+| jupyter-server-nbmodel | runs cells on the server |
+| jupyter-collaboration | works |
+| kernels-mixer | sets all four classes to its own, so ours are not used |
+
+`tests/neighbours` runs a cell beside each, with and without ours.
+"""
+
+
 def page() -> str:
     """Return the whole page."""
-    return HEAD + "".join(line for owner in REPLACED for line in section(owner.__name__))
+    tables = "".join(line for owner in REPLACED for line in section(owner.__name__))
+    return HEAD + tables + FOOT
 
 
 def section(owner: str) -> Iterator[str]:
