@@ -711,3 +711,22 @@ def test_without_numbers_each_cell_that_may_have_lost_output_is_told(cuts: int) 
     pass_barriers(rig, kernel)
     told = [len(notices(rig.heard_of(cell))) for cell in (first, second, third, fourth)]
     assert told == [1, 1, cuts - 1, 0]
+
+
+def test_what_a_gateway_replays_though_it_has_come_is_not_given_twice() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    said = [kernel.status("busy", asked), kernel.stream("1", asked), kernel.reply(asked)]
+    rig.hear(*said)
+    outage(rig)
+    rest = [kernel.stream("2", asked), kernel.status("idle", asked)]
+    rig.hear(*said, *rest, *rest)
+    assert types(rig.heard_of(asked)) == [
+        "status:busy",
+        "stream",
+        "execute_reply",
+        "stream",
+        "status:idle",
+    ]
+    assert notices(rig.heard()) == []

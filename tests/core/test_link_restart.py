@@ -260,6 +260,14 @@ def test_a_restart_by_somebody_else_is_found_out_while_a_request_waits() -> None
     assert types(rig.heard_of(later)) == ANSWERED
 
 
+def test_a_process_that_counts_anew_under_the_name_of_the_last_is_heard() -> None:
+    rig = known(Voice())
+    rig.hear(*Voice().answer(rig.send()))
+    asked, again = rig.send(), Voice()
+    rig.hear(*again.answer(asked))
+    assert types(rig.heard_of(asked)) == ANSWERED
+
+
 def test_a_kernel_that_answers_out_of_turn_while_it_works_is_left_to_work() -> None:
     kernel = Voice()
     rig = known(kernel)

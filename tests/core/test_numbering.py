@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_relay.core.numbering import Numbering
+from jupyter_relay.core.numbering import EARLIER, REPEATED, Numbering
 from jupyter_relay.wire.message import Channel
 
 
@@ -81,18 +81,30 @@ def test_ids_that_leap_do_not_count_messages() -> None:
     assert numbering.see("k_8_1", Channel.IOPUB, leads=True) == 1
 
 
-def test_what_is_excused_settled_or_forgotten_is_no_hole() -> None:
+def test_what_is_excused_or_forgotten_is_no_hole() -> None:
     numbering = seen(0, 5, 9)
     numbering.excuse(2)
     numbering.excuse(77)
     assert numbering.missing(0, 9) == 6
-    numbering.settle(4)
-    assert numbering.missing(0, 9) == 4
-    numbering.settle(7)
-    assert numbering.missing(0, 9) == 2
     numbering.forget()
     assert numbering.high is None
     assert numbering.output is None
+
+
+def test_a_message_that_comes_again_is_repeated_and_one_that_comes_late_is_not() -> None:
+    numbering = seen(5, 6, 9)
+    again = [numbering.see(f"k_7_{number}", Channel.IOPUB, leads=False) for number in (6, 9, 7, 7)]
+    assert again == [REPEATED, REPEATED, 7, REPEATED]
+    assert numbering.see("k_7_4", Channel.IOPUB, leads=False) == EARLIER
+    numbering.excuse(8)
+    assert numbering.see("k_7_8", Channel.IOPUB, leads=False) == 8, "it was said to be another's"
+    assert numbering.see("k_8_6", Channel.IOPUB, leads=False) is None
+
+
+def test_a_message_below_the_holes_that_were_forgotten_may_be_late() -> None:
+    numbering = seen(*range(0, 20_000, 2))
+    assert numbering.see("k_7_1", Channel.IOPUB, leads=False) == EARLIER
+    assert numbering.see("k_7_19990", Channel.IOPUB, leads=False) == REPEATED
 
 
 def test_a_reply_that_overtakes_output_raises_no_mark_but_its_own() -> None:

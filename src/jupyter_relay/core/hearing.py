@@ -13,7 +13,7 @@ import msgspec
 
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
 from jupyter_relay.core.notices import Notices, counted
-from jupyter_relay.core.numbering import Numbering
+from jupyter_relay.core.numbering import REPEATED, Numbering
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.core.recovery import Missed, Passed, Recovery
 from jupyter_relay.core.substitute import Substitute
@@ -100,6 +100,10 @@ class Hearing:
             if leads:
                 actions = self._recognise(head.session, parent.msg_id)
             number = self._numbering.see(head.msg_id, channel, leads=leads)
+            if number is not None and number < 0:
+                if self._is_repeated(parent.msg_id, number):
+                    return actions
+                number = None
         if parent.session in self._ours:
             return actions + self._aside(message, number)
         if channel is _IOPUB:
@@ -142,6 +146,21 @@ class Hearing:
         self._status = self._told = None
         self._numbering.forget()
         self._recovery.forget()
+
+    def _is_repeated(self, msg_id: str, number: int) -> bool:
+        """Whether a message with this parent, whose number was seen before, is the one that came.
+
+        Kernel Gateway and Jupyter Server can replay what another socket of ours has brought. But
+        nothing can have come yet of a request of which nothing was seen: then the kernel counts
+        anew under an old name.
+        """
+        if self._recovery.owns(msg_id):
+            return False
+        request = self._pending.get(msg_id)
+        if request is not None and not request.seen:
+            self._numbering.forget()
+            return False
+        return number == REPEATED
 
     def _leads(self, message: Message) -> bool:
         """Whether this tells which process is the kernel.

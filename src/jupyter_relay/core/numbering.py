@@ -9,12 +9,22 @@ later, on the same channel or behind a barrier, is in.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from typing import Final
 
 from jupyter_relay.wire.message import Channel
 
 _MOST_HOLES = 4096
 """How many holes are kept, each of any width; the oldest go first."""
+
+_MOST_EXCUSED = 256
+"""How many numbers are remembered that are for others."""
+
+REPEATED: Final = -1
+"""What `Numbering.see` returns for a message that has come before."""
+
+EARLIER: Final = -2
+"""What it returns for one that may have come before: its number is lower than those remembered."""
 
 _MOST_WIDTH = 10_000_000
 """A leap that is no loss of output: such ids, time stamps for one, do not count messages."""
@@ -42,13 +52,15 @@ class Numbering:
         self._holes: list[tuple[int, int]] = []
         """The first number of each hole and that behind its last, in order."""
 
+        self._known_from = 0
+        self._excused: deque[int] = deque(maxlen=_MOST_EXCUSED)
         self._control: int | None = None
         self.high: int | None = None
         self.output: int | None = None
 
     def see(self, msg_id: str, channel: Channel, *, leads: bool) -> int | None:
         """Note a message of a channel; return its number, None if it is not one of the kernel's
-        series.
+        series, and `REPEATED` or `EARLIER` if it has come before, or may have.
 
         Only a message that ``leads``, a reply by which the kernel is known, can begin a series: the
         gateway and forked children of the kernel send messages too, with counters of their own.
@@ -63,6 +75,8 @@ class Numbering:
             if read is None:
                 return None
             number = read
+            if number < 0:
+                return number
             if channel is _IOPUB:
                 self.output = number if self.output is None else max(number, self.output)
         if channel is Channel.CONTROL:
@@ -93,44 +107,50 @@ class Numbering:
             self.forget()
             self._series = series
         if self.high is None:
+            self._known_from = number
             return self._reach(number)
         if number > self.high + _MOST_WIDTH:
             self.forget()
             self._leaps = series
             return None
         if number <= self.high:
-            self.excuse(number)
-            return number
+            if number < self._known_from:
+                return EARLIER
+            return number if self._fill(number) or number in self._excused else REPEATED
         if number > self.high + 1:
             self._holes.append((self.high + 1, number))
-            del self._holes[:-_MOST_HOLES]
+            if len(self._holes) > _MOST_HOLES:
+                self._known_from = self._holes.pop(0)[1]
         return self._reach(number)
 
     def missing(self, after: int, before: int) -> int:
         """How many numbers between these two have not come."""
-        return sum(max(0, min(stop, before) - max(first, after + 1)) for first, stop in self._holes)
+        at = max(0, bisect_right(self._holes, after, key=lambda hole: hole[0]) - 1)
+        return sum(
+            max(0, min(stop, before) - max(first, after + 1)) for first, stop in self._holes[at:]
+        )
 
     def excuse(self, number: int) -> None:
-        """A number is not missing: it came after all, or is known to be for somebody else."""
+        """A number is not missing: it is known to be for somebody else."""
+        if self._fill(number):
+            self._excused.append(number)
+
+    def _fill(self, number: int) -> bool:
+        """Take a number out of the hole that it lies in; return whether there was one."""
         at = bisect_right(self._holes, number, key=lambda hole: hole[0]) - 1
         if at < 0 or number >= self._holes[at][1]:
-            return
+            return False
         first, stop = self._holes[at]
         rest = [(first, number), (number + 1, stop)]
         self._holes[at : at + 1] = [hole for hole in rest if hole[0] < hole[1]]
-
-    def settle(self, before: int) -> None:
-        """Forgive the holes below a number: they were replies to other clients, or are announced.
-
-        What a reply has overtaken lies above, and may yet come or be lost.
-        """
-        self._holes = [(max(first, before), stop) for first, stop in self._holes if stop > before]
+        return True
 
     def forget(self) -> None:
         """Begin anew, for another process of the kernel."""
         self._series = None
         self._next = None
         self._holes.clear()
+        self._excused.clear()
         self._control = None
         self.high = None
         self.output = None

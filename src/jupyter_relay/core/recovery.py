@@ -279,8 +279,6 @@ class Recovery:
         )
         if not self._barriers:
             self._gap = None
-            if self._numbering.output is not None:
-                self._numbering.settle(self._numbering.output)
         return passed
 
     def _finish(self, barrier: _Barrier) -> None:
