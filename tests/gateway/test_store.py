@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sqlite3
 import sys
 import weakref
@@ -263,18 +264,49 @@ def a_file_in_its_place(folder: Path) -> None:
 
 def no_database(folder: Path) -> None:
     """Let the file be something else."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)
     (folder / "links.sqlite").write_text("this is no database, " * 100)
+    (folder / "links.sqlite").chmod(0o600)
 
 
 def another_version(folder: Path) -> None:
     """Let the file be of a later version."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)
     with closing(sqlite3.connect(folder / "links.sqlite")) as links:
         links.execute("PRAGMA user_version = 99")
+    (folder / "links.sqlite").chmod(0o600)
 
 
-@pytest.mark.parametrize("spoil", [a_file_in_its_place, no_database, another_version])
+def a_link_to_nothing(folder: Path) -> None:
+    """Let the folder be a link that leads nowhere."""
+    folder.parent.mkdir()
+    folder.symlink_to(folder.parent / "not there")
+
+
+def a_file_that_is_a_link(folder: Path) -> None:
+    """Let the file be a link, which would be followed to write anywhere."""
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "links.sqlite").symlink_to(folder.parent / "not there")
+
+
+def a_folder_of_others(folder: Path) -> None:
+    """Let everybody write to the folder, which others use, too."""
+    folder.mkdir(parents=True)
+    (folder / "others.txt").write_text("theirs")
+    folder.chmod(0o1777)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        a_file_in_its_place,
+        no_database,
+        another_version,
+        a_link_to_nothing,
+        a_file_that_is_a_link,
+        a_folder_of_others,
+    ],
+)
 async def test_a_folder_of_no_use_is_one_line_and_a_store_in_memory(
     folder: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -284,6 +316,57 @@ async def test_a_folder_of_no_use_is_one_line_and_a_store_in_memory(
         await use_in_memory(store)
     assert str(folder) in only_warning(caplog)
     assert contents(folder) == before
+
+
+async def test_what_was_open_to_others_is_closed_to_them_and_used_and_said_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(folder) as store:
+        await (await store.claim(GATEWAY, "k")).end(gone=False)
+    folder.chmod(0o755)  # noqa: ASYNC240  # of a local disk
+    (folder / "links.sqlite").chmod(0o644)
+    async with opened(folder) as store:
+        for _ in range(2):
+            await session_of(store)
+    assert modes(folder) == (0o700, {0o600})
+    of_folder, of_file = caplog.messages
+    assert f"{folder} was open to other users (mode 0755)" in of_folder
+    assert f"{folder / 'links.sqlite'} was open to other users (mode 0644)" in of_file
+
+
+async def test_a_folder_that_others_may_read_keeps_its_mode_and_other_files(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.mkdir(parents=True, mode=0o755)  # noqa: ASYNC240  # of a local disk
+    (folder / "others.txt").write_text("theirs")  # of a local disk
+    async with opened(folder) as store:
+        await session_of(store)
+        assert (folder / "links.sqlite").stat().st_mode & 0o777 == 0o600  # dito
+        await session_of(store)
+    assert folder.stat().st_mode & 0o777 == 0o755  # noqa: ASYNC240  # of a local disk
+    assert f"Other users can look into {folder} (mode 0755)" in only_warning(caplog)
+
+
+async def test_a_link_to_a_folder_is_taken_for_the_folder(folder: Path) -> None:
+    real = folder.parent / "elsewhere"
+    real.mkdir(parents=True)  # of a local disk
+    folder.symlink_to(real)  # noqa: ASYNC240  # of a local disk
+    async with opened(folder) as store:
+        await session_of(store)
+    assert modes(real) == (0o700, {0o600})
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
+@pytest.mark.parametrize("part", ["folder", "file"])
+async def test_what_belongs_to_another_user_is_not_used(
+    folder: Path, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(folder) as store:
+        await session_of(store)
+    os.chown(folder if part == "folder" else folder / "links.sqlite", 12345, -1)
+    async with opened(folder) as store:
+        await use_in_memory(store)
+    assert "belongs to another user (12345)" in only_warning(caplog)
 
 
 async def test_a_file_that_another_process_does_not_let_go_of_is_not_waited_for_for_ever(
@@ -301,7 +384,7 @@ async def test_a_file_that_another_process_does_not_let_go_of_is_not_waited_for_
 def contents(folder: Path) -> dict[str, bytes]:
     """Return what is in the files of a folder, or in that file."""
     files = folder.iterdir() if folder.is_dir() else [folder]
-    return {path.name: path.read_bytes() for path in files}
+    return {path.name: path.read_bytes() if path.exists() else b"" for path in files}
 
 
 def only_warning(caplog: pytest.LogCaptureFixture) -> str:

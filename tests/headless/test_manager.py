@@ -120,7 +120,7 @@ async def test_no_id_is_kept_of_a_kernel_that_does_not_exist(
     kernel_id = manager.kernel_id
     fake.forget(kernel_id)
     if attach:
-        await manager.cleanup_resources()
+        await manager.release()
         assert kept_in(state_folder) == [kernel_id]
         with pytest.raises(KernelNotFound):
             await manager.start_kernel(kernel_id=kernel_id)

@@ -157,6 +157,14 @@ class KernelStart:
         if not self._sent:
             self._task.cancel()
 
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Call back once nothing more can come of it, and nothing of it is left to delete. If its
+        tasks are cancelled, as at a program's end, that is never known."""
+        if not self._sent:
+            callback()
+        else:
+            self._task.add_done_callback(lambda task: None if task.cancelled() else callback())
+
     async def let_go(self) -> None:
         """Leave it to its gateway, whatever comes of it."""
         self._listeners.clear()

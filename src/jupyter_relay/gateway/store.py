@@ -28,6 +28,7 @@ from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
 from jupyter_relay.gateway.log import Log
+from jupyter_relay.gateway.private_files import NotPrivate, PrivateFolder
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ _MOMENT = 0.05
 """The seconds after which a change that nobody waits for is written: while a server answers its
 request, and those that come with it, the thread would take turns with it."""
 
+_LINKS = "links.sqlite"
 _VERSION = 2
 _INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
 _GIVE = "UPDATE links SET given = ? WHERE gateway = ? AND kernel_id = ?"
@@ -92,7 +94,7 @@ class Store:
         patience: float = 5.0,
         log: Log = _logger,
     ) -> None:
-        self._folder = folder
+        self._folder = PrivateFolder(folder, is_ours=_is_ours, tell=log.warning)
         self._max_left = max_left
         self._patience = patience
         self._log = log
@@ -186,11 +188,10 @@ class Store:
                     return self._do_on_disk(work)
                 except (sqlite3.Error, OSError) as error:
                     self._log.warning(
-                        "The ids of kernels' websockets cannot be kept in %s (%s). After a restart "
-                        "of this process, gateways will not give it what it missed. If the folder "
-                        "is writable, delete links.sqlite in it.",
-                        self._folder,
-                        error,
+                        "The ids of kernels' websockets cannot be kept in %s: %s After a restart "
+                        "of this process, gateways will not give it what it missed.",
+                        self._folder.path,
+                        _why(error),
                     )
                     self._memory = _connect(":memory:")
             with self._memory as links:
@@ -198,14 +199,14 @@ class Store:
                 return work(links)
 
     def _do_on_disk(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._folder / "links.sqlite"
-        with closing(_connect(_made(path), timeout=self._patience)) as links, links:
+        self._folder.make()
+        path = self._folder.file(_LINKS)
+        with closing(_connect(path, timeout=self._patience)) as links, links:
             _begin(links)
             if self._lock is None:
                 self._sweep()
                 # Within the transaction, so that nobody sees the file before it is locked.
-                self._lock = _connect(_made(self._lock_of(self._owner)))
+                self._lock = _connect(self._folder.file(self._lock_of(self._owner).name))
                 self._lock.execute("BEGIN EXCLUSIVE")
             return work(links)
 
@@ -232,11 +233,11 @@ class Store:
         return session
 
     def _lock_of(self, owner: str) -> Path:
-        return self._folder / f"{owner}.lock"
+        return self._folder.path / f"{owner}.lock"
 
     def _sweep(self) -> None:
         """Remove the lock files of processes that have ended without a word."""
-        for path in self._folder.glob("*.lock"):
+        for path in self._folder.path.glob("*.lock"):
             if not _is_held(path):
                 _remove(path)
 
@@ -286,11 +287,16 @@ def _write(links: sqlite3.Connection, changes: Iterable[_Change]) -> None:
         links.execute(statement, parameters)
 
 
-def _made(path: Path) -> Path:
-    """Make a file for its user alone; SQLite would let others read it, and keeps its mode."""
-    with suppress(FileExistsError):
-        path.touch(mode=0o600, exist_ok=False)
-    return path
+def _is_ours(name: str) -> bool:
+    """Whether a file of this name is one of a store's: SQLite keeps some beside its own."""
+    return name.startswith(_LINKS) or name.endswith(".lock")
+
+
+def _why(error: Exception) -> str:
+    """What was wrong, and what to do, as sentences."""
+    if isinstance(error, NotPrivate):
+        return str(error)
+    return f"{error}. If the folder is writable, delete {_LINKS} in it."
 
 
 def _is_held(path: Path) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.operations import NO_PATIENCE, RESTART_PATIENCE
 from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.gateway.store import Claim, Store
+from jupyter_relay.headless.at_exit import STARTED, StartedKernel
 from jupyter_relay.headless.client import GatewayKernelClient
 
 
@@ -40,7 +42,14 @@ class GatewayKernelManager(AsyncKernelManager):
     It has the methods of `jupyter_client.AsyncKernelManager`, and starts the kernelspec that it is
     told, ``kernel_name``, on the gateway. ``remote`` is the kernel, None before the start and
     after the shutdown. All its errors are those of ``jupyter_relay.errors``.
+
+    A kernel that it has started ends with it, as a local one ends with its program: it is deleted
+    by `shutdown_kernel`, by `cleanup_resources`, and at the program's end. One that it has attached
+    to, or that was given to `release`, runs on.
     """
+
+    ends_kernels = True
+    """Whether kernels that were started end with the manager and the program."""
 
     client_class = DottedObjectName(
         "jupyter_relay.headless.client.GatewayKernelClient", config=True
@@ -59,6 +68,7 @@ class GatewayKernelManager(AsyncKernelManager):
         self._owned_store: Store | None = None
         self._readiness: asyncio.Future[None] | None = None
         self._deaths = 0
+        self._started: StartedKernel | None = None
 
     @default("client_factory")
     def _gateway_client(self) -> type[GatewayKernelClient]:
@@ -156,12 +166,14 @@ class GatewayKernelManager(AsyncKernelManager):
         """
         gateway = self.gateway
         start: KernelStart | None = None
+        started: StartedKernel | None = None
         try:
             if kernel_id is not None:
                 start, model = None, await self._find(kernel_id)
             else:
                 name = kernel_name or self.kernel_name
                 start = gateway.begin_start(name, env=env, cwd=cwd, user=user)
+                started = self._end_with_program(start)
                 model = await start.wait(patience)
             if self.remote is not None:
                 await self.remote.close()
@@ -169,11 +181,15 @@ class GatewayKernelManager(AsyncKernelManager):
             if start is not None and claim is not None:
                 start.when_decided(_noter(gateway, claim))
         except BaseException:
-            if start is not None:
+            if start is not None and started is not None:
                 start.give_up()
+                start.when_over(partial(STARTED.remove, started))
             if self.remote is None:  # nobody cleans up where nothing was started
-                await self.cleanup_resources()
+                await self._let_go()
             raise
+        if self._started is not None and self._started.kernel_id == gateway.ids.given(model.id):
+            STARTED.remove(self._started)  # it was attached to again, and is no longer its own
+        self._started = started
         self._adopt(
             RemoteKernel(
                 gateway,
@@ -195,6 +211,7 @@ class GatewayKernelManager(AsyncKernelManager):
         self.shutting_down = True
         if self.remote is not None:
             await self.remote.shutdown(patience=NO_PATIENCE if now else RESTART_PATIENCE)
+            self._disown()
         await self.cleanup_resources(restart=restart)
 
     async def restart_kernel(self, now: bool = False, newports: bool = False, **_: Any) -> None:
@@ -272,9 +289,57 @@ class GatewayKernelManager(AsyncKernelManager):
         return client
 
     async def cleanup_resources(self, restart: bool = False) -> None:
-        """Let go of the kernel, and of the gateway if it is ours alone. The kernel runs on."""
+        """Delete the kernel if this manager has started it, and let go of it, and of the gateway if
+        it is ours alone.
+
+        Programs such as nbclient call nothing else where a kernel has died; its gateway may have
+        started another process in its place. A deletion that fails is logged, and tried again at
+        the program's end.
+        """
         if restart:
             return
+        # What `shutdown_kernel` could not delete is not tried again at once.
+        if (
+            self.remote is not None
+            and self._started is not None
+            and self.ends_kernels
+            and not self.shutting_down
+        ):
+            try:
+                await self.remote.shutdown(patience=NO_PATIENCE)
+            except RelayError as error:
+                self.log.warning("Kernel %s was not deleted: %s", self.kernel_id, error)
+            else:
+                self._disown()
+        await self._let_go()
+
+    async def release(self) -> None:
+        """Let go of the kernel, which runs on, also after the program's end."""
+        self._disown()
+        await self._let_go()
+
+    def _disown(self) -> None:
+        started, self._started = self._started, None
+        if started is not None:
+            STARTED.remove(started)
+
+    def _end_with_program(self, start: KernelStart) -> StartedKernel:
+        """Have a kernel deleted at the program's end, unless that is none of this manager's
+        business."""
+        started, ids = StartedKernel(self.gateway.settings, start.id), self.gateway.ids
+
+        def settle(outcome: Outcome) -> None:
+            if isinstance(outcome, KernelModel):
+                started.kernel_id, started.settled = ids.given(outcome.id), True
+            else:
+                start.when_over(partial(STARTED.remove, started))
+
+        if self.ends_kernels:
+            STARTED.add(started)
+            start.when_decided(settle)
+        return started
+
+    async def _let_go(self) -> None:
         remote, self.remote = self.remote, None
         if remote is not None:
             await remote.close()

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.services.kernels.handlers import (
     KernelActionHandler,
     KernelHandler,
@@ -33,6 +33,7 @@ from jupyter_server.services.sessions.handlers import (
 from tornado import web
 from tornado.log import app_log
 
+from jupyter_relay.server.bodies import read_body
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager, Model
 
@@ -66,6 +67,14 @@ class _Tells(web.RequestHandler):
         elif text := error.get_message():
             request = self.request
             app_log.warning("%d %s %s: %s", error.status_code, request.method, request.path, text)
+
+
+class _Reads(_Tells, APIHandler):
+    """Takes only bodies that say what they must."""
+
+    def get_json_body(self) -> dict[str, Any] | None:
+        """Return the body, which is an object; None if there is none. Raises a 400."""
+        return read_body(self.request.body)
 
 
 def _told(error: BaseException | None) -> web.HTTPError | None:
@@ -105,7 +114,7 @@ def _pieces(content: bytes) -> Iterator[bytes]:
         yield content[at : at + _PIECE]
 
 
-class GatewayKernelsHandler(_Tells, MainKernelHandler):
+class GatewayKernelsHandler(_Reads, MainKernelHandler):
     """Lists and starts kernels."""
 
     @web.authenticated
@@ -124,11 +133,11 @@ class GatewayKernelActionHandler(_Tells, KernelActionHandler):
     """Interrupts and restarts kernels."""
 
 
-class GatewaySessionRootHandler(_Tells, SessionRootHandler):
+class GatewaySessionRootHandler(_Reads, SessionRootHandler):
     """Lists and starts sessions."""
 
 
-class GatewaySessionHandler(_Tells, SessionHandler):
+class GatewaySessionHandler(_Reads, SessionHandler):
     """Gives, changes and deletes sessions."""
 
     def set_status(self, status_code: int, reason: str | None = None) -> None:

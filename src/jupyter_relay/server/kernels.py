@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -17,6 +18,7 @@ from jupyter_server.services.kernels.kernelmanager import (
     ServerKernelManager,
     emit_kernel_action_event,
 )
+from jupyter_server.utils import ApiPath, to_os_path
 from tornado import web
 from traitlets import Bunch, default, validate
 from traitlets.utils.importstring import import_item
@@ -49,6 +51,8 @@ _CLOSE_SECONDS: Final = 2.0
 
 class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
+
+    ends_kernels = False  # the server sees to that
 
     _user: NotebookUser = NotebookUser()
     _known: KernelModel | None = None
@@ -232,10 +236,18 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             async with self._attaching.setdefault(kernel_id, asyncio.Lock()):
                 return kernel_id if kernel_id in self else await self._start(kernel_id, **kwargs)
         if path is not None:
+            self._check_path(path)
             # It looks for folders, which may be far away.
             env = kwargs.get("env", {})
             kwargs["cwd"] = await asyncio.to_thread(self.cwd_for_path, path, env=env)
         return await self._start(None, **kwargs)
+
+    def _check_path(self, path: str) -> None:
+        """Raise a 400 for an API path that leads out of the server's files, whether there is such
+        a folder or not: the answer would tell which folders the server's machine has."""
+        root = os.path.normpath(self.root_dir)
+        if not _is_below(root, to_os_path(ApiPath(path), root)):
+            raise web.HTTPError(400, f"The path {path!r} leads out of this server's files.")
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         if not self._stopping:
@@ -412,3 +424,11 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             return
         self._kernel_connections[kernel_id] = kernel.model()["connections"]
         await super().cull_kernel_if_idle(kernel_id)
+
+
+def _is_below(root: str, path: str) -> bool:
+    """Whether a normalised path is a folder's own, or one below it."""
+    try:
+        return os.path.commonpath([root, path]) == root
+    except ValueError:  # on another drive
+        return False
