@@ -34,10 +34,27 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+_OF_SESSIONS = {
+    "cursor",
+    "delete_session",
+    "get_session",
+    "list_sessions",
+    "row_to_model",
+    "save_session",
+    "session_exists",
+    "update_session",
+}
+"""The methods of Jupyter Server's session manager that ask its database, which is in memory."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def loop_never_blocks() -> Iterator[None]:
     """A blocking call on an event loop with code of ours on the stack raises `BlockingError`."""
     blockbuster = BlockBuster("jupyter_relay", excluded_modules=["jupyter_relay.testing"])
+    for call in ("execute", "fetchone", "fetchall"):
+        database = blockbuster.functions[f"sqlite3.Cursor.{call}"]
+        database.can_block_in("sessions/sessionmanager.py", _OF_SESSIONS)
+        database.can_block_in("server/sessions.py", {"_look_again"})
     blockbuster.activate()
     yield
     blockbuster.deactivate()

@@ -54,6 +54,7 @@ class Rig:
             clock=lambda: self.now,
             new_id=lambda: f"{OWN_ID}{next(numbers)}",
             chance=lambda: self.chance,
+            seconds=lambda: self.now.timestamp(),
         )
         self.has_socket = False
         self.kernel_session = UPSTREAM

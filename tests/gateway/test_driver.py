@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -68,6 +69,7 @@ class Driven:
             clock=lambda: datetime.now(UTC),
             new_id=lambda: f"relay-{next(numbers)}",
             chance=lambda: 1.0,
+            seconds=time.time,
         )
         self.connection = Connection(
             self.link,

@@ -35,9 +35,28 @@ async def oracle() -> Oracle:
     return Oracle()
 
 
-def latest_of(oracle: Oracle, patience: float = LONG) -> Latest[str]:
-    log = logging.getLogger("test")
-    return Latest(oracle, what="The moon", gateway="gpu", log=log, patience=patience)
+def latest_of(
+    oracle: Oracle,
+    patience: float = LONG,
+    *,
+    first_patience: float | None = None,
+    silence: float | None = None,
+) -> Latest[str]:
+    return Latest(
+        oracle,
+        what="The moon",
+        gateway="gpu",
+        log=logging.getLogger("test"),
+        patience=patience,
+        first_patience=patience if first_patience is None else first_patience,
+        silence=patience if silence is None else silence,
+    )
+
+
+async def settled() -> None:
+    """Let the tasks run that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def test_all_who_ask_at_once_share_one_answer(oracle: Oracle) -> None:
@@ -150,3 +169,39 @@ async def test_a_fault_of_ours_makes_nothing_old_look_new(
     assert latest.value == "full"
     assert "see the log" in str(latest.error)
     assert "a fault" in caplog.text
+
+
+async def test_the_first_answer_is_waited_for_longer(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.0, first_patience=LONG, silence=LONG)
+    first = asyncio.create_task(latest.refresh())
+    await settled()
+    assert not first.done()
+    oracle.answers.put_nowait("full")
+    await first
+    assert latest.value == "full"
+    await latest.refresh()  # with an answer that is known, nobody waits
+    assert (latest.value, latest.error) == ("full", None)
+    await latest.close()
+
+
+async def test_a_gateway_that_is_slow_is_not_one_that_is_silent(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.0, silence=LONG)
+    oracle.answers.put_nowait("full")
+    await latest.answer()
+    await latest.refresh()
+    assert (latest.value, latest.error, oracle.asked) == ("full", None, 2)
+    oracle.answers.put_nowait("new")
+    await latest.answer()
+    assert (latest.value, latest.error, oracle.asked) == ("new", None, 2)
+
+
+async def test_the_answer_of_a_slow_gateway_is_for_whoever_asks_next(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.05, silence=LONG)
+    await latest.refresh()
+    oracle.answers.put_nowait("full")
+    await latest.answer()
+    # Known, and slow the last time: what is known is given at once, and the question put behind it.
+    late = asyncio.create_task(latest.refresh())
+    await settled()
+    assert (late.done(), latest.value, oracle.asked) == (True, "full", 2)
+    await latest.close()

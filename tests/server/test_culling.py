@@ -46,14 +46,17 @@ async def test_a_kernel_with_a_page_open_is_not_culled(
     assert kernel_id in fake_gateway.kernels
 
 
-async def test_a_kernel_found_gone_stays_for_its_pages_until_the_gateway_is_asked_again(
+async def test_a_kernel_found_gone_is_remembered_for_its_pages_for_a_while(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60
     kernel_id = await server.start_kernel()
     del fake_gateway.kernels[kernel_id]
     await server.kernels.cull_kernels()
-    assert (await server.kernels.kernel_model(kernel_id))["execution_state"] == "dead"
+    for _ in range(2):
+        assert (await server.kernels.kernel_model(kernel_id))["execution_state"] == "dead"
+        await server.kernels.cull_kernels()
+    server.kernels.lost_seconds = 0.0
     await server.kernels.cull_kernels()
     assert kernel_id not in server.kernels
 
@@ -64,6 +67,7 @@ async def test_a_kernel_that_comes_back_after_its_pages_were_told_that_it_is_gon
     server.kernels.cull_idle_timeout = 60
     kernel_id = await server.start_kernel()
     kernel = fake_gateway.kernels.pop(kernel_id)
+    server.kernels.farewell_seconds = 0.0
     async with server.tab(kernel_id) as tab:
         await tab.to_the_end()
     fake_gateway.kernels[kernel_id] = kernel

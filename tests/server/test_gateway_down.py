@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset, Silence
+from jupyter_relay.testing import Answer, Delay, FakeGateway, FaultyProxy, Reset, Silence
 from jupyter_relay.testing.faults import Fault
 from tests.gateway.support import TOKEN as GATEWAY_TOKEN
 from tests.server.test_error_table import At
@@ -28,6 +28,17 @@ def shown(reply: Reply) -> list[str]:
     return [model["spec"]["display_name"] for model in reply.json["kernelspecs"].values()]
 
 
+def why_unavailable(reply: Reply) -> str:
+    """Why the one kernelspec is a stand-in; nothing of that is in what pages save of it."""
+    (model,) = reply.json["kernelspecs"].values()
+    assert model["name"] == reply.json["default"]
+    assert model["spec"]["display_name"] == model["name"] == "python3"
+    assert model["spec"]["language"] == "python"
+    reason: str = model["spec"]["metadata"]["unavailable"]
+    assert reply.json["unavailable"] == reason
+    return reason
+
+
 async def test_a_silent_gateway_delays_no_page(fake_gateway: FakeGateway, tmp_path: Path) -> None:
     async with FaultyProxy("127.0.0.1", fake_gateway.port) as proxy:
         proxy.stall()
@@ -38,8 +49,7 @@ async def test_a_silent_gateway_delays_no_page(fake_gateway: FakeGateway, tmp_pa
             replies = await asyncio.gather(*(server.call("GET", SPECS) for _ in range(8)))
             replies += [await server.call("GET", SPECS) for _ in range(30)]
             for reply in replies:
-                assert shown(reply) == [f"No kernels: {proxy.url} has not answered for 1.5 s."]
-                assert list(reply.json["kernelspecs"]) == [reply.json["default"]]
+                assert f"{proxy.url} has not answered for 10 s." in why_unavailable(reply)
                 assert "waited for" in reply.json["unavailable"]
             assert proxy.accepted == 1  # one probe at a time
             assert (await server.call("GET", "/api/kernels")).json == []
@@ -62,9 +72,9 @@ async def test_kernelspecs_appear_with_the_first_question_after_the_gateways_ret
     else:
         fake_gateway.token = "another"
     for _ in range(3):
-        (name,) = shown(await server.call("GET", SPECS))
-        assert name.startswith(f"No kernels: {fake_gateway.url} ")
-        assert said in name
+        reason = why_unavailable(await server.call("GET", SPECS))
+        assert reason.startswith(f"{fake_gateway.url} ")
+        assert said in reason
     if said in faults:
         fault.lift()
     fake_gateway.token = GATEWAY_TOKEN
@@ -86,19 +96,56 @@ async def test_what_was_known_stays_while_the_gateway_is_away(
     assert (await server.call("GET", SPECS)).json == before.json
 
 
-async def test_files_of_a_silent_gateway_are_refused_at_once(
+async def test_files_of_a_silent_gateway_are_refused(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     logo = "/kernelspecs/python3/logo-64x64.png"
-    fault = fake_gateway.fault("GET", SPECS, Silence())
-    silent = fake_gateway.fault("GET", logo, Silence())
+    await server.call("GET", SPECS)
+    faults = [fake_gateway.fault("GET", path, Silence()) for path in (SPECS, logo)]
     async with asyncio.timeout(DEADLINE):
         await server.call("GET", SPECS)
-        for _ in range(10):
-            assert (await server.call("GET", logo)).status == 504
-    assert not fake_gateway.requests_to("GET", logo)
-    fault.lift()
-    silent.lift()
+        # All wait until it is certain that the gateway is silent; then nobody does.
+        waited = await asyncio.gather(*(server.call("GET", logo) for _ in range(5)))
+        asked = len(fake_gateway.requests_to("GET", logo))
+        at_once = [await server.call("GET", logo) for _ in range(10)]
+        assert {reply.status for reply in (*waited, *at_once)} == {504}
+    assert len(fake_gateway.requests_to("GET", logo)) == asked
+    for fault in faults:
+        fault.lift()
+
+
+@pytest.mark.parametrize("seconds", [2.5, 6.0])
+async def test_the_first_page_waits_for_a_slow_gateway(
+    server: TestServer, fake_gateway: FakeGateway, seconds: float
+) -> None:
+    logo = "/kernelspecs/python3/logo-64x64.png"
+    slow = [fake_gateway.fault("GET", p, Delay(seconds)) for p in (SPECS, f"{SPECS}/*", logo)]
+    asked = [server.call("GET", path) for path in (SPECS, f"{SPECS}/python3", logo)]
+    listed, one, picture = await asyncio.gather(*asked)
+    assert shown(listed) == ["Fake python3"]
+    assert "unavailable" not in listed.json
+    assert (one.status, picture.status) == (200, 200)
+    # From then on what is known is given at once, and what is new is found behind it.
+    fake_gateway.kernelspecs.append("ir")
+    assert shown(await server.call("GET", SPECS)) == ["Fake python3"]
+    assert len(slow) + 1 == len(fake_gateway.requests_to("GET", "/*/*")) + len(
+        fake_gateway.requests_to("GET", "/*/*/*")
+    )
+    for fault in slow:
+        fault.lift()
+    while shown(reply := await server.call("GET", SPECS)) != ["Fake python3", "Fake ir"]:
+        assert "unavailable" not in reply.json
+
+
+async def test_culling_waits_for_a_slow_gateway(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
+    fake_gateway.fault("GET", "/api/kernels", Delay(2.0))
+    await server.kernels.cull_kernels()
+    assert kernel_id not in fake_gateway.kernels
 
 
 async def test_the_stand_in_starts_the_kernel_once_all_is_well(

@@ -203,6 +203,7 @@ async def test_a_kernel_with_two_ids_that_is_culled_is_dead_under_the_one_that_w
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     fake_gateway.kernel_ids = "ignored"
+    server.kernels.farewell_seconds = 0.0
     kernel_id = await server.start_kernel(name="python3")
     async with server.tab(kernel_id) as tab:
         released.set()

@@ -122,11 +122,13 @@ class Hearing:
         parent = message.parent
         return parent.session in self._ours and not self._recovery.owns(parent.msg_id)
 
-    def note(self, status: Message) -> None:
-        """Note the status of a request, if it tells what the kernel does; it is read when somebody
-        wants to know."""
-        if status.parent.msg_type not in _QUIET:
-            self._status = status
+    def note(self, status: Message) -> bool:
+        """Note the status of a request, if it tells what the kernel does, and return whether it
+        does; it is read when somebody wants to know."""
+        if status.parent.msg_type in _QUIET:
+            return False
+        self._status = status
+        return True
 
     @property
     def told(self) -> Told | None:

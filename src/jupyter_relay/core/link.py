@@ -111,7 +111,9 @@ class Link:
     ``gateway`` is its name for people; ``session`` the upstream session id. ``upstream`` is that of
     the next handshake, another one if the gateway's own end of it turns out to be broken. ``clock``
     tells the time with its offset from UTC, ``new_id`` gives a fresh id and ``chance`` a random
-    number from 0 to 1.
+    number from 0 to 1. ``seconds`` is a quicker clock, which is asked with each output: seconds
+    from anywhere. ``active_at`` is when, by that, the kernel was last heard to work, as a local
+    server counts activity; None if it never was.
     """
 
     def __init__(
@@ -123,12 +125,14 @@ class Link:
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
         chance: Callable[[], float],
+        seconds: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._session = session
         self._clock = clock
         self._new_id = new_id
+        self._seconds = seconds
         self._notices = Notices(session=session, clock=clock, new_id=new_id)
         self._outbox = Outbox(
             max_messages=settings.outbox_messages, max_bytes=settings.outbox_bytes
@@ -165,6 +169,7 @@ class Link:
         self._suspected: int | None = None
         self.state = State.IDLE
         self.upstream = session
+        self.active_at: float | None = None
 
     @property
     def deaths(self) -> int:
@@ -331,6 +336,7 @@ class Link:
             self._deaf = 0
         elif message.head.msg_type != "status":
             self._heard = True
+            self.active_at = self._seconds()
             return self._hearing.hear(message)  # output alone ends nothing that is owed
         elif not message.parent.msg_id:
             self._heard = True
@@ -341,7 +347,8 @@ class Link:
                     return self.gone(f"The kernel died, says {self._gateway}.")
         else:
             self._heard = self._heard or not self._hearing.is_aside(message)
-            self._hearing.note(message)
+            if self._hearing.note(message):
+                self.active_at = self._seconds()
         return [*self._hearing.hear(message), *self._rest()]
 
     def idle(self) -> list[Action]:

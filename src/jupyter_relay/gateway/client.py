@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from jupyter_relay.core.backoff import Backoff
+from jupyter_relay.core.clocks import ClockDifference
 from jupyter_relay.core.ids import KernelIds
 from jupyter_relay.core.models import (
     Json,
@@ -81,6 +82,8 @@ class Gateway:
 
     A ``kernel_id`` is always the id that the kernel is shown under. ``ids`` has the gateway's own
     id of each kernel that has another there; requests carry that one, and models the one shown.
+    ``clocks`` reads by our clock what the gateway dates by its own, as the ``last_activity`` of
+    each `KernelModel`.
 
     Every method raises `GatewayUnavailable` or `GatewayTimeout` where the gateway cannot be
     reached, `AuthenticationFailed` where it does not let us in, `UnexpectedAnswer` where what
@@ -96,7 +99,8 @@ class Gateway:
         self.settings = settings
         self.ids = KernelIds()
         self._transport = transport
-        self._requester = Requester(settings, transport(settings))
+        self.clocks = ClockDifference()
+        self._requester = Requester(settings, transport(settings), self.clocks)
         for remark in self._requester.unused:
             _log.warning("%s: %s", self.name, remark)
         self._endpoints = Endpoints(settings)
@@ -401,7 +405,8 @@ class Gateway:
     def reopen(self) -> None:
         """Let it be asked again after `close`; one that is open stays as it is."""
         if self._closed:
-            self._requester = Requester(self.settings, self._transport(self.settings))
+            transport = self._transport(self.settings)
+            self._requester = Requester(self.settings, transport, self.clocks)
             self._stopped = self._closed = False
             self._ends_at = -inf
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -72,8 +73,8 @@ class RemoteKernel:
     No two may use one id at once:
     `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
     subscribes and closes a while after the last one has left. ``on_stir`` is called when it is no
-    longer `at_rest`, or shows something else though it is. It belongs to the event loop that it is
-    used in.
+    longer `at_rest`, or shows something else though it is. ``asked_at`` is when its gateway last
+    told of it, by `time.monotonic`. It belongs to the event loop that it is used in.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class RemoteKernel:
             clock=lambda: datetime.now(UTC),
             new_id=lambda: uuid4().hex,
             chance=random.random,
+            seconds=time.time,
         )
         self._skipped = Flood(lambda line: log.warning("Kernel %s: %s", self.id, line))
         self._floods: dict[Happening, Flood] = {}
@@ -123,6 +125,7 @@ class RemoteKernel:
         )
         gateway.ids.use(self._id)
         self._in_use = True
+        self.asked_at = time.monotonic()
         self._start = start
         if start is not None:
             self._connection.perform(self._link.pause())
@@ -144,6 +147,19 @@ class RemoteKernel:
             )
         told = self._link.told
         return self._model if told is None else self._model.updated(told.state, told.at)
+
+    @property
+    def last_activity(self) -> datetime | None:
+        """When it last worked, by our clock: when our websocket heard it work, or what its gateway
+        says if that is later. None if neither is known."""
+        said = self._model.last_activity
+        if said is not None:
+            said = self.gateway.clocks.ours(said)
+        heard = self._link.active_at
+        if heard is None:
+            return said
+        at = datetime.fromtimestamp(heard, UTC)
+        return at if said is None or at > said else said
 
     @property
     def state(self) -> State:
@@ -250,6 +266,7 @@ class RemoteKernel:
     def update(self, model: KernelModel) -> None:
         """Take a model that came just now: its gateway answers, so a link that waits need not."""
         self._model = model
+        self.asked_at = time.monotonic()
         self._stir()
         self._connection.perform(self._link.hurry())
 

@@ -12,19 +12,32 @@ from jupyter_relay.gateway.log import Log
 T = TypeVar("T")
 
 PATIENCE: Final = 1.5
-"""How many seconds whoever asks may wait: a page that loads is to have its answer within 2 s."""
+"""How many seconds whoever asks may wait where an earlier answer is known: a page that loads is to
+have its answer within 2 s."""
+
+SILENCE: Final = 10.0
+"""The seconds after which a gateway that has not answered counts as silent. One that answers sooner
+is slow: some look for the environments of conda at each listing of the kernelspecs."""
+
+
+_EARLY: Final = 0.001
 
 
 class Latest(Generic[T]):
     """Asks a gateway one question, once at a time, and remembers the answer.
 
-    ``value`` is the last answer, None before the first. ``error`` says why it is not of now, and is
-    None where it is. Whoever asks while the question is under way shares the answer, and nobody
-    waits longer than until ``patience`` seconds after it was put: while a gateway is silent one
-    request waits so long, and all others have at once what is known.
+    ``value`` is the last answer, None before the first. Whoever asks while the question is under
+    way shares the answer. How long they wait, counted from when it was put:
+
+    * ``first_patience`` seconds where there was neither an answer nor a failure before;
+    * ``patience`` seconds later, when something is known;
+    * not at all where something is known and the last answer took longer than that. The gateway is
+      slow then: its answer is for whoever asks next.
+
+    So while a gateway is silent one request waits, and all others have at once what is known.
 
     The beginning and the end of a time without answers are one line each in the log, which calls
-    the question ``what``.
+    the question ``what``; with ``quiet`` there are none, where something else tells of it.
     """
 
     def __init__(
@@ -34,17 +47,25 @@ class Latest(Generic[T]):
         what: str,
         gateway: str,
         log: Log,
+        quiet: bool = False,
         patience: float = PATIENCE,
+        first_patience: float = PATIENCE,
+        silence: float = SILENCE,
     ) -> None:
         self.value: T | None = None
-        self.error: RelayError | None = None
+        self._error: RelayError | None = None
         self._ask = ask
         self._what = what
         self._gateway = gateway
         self._log = log
+        self._quiet = quiet
         self._patience = patience
+        self._first_patience = first_patience
+        self._silence = silence
         self._asking: asyncio.Task[None] | None = None
-        self._until = 0.0
+        self._asked_at = 0.0
+        self._slow = False
+        self._ended = False
         self._told: type[RelayError] | None = None
 
     @property
@@ -52,21 +73,45 @@ class Latest(Generic[T]):
         """Whether the question is under way."""
         return self._asking is not None
 
-    async def refresh(self) -> None:
-        """Ask, and wait for the answer as long as there is patience."""
-        loop = asyncio.get_running_loop()
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._take())
-            self._asking.add_done_callback(self._answered)
-            self._until = loop.time() + self._patience
-        asking = self._asking
-        await asyncio.wait([asking], timeout=max(0.0, self._until - loop.time()))
-        if not asking.done():
-            self.error = GatewayTimeout(
-                f"{self._gateway} has not answered for {self._patience:g} s.",
+    @property
+    def error(self) -> RelayError | None:
+        """Why the last answer is an old one: the question failed, or has been under way for so long
+        that the gateway counts as silent. None while neither is so."""
+        if self._silent:
+            return GatewayTimeout(
+                f"{self._gateway} has not answered for {self._silence:g} s.",
                 hint="It is still waited for; ask again later.",
                 gateway=self._gateway,
             )
+        return self._error
+
+    @property
+    def until_silent(self) -> float | None:
+        """In how many seconds the gateway counts as silent, if it does not answer; None if it is
+        not asked."""
+        if self._asking is None:
+            return None
+        # An event loop's timers may be early by as much.
+        left = self._asked_at + self._silence - asyncio.get_running_loop().time()
+        return left if left > _EARLY else 0.0
+
+    def begin(self) -> None:
+        """Ask, unless the question is under way, and wait for nothing."""
+        if self._asking is None:
+            self._asked_at = asyncio.get_running_loop().time()
+            self._asking = asyncio.create_task(self._take())
+            self._asking.add_done_callback(self._answered)
+
+    async def refresh(self) -> None:
+        """Ask, and wait for the answer as long as there is patience."""
+        self.begin()
+        until = self._asked_at + self._patience_left
+        await self._wait(max(0.0, until - asyncio.get_running_loop().time()))
+
+    async def answer(self) -> None:
+        """Ask, and wait until the question is answered or has failed."""
+        self.begin()
+        await self._wait(None)
 
     async def close(self) -> None:
         """Stop asking."""
@@ -74,24 +119,44 @@ class Latest(Generic[T]):
             self._asking.cancel()
             await asyncio.wait([self._asking])
 
+    @property
+    def _patience_left(self) -> float:
+        """How long the question may be under way for one who waits."""
+        if not self._ended and not self._silent:
+            return self._first_patience
+        known = self.value is not None
+        return 0.0 if known and self._slow else self._patience
+
+    @property
+    def _silent(self) -> bool:
+        left = self.until_silent
+        return left is not None and left <= 0.0
+
+    async def _wait(self, seconds: float | None) -> None:
+        if self._asking is not None:
+            await asyncio.wait([self._asking], timeout=seconds)
+
     async def _take(self) -> None:
         try:
             self.value = await self._ask()
         except RelayError as error:
-            self.error = error
-            if self._told is not type(error):
+            self._error = error
+            if not self._quiet and self._told is not type(error):
                 self._told = type(error)
                 self._log.warning("%s cannot be listed: %s", self._what, error)
         except Exception:  # noqa: BLE001  # what is old must not be taken for new
             self._log.exception("%s cannot be listed, in a way not foreseen.", self._what)
-            self.error = RelayError(
+            self._error = RelayError(
                 f"{self._what} cannot be listed (see the log).", gateway=self._gateway
             )
         else:
-            self.error = None
+            self._error = None
             if self._told is not None:
                 self._told = None
                 self._log.info("%s can be listed again.", self._what)
 
     def _answered(self, _: asyncio.Task[None]) -> None:
+        took = asyncio.get_running_loop().time() - self._asked_at
+        self._slow = took > self._patience
+        self._ended = True
         self._asking = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from math import inf
 from typing import TypeAlias
 
 from jupyter_relay.core.backoff import Backoff
+from jupyter_relay.core.clocks import ClockDifference
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import (
     AuthenticationFailed,
@@ -49,13 +51,16 @@ Meaning: TypeAlias = Callable[[GatewayRefused], Awaitable[RelayError]]
 class Requester:
     """Sends requests and opens websockets; returns what succeeds, and raises our errors.
 
-    ``kernel_id`` is the kernel that a request is about, for the errors. ``unused`` is as in
-    `Credentials`.
+    ``kernel_id`` is the kernel that a request is about, for the errors. ``clocks`` hears the dates
+    of the answers. ``unused`` is as in `Credentials`.
     """
 
-    def __init__(self, settings: GatewaySettings, transport: Transport) -> None:
+    def __init__(
+        self, settings: GatewaySettings, transport: Transport, clocks: ClockDifference
+    ) -> None:
         self._settings = settings
         self._transport = transport
+        self._clocks = clocks
         self._credentials = Credentials(settings)
         self.unused = self._credentials.unused
         self._refusals = Refusals(settings.name, self._credentials.shown)
@@ -87,9 +92,10 @@ class Requester:
         does not show in the answer.
         """
 
-        def ask(shown: Headers) -> Awaitable[Response]:
+        async def ask(shown: Headers) -> Response:
             headers = shown if body is None else {**shown, "Content-Type": "application/json"}
-            return self._transport.request(
+            asked = time.time()
+            answer = await self._transport.request(
                 method,
                 url,
                 headers=headers,
@@ -98,6 +104,9 @@ class Requester:
                 share=share,
                 on_send=on_send,
             )
+            if "Age" not in answer.headers:  # a cache's answer has the date of another hour
+                self._clocks.heard(answer.headers.get("Date"), asked=asked, answered=time.time())
+            return answer
 
         response = await self._last_answer(ask, again=method in _RETRIED)
         if response.status < HTTPStatus.MULTIPLE_CHOICES:

@@ -133,12 +133,38 @@ class GatewayKernelActionHandler(_Tells, KernelActionHandler):
     """Interrupts and restarts kernels."""
 
 
-class GatewaySessionRootHandler(_Reads, SessionRootHandler):
+class _ChecksKernel(APIHandler):
+    """Takes for a session no kernel of this server that is gone; ``gone`` is the status then.
+
+    It is looked at before the request is carried out: what Jupyter Server does for one blocks.
+    """
+
+    gone = HTTPStatus.NOT_FOUND
+
+    async def prepare(self) -> None:
+        """Look at the kernel that is asked for by its id. Raises an HTTP error if it is gone."""
+        await super().prepare()
+        if self.current_user is None or self.request.method not in {"POST", "PATCH"}:
+            return
+        model = self.get_json_body()
+        kernel = model.get("kernel") if isinstance(model, dict) else None
+        kernel_id = kernel.get("id") if isinstance(kernel, dict) else None
+        kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
+        if isinstance(kernel_id, str):
+            await kernels.look_again(kernel_id)
+            reason = kernels.why_lost(kernel_id)
+            if reason is not None:
+                raise web.HTTPError(self.gone.value, reason.replace("%", "%%"))
+
+
+class GatewaySessionRootHandler(_Reads, _ChecksKernel, SessionRootHandler):
     """Lists and starts sessions."""
 
 
-class GatewaySessionHandler(_Reads, SessionHandler):
+class GatewaySessionHandler(_Reads, _ChecksKernel, SessionHandler):
     """Gives, changes and deletes sessions."""
+
+    gone = HTTPStatus.BAD_REQUEST  # as for a kernel that Jupyter Server does not know
 
     def set_status(self, status_code: int, reason: str | None = None) -> None:
         """Set the status; not the one by which a change covers why its kernel was not started."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -42,6 +45,13 @@ from jupyter_relay.server.link_events import emit
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
 
+_FAREWELL_SECONDS: Final = 30.0
+"""How long the pages of a kernel that is gone keep their websockets: JupyterLab finds out by its
+lists, every 10 s, and lets go of kernel and session together."""
+
+_LOST_SECONDS: Final = 60.0
+"""For how long such a kernel is remembered, so that its pages can be told why."""
+
 _DELETE_SECONDS: Final = 4.0
 """How long a server that stops waits for its kernels to be deleted, all at once."""
 
@@ -56,6 +66,8 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
 
     _user: NotebookUser = NotebookUser()
     _known: KernelModel | None = None
+    _active: datetime | None = None
+    _question: Latest[KernelModel] | None = None
     _shown: Model
     _spec: KernelSpec | None = None
 
@@ -131,20 +143,54 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         if isinstance(self.parent, GatewayMappingKernelManager):
             self.parent.look_at(self.kernel_id)
 
+    @property
+    def farewell_seconds(self) -> float:
+        """How long its pages keep their websockets once it is gone from the gateway."""
+        kernels = self.parent
+        if isinstance(kernels, GatewayMappingKernelManager):
+            return kernels.farewell_seconds
+        return _FAREWELL_SECONDS
+
     def model(self) -> Model:
-        """Return the kernel's model for the REST API; from then on its traits say the same."""
+        """Return the kernel's model for the REST API, its dates by our clock; from then on its
+        traits say the same."""
         remote = self.running
         known = remote.model
         # A trait that stays as it is costs as much as one that changes.
-        if known != self._known:
+        if known != self._known or remote.last_activity != self._active:
             self._take(known)
         model = self._shown.copy()
         model["connections"] = remote.connections
         return model
 
+    async def look_again(self) -> None:
+        """Ask the gateway for the kernel, once for all who ask at the same time.
+
+        One that is gone is dead from then on. Of a gateway that does not answer at once nothing new
+        is known, and the answer is taken when it comes.
+        """
+        if self._question is None:
+            remote = self.running
+            self._question = Latest(
+                remote.refresh,
+                what=f"Kernel {remote.id}",
+                gateway=remote.gateway.name,
+                log=self.log,
+                quiet=True,
+            )
+        await self._question.refresh()
+
+    async def cleanup_resources(self, restart: bool = False) -> None:
+        """See `HeadlessKernelManager.cleanup_resources`."""
+        question, self._question = self._question, None
+        if question is not None:
+            await question.close()
+        await super().cleanup_resources(restart=restart)
+
     def _take(self, known: KernelModel) -> None:
+        self._active = self.running.last_activity
         self.execution_state = known.execution_state
-        self.last_activity = known.last_activity or self.last_activity
+        self.last_activity = self._active or self.last_activity
         self.reason = known.reason
         self._shown = {
             "id": known.id,
@@ -155,6 +201,8 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         if known.reason:
             self._shown["reason"] = in_lines(known.reason)
         self._known = known
+        if isinstance(self.parent, GatewayMappingKernelManager):
+            self.parent.note_activity(self.last_activity)
 
     def _replaced(self, remote: RemoteKernel) -> bool:
         """A kernel that its gateway has started again is alive, for a server."""
@@ -162,12 +210,21 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
 
 
 class GatewayMappingKernelManager(AsyncMappingKernelManager):
-    """The kernels of one server, and only those: what others run on the gateway is not shown."""
+    """The kernels of one server, and only those: what others run on the gateway is not shown.
+
+    A kernel that is gone from the gateway is listed no more, as one that was culled here. Its pages
+    keep their websockets for ``farewell_seconds``; what it was, and why it is gone, is remembered
+    for ``lost_seconds``.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._attaching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopping = False
+        self._listed_at = -inf
+        self.farewell_seconds = _FAREWELL_SECONDS
+        self.lost_seconds = _LOST_SECONDS
+        self._lost: dict[str, float] = {}
         specs = self.kernel_spec_manager
         self.gateway = (
             specs.gateway
@@ -186,6 +243,41 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             gateway=self.gateway.name,
             log=self.log,
         )
+
+    @property
+    def last_kernel_activity(self) -> datetime:
+        """When a kernel of ours last worked, or was shut down here, by our clock.
+
+        It is part of what the server reports as its own activity, to JupyterHub for one. A kernel
+        without a page has no link that hears it, so its gateway is asked behind the answer, for
+        whoever wants to know next.
+        """
+        self._ask_behind()
+        for kernel_id in self._stirred:
+            kernel: GatewayKernelManager = self._kernels[kernel_id]
+            if kernel.remote is not None:
+                self.note_activity(kernel.remote.last_activity)
+        return self._last_activity
+
+    @last_kernel_activity.setter
+    def last_kernel_activity(self, date: datetime) -> None:
+        self._last_activity = date
+
+    def note_activity(self, date: datetime | None) -> None:
+        """Take it that a kernel worked at this time."""
+        if date is not None and date > self._last_activity:
+            self._last_activity = date
+
+    def __len__(self) -> int:
+        """Return how many kernels there are that are not known to be dead.
+
+        With ``shutdown_no_activity_timeout`` the server asks this once a minute, and ends if there
+        are none. Without pages nobody else asks for the kernels, so the gateway is asked behind the
+        answer.
+        """
+        self._ask_behind()
+        remotes = [kernel.remote for kernel in self._kernels.values()]
+        return sum(r is not None and r.model.execution_state != "dead" for r in remotes)
 
     def __bool__(self) -> bool:
         """True: the server shuts down no manager that is false, and an empty one would be."""
@@ -215,7 +307,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     def remove_kernel(self, kernel_id: str) -> GatewayKernelManager | None:
         """Forget a kernel; one that is not known is no error."""
-        for of_each in (self._kernel_connections, self._stirred, self._shown):
+        for of_each in (self._kernel_connections, self._stirred, self._shown, self._lost):
             of_each.pop(kernel_id, None)
         kernel: GatewayKernelManager | None = self._kernels.pop(kernel_id, None)
         return kernel
@@ -285,27 +377,63 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         self._new_kernel().register_schemas()
 
     async def kernel_model(self, kernel_id: str) -> Model:
-        """Return the model of a kernel, as it was last heard of."""
+        """Return the model of a kernel, after `look_again`."""
+        self._check_kernel_id(kernel_id)
+        await self.look_again(kernel_id)
         self._check_kernel_id(kernel_id)
         return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
     async def list_kernels(self, **_: Any) -> list[Model]:
-        """Return the models of our kernels; of one that was found gone, that it is dead and why.
+        """Return the models of our kernels; without those that are gone from the gateway.
 
         They are asked for now. Of a gateway that does not answer at once they are as they were last
         heard of: a page must not wait for it, nor think that they have ended.
         """
-        await self._listing.refresh()
+        await self.refresh()
         for kernel_id in tuple(self._stirred):
             kernel: GatewayKernelManager = self._kernels[kernel_id]
             remote = kernel.remote
-            if remote is None:
+            if remote is None or (remote.lost and remote.exists):
                 self._shown.pop(kernel_id, None)
                 continue
             self._shown[kernel_id] = remote.model, kernel.model()
             if remote.at_rest:
                 del self._stirred[kernel_id]
         return [model.copy() for _, model in self._shown.values()]
+
+    async def refresh(self) -> None:
+        """Ask for our kernels, and wait for the answer as long as a page may."""
+        await self._listing.refresh()
+        self._listed_at = time.monotonic()
+
+    async def look_again(self, kernel_id: str) -> None:
+        """Ask the gateway for one kernel, if its last word on it is older than ``listing_ttl``.
+
+        A kernel that is being started, or is known to be gone, is not asked for.
+        """
+        kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+        remote = kernel.remote if kernel is not None else None
+        if kernel is None or remote is None or not remote.exists or remote.gone:
+            return
+        age = time.monotonic() - max(self._listed_at, remote.asked_at)
+        if age >= self.gateway.settings.listing_ttl:
+            await kernel.look_again()
+
+    def why_lost(self, kernel_id: str) -> str | None:
+        """Return why a kernel of ours is gone from the gateway; None if it is not, by what is
+        known, or is none of ours."""
+        kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+        remote = kernel.remote if kernel is not None else None
+        if remote is None or not (remote.lost and remote.exists):
+            return None
+        return remote.model.reason
+
+    def _ask_behind(self) -> None:
+        """Ask for our kernels if that was not done just now, and wait for nothing."""
+        age = time.monotonic() - self._listed_at
+        if self._kernels and not self._stopping and age >= self.gateway.settings.listing_ttl:
+            self._listing.begin()
+            self._listed_at = time.monotonic()
 
     def look_at(self, kernel_id: str) -> None:
         """Have the next list look at a kernel, and those after it until it is at rest.
@@ -317,8 +445,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             self._stirred[kernel_id] = None
 
     async def _ask(self) -> None:
-        """Ask for our kernels, and take what is said of each. One that is gone is forgotten when
-        this is asked again: its pages ask for its model, to say why."""
+        """Ask for our kernels, and take what is said of each. One that is gone is forgotten after a
+        while: its pages ask for its model, to say why."""
+        await self._forget_lost()
         unasked = {kernel_id for kernel_id in self._stirred if not self._kernels[kernel_id].exists}
         found = await self.gateway.find_kernels(self._kernels.keys() - unasked)
         if found is self._found:
@@ -332,12 +461,19 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                 continue  # it was shut down here while the gateway was asked
             if model is not None:
                 kernel.remote.update(model)
-            elif kernel_id in self._found and self._found[kernel_id] is None:
-                self.remove_kernel(kernel_id)
-                await kernel.cleanup_resources()
             else:
                 kernel.remote.vanished()
+                self._lost.setdefault(kernel_id, time.monotonic())
         self._found = found
+
+    async def _forget_lost(self) -> None:
+        """Forget the kernels that the gateway has been without for `lost_seconds`."""
+        for kernel_id, since in tuple(self._lost.items()):
+            if time.monotonic() - since < self.lost_seconds:
+                continue
+            kernel = self.remove_kernel(kernel_id)
+            if kernel is not None:
+                await kernel.cleanup_resources()
 
     async def shutdown_kernel(
         self, kernel_id: str, now: bool = False, restart: bool = False
@@ -351,7 +487,10 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     async def restart_kernel(self, kernel_id: str, now: bool = False, **kwargs: Any) -> None:
         """Restart a kernel."""
         self._check_kernel_id(kernel_id)
-        await self._kernels[kernel_id].restart_kernel(now=now, **kwargs)
+        try:
+            await self._kernels[kernel_id].restart_kernel(now=now, **kwargs)
+        finally:
+            self._listed_at = -inf  # what was said of it is of the time before
 
     async def interrupt_kernel(self, kernel_id: str, **_: Any) -> None:
         """Interrupt a kernel."""
@@ -408,16 +547,17 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await asyncio.gather(*closing)
 
     async def cull_kernels(self) -> None:
-        """Cull what is idle for too long, by what the gateway says now."""
+        """Cull what is idle for too long, by what the gateway says now; a slow answer is waited
+        for, since no page waits for this."""
         self.gateway.forget_listing()
-        await self._listing.refresh()
+        await self._listing.answer()
         if self._listing.error is None:
             await super().cull_kernels()
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """Cull a kernel if it is idle, and nobody listens unless ``cull_connected`` says so.
 
-        One that was just found gone stays for its pages, until the gateway is asked for it again.
+        One that was found gone stays for its pages for a while.
         """
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
         if kernel is None or not kernel.has_kernel or self._found.get(kernel_id, kernel) is None:

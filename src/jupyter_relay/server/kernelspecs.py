@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -15,10 +16,12 @@ from jupyter_relay.core.urls import file_of_kernelspec
 from jupyter_relay.core.users import NotebookUser, kernel_user
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.latest import Latest
+from jupyter_relay.gateway.latest import SILENCE, Latest
 from jupyter_relay.server.gateway_config import options_of
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
+
+T = TypeVar("T")
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
@@ -27,6 +30,8 @@ _RESOURCES = "/kernelspecs/"
 
 _STRETCH: Final = 100
 """How many kernelspecs are written in one go; that takes some milliseconds."""
+_LANGUAGES: Final = {"python": "python", "julia": "julia", "bash": "bash"}
+"""How the usual names of kernels begin, and the language that their kernelspecs say."""
 
 _MOST_LISTS: Final = 64
 """For how many users a list is remembered, where each has their own."""
@@ -35,11 +40,14 @@ _MOST_LISTS: Final = 64
 class GatewayKernelSpecManager(KernelSpecManager):
     """The kernelspecs of the configured gateway.
 
-    A page that loads asks for them, and must not wait for a gateway that is down: after 1.5 s it
-    is given those of the last listing. Where there never was one, it is given a stand-in under the
-    name of the server's default kernel, whose display name says why there is no other: of an empty
-    list JupyterLab shows nothing at all, and asks less and less often. Choosing the stand-in asks
-    the gateway for that kernel, and shows its error, or starts the kernel if all is well again.
+    A page that loads asks for them, and must not wait for a gateway that is away: after 1.5 s it
+    is given those of the last listing; the first page, with nothing known, waits for 10 s. If there
+    is no answer then, it is given a stand-in under the name of the server's default kernel: of an
+    empty list JupyterLab shows nothing at all, and asks less and less often. Choosing the stand-in
+    asks the gateway for that kernel, and shows its error, or starts the kernel if all is well.
+
+    JupyterLab writes the display name and the language of a kernelspec into notebooks. So those of
+    a stand-in are plain; why it is one stands in its ``metadata``, under ``unavailable``.
 
     ``allowed_kernelspecs`` is heeded: of no other kernelspec is anything shown or started.
     """
@@ -88,9 +96,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
         with http_errors():
             if not self.allows(kernel_name):
                 raise KeyError(str(self.not_allowed(kernel_name)))
-            await self._must_answer()
+            asked = self.gateway.kernelspec(kernel_name, notebook_user())
             try:
-                return self._model(await self.gateway.kernelspec(kernel_name, notebook_user()))
+                return self._model(await self._unless_silent(asked))
             except KernelSpecNotFound as error:
                 raise KeyError(str(error)) from error
 
@@ -99,8 +107,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         if not self.allows(kernel_name):
             return None
         with http_errors():
-            await self._must_answer()
-            return await self.gateway.kernelspec_resource(kernel_name, path)
+            return await self._unless_silent(self.gateway.kernelspec_resource(kernel_name, path))
 
     def allows(self, kernel_name: str) -> bool:
         """True if kernels of a kernelspec may be listed and started, by ``allowed_kernelspecs``."""
@@ -149,13 +156,23 @@ class GatewayKernelSpecManager(KernelSpecManager):
         allowed = [name for name in (*wanted, *sorted(others)) if self.allows(name)]
         return wanted[0] if self._default_is_chosen or not allowed else allowed[0]
 
-    async def _must_answer(self) -> None:
-        """Raise what is wrong with the gateway: a page's few connections must not wait for it."""
+    async def _unless_silent(self, asked: Coroutine[Any, Any, T]) -> T:
+        """Wait for an answer; raise what is wrong with a gateway that is known to be away, at once,
+        or as soon as it counts as silent: a page's few connections must not wait for it."""
         latest = self._latest(notebook_user())
         if latest.error is not None:
             await latest.refresh()
-        if latest.error is not None:
-            raise latest.error
+        asking = asyncio.ensure_future(asked)
+        try:
+            while latest.error is None and not asking.done():
+                await asyncio.wait([asking], timeout=latest.until_silent)
+            if latest.error is not None and not asking.done():
+                raise latest.error
+            return await asking
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait([asking])
 
     def _latest(self, user: NotebookUser) -> Latest[KernelSpecs]:
         """The list for a user; one for all, unless the gateway is told who it is for."""
@@ -165,6 +182,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
             what=f"The kernelspecs of {self.gateway.name}",
             gateway=self.gateway.name,
             log=self.log,
+            first_patience=SILENCE,
         )
         # The one who asked last stands last. What is under way is for `close` to end.
         self._lists[told] = latest
@@ -208,7 +226,21 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
 
 def _stand_in(name: str, error: RelayError) -> Model:
-    """The model of a kernelspec of which only the name is known; it says why."""
-    shown = f"No kernels: {error.message}"
-    spec = {"argv": [], "display_name": shown, "language": "", "metadata": {}}
+    """The model of a kernelspec of which only the name is known."""
+    spec = {
+        "argv": [],
+        "display_name": name,
+        "language": _language_of(name),
+        "metadata": {"unavailable": str(error)},
+    }
     return {"name": name, "spec": spec, "resources": {}}
+
+
+def _language_of(name: str) -> str:
+    """The language that a kernel's name tells; an empty text if it tells none. JupyterLab, which
+    writes it into notebooks, takes no kernelspec without one."""
+    lowered = name.lower()
+    for start, language in _LANGUAGES.items():
+        if lowered.startswith(start):
+            return language
+    return ""

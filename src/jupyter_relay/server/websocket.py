@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
 from typing import Final
 
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
@@ -30,9 +29,15 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
 
     What the tab speaks is agreed upon with the tab alone: v1 if it offers that, else legacy.
 
-    That a kernel is lost a page is told by the end of its websocket, and a new one is refused.
-    JupyterLab then asks for the kernel's model, and shows the reason that it finds there; after a
-    status ``dead`` it would not ask.
+    A page whose kernel is gone from the gateway keeps its websocket for half a minute, and
+    what it asks is answered with the reason. JupyterLab finds out by its lists, which it gets every
+    10 s, and lets go of kernel and session together. It must not be told sooner: a cell that is run
+    on a kernel that Lab knows to be dead, in a session that it takes to be alive, never ends there
+    (4.6, read and seen).
+
+    One that is still there after that, and one whose kernel could not be started, is told by the
+    end of its websocket, and a new one is refused. JupyterLab then asks for the kernel's model, and
+    shows the reason that it finds there; after a status ``dead`` it would not ask.
 
     Options of Jupyter Server's own class that are heeded here may also be set under its name,
     ``ZMQChannelsWebsocketConnection``.
@@ -43,6 +48,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     _pump: asyncio.Task[None] | None = None
     _writer: TabWriter | None = None
     _skipped: Flood | None = None
+    _end: asyncio.TimerHandle | None = None
 
     @classmethod
     def section_names(cls) -> list[str]:
@@ -80,6 +86,8 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
             self._pump.cancel()
         if self._skipped is not None:
             self._skipped.end()
+        if self._end is not None:
+            self._end.cancel()
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
         """Pass a frame of the tab up; one that is no message, or one of a type that the server does
@@ -129,9 +137,14 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         try:
             while True:
                 messages = await subscription.receive_batch(_BATCH)
-                said = list(takewhile(_is_not_dead, messages)) if remote.lost else messages
+                if not remote.lost:
+                    await writer.write(list(self._encoded(messages)))
+                    continue
+                said = [message for message in messages if state_of(message) != "dead"]
                 await writer.write(list(self._encoded(said)))
-                if len(said) < len(messages):
+                if remote.exists:
+                    self._end_soon()
+                elif len(said) < len(messages):
                     break
         except SubscriptionEnded:
             pass
@@ -140,6 +153,12 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         # What the page would say from now on, nobody would hear.
         self.websocket_handler.close()
 
+    def _end_soon(self) -> None:
+        if self._end is None:
+            loop = asyncio.get_running_loop()
+            seconds = self.kernel_manager.farewell_seconds
+            self._end = loop.call_later(seconds, self.websocket_handler.close)
+
     def _encoded(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Frame]]:
         subprotocol, shown = self._subprotocol, self._policy.shown
         for message in messages:
@@ -147,7 +166,3 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                 yield message, subprotocol.encode(shown(message))
             except (UnsendableMessage, MalformedFrame) as error:
                 self._skip(f"a message was skipped: {error}")
-
-
-def _is_not_dead(message: Message) -> bool:
-    return state_of(message) != "dead"

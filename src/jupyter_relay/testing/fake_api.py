@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -69,7 +70,7 @@ class RestApi:
             case "GET", ["api", "kernels"] if not self.gateway.list_kernels:
                 return _error(403, "Forbidden", reason="Forbidden")
             case "GET", ["api", "kernels"]:
-                return _json([kernel_model(kernel) for kernel in self.gateway.kernels.values()])
+                return _json([self._model(kernel) for kernel in self.gateway.kernels.values()])
             case "POST", ["api", "kernels"]:
                 return self._start(request)
             case method, ["api", "kernels", kernel_id, *action]:
@@ -82,7 +83,7 @@ class RestApi:
     def _act(self, method: str, kernel: FakeKernel, *action: str) -> web.Response:
         match method, action:
             case "GET", ():
-                return _json(kernel_model(kernel))
+                return _json(self._model(kernel))
             case "DELETE", ():
                 self.gateway.forget(kernel.id)
                 return web.Response(status=204)
@@ -91,7 +92,7 @@ class RestApi:
                 return web.Response(status=204)
             case "POST", ("restart",):
                 kernel.restart()
-                return _json(kernel_model(kernel))
+                return _json(self._model(kernel))
         return _error(405, "Method Not Allowed", reason=None)
 
     def _start(self, request: Request) -> web.Response:
@@ -114,7 +115,10 @@ class RestApi:
         if kernel is None:
             kernel = self.gateway.start_kernel(str(name), kernel_id=kernel_id, env=env)
         location = f"{self.gateway.base_path}/api/kernels/{kernel.id}"
-        return _json(kernel_model(kernel), status=201, headers={"Location": location})
+        return _json(self._model(kernel), status=201, headers={"Location": location})
+
+    def _model(self, kernel: FakeKernel) -> dict[str, JSON]:
+        return kernel_model(kernel, ahead=self.gateway.clock_ahead)
 
     def _kernelspecs(self) -> JSON:
         names = self.gateway.kernelspecs
@@ -140,12 +144,12 @@ class RestApi:
         }
 
 
-def kernel_model(kernel: FakeKernel) -> dict[str, JSON]:
-    """Return a kernel as the API describes it."""
+def kernel_model(kernel: FakeKernel, ahead: timedelta = timedelta(0)) -> dict[str, JSON]:
+    """Return a kernel as the API of a gateway whose clock is so much ``ahead`` describes it."""
     return {
         "id": kernel.id,
         "name": kernel.name,
-        "last_activity": kernel.last_activity.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "last_activity": (kernel.last_activity + ahead).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "execution_state": kernel.execution_state,
         "connections": kernel.connections,
     }

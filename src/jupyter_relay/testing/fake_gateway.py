@@ -18,6 +18,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 from urllib.parse import unquote
@@ -56,6 +58,8 @@ class FakeGateway:
 
     ``requests``, ``abandoned`` (those whose client hung up first), ``kernels`` by id, ``sockets``
     (every websocket that was ever opened; see ``open_sockets``) are there to be looked at.
+    ``clock_ahead`` is by how much its clock is wrong: the ``Date`` of its answers, and the
+    ``last_activity`` of its kernels.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class FakeGateway:
         self.nudges = nudges
         self.ping_interval = ping_interval
         self.kernelspecs = list(kernelspecs)
+        self.clock_ahead = timedelta(0)
         self._tls = tls
         self.on_execute: Handler = print_code
         self.requests: list[Request] = []
@@ -263,6 +268,9 @@ class FakeGateway:
             case Reset(after=False):
                 return self._reset(request)
         response = await self._answer(request, seen)
+        if not response.prepared:
+            date = datetime.now(UTC) + self.clock_ahead
+            response.headers["Date"] = format_datetime(date, usegmt=True)
         match fault:
             case Reset():
                 return self._reset(request)
@@ -272,6 +280,7 @@ class FakeGateway:
                     status=response.status,
                     body=msgspec.json.encode(edited),
                     content_type="application/json",
+                    headers={"Date": response.headers["Date"]},
                 )
         return response
 

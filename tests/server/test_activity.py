@@ -1,0 +1,79 @@
+"""What counts as activity of a server: its kernels' work, by one clock."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from jupyter_relay.testing import FakeGateway, FakeKernel
+from jupyter_relay.wire.message import Message
+from tests.support.server import TestServer
+from tests.support.tab import status_of
+
+
+def last_activity(server: TestServer) -> datetime:
+    """What the server reports to JupyterHub."""
+    date: datetime = server.app.web_app.last_activity()  # type: ignore[no-untyped-call]  # theirs
+    return date
+
+
+async def test_work_behind_a_closed_page_is_activity(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    released = asyncio.Event()
+
+    async def wait(_: Message, __: FakeKernel) -> None:
+        await released.wait()
+
+    fake_gateway.kernels[kernel_id].on_execute = wait
+    async with server.tab(kernel_id) as tab:
+        await tab.execute("1")
+        while status_of(await tab.receive()) != "busy":
+            pass
+    closed = datetime.now(UTC)
+    released.set()
+    async with server.tab(kernel_id) as tab:  # it comes back, and hears what it missed
+        while status_of(await tab.receive()) != "idle":
+            pass
+    assert last_activity(server) > closed
+
+
+async def test_where_no_link_is_open_what_the_gateway_says_counts(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    fake_gateway.kernels[kernel_id].last_activity = later
+    server.kernels.gateway.forget_listing()
+    assert last_activity(server) != later  # nobody lists: the question goes out behind the answer
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
+    await server.kernels.refresh()  # shares that question
+    assert last_activity(server) == later
+    assert len(fake_gateway.requests_to("GET", "/api/kernels")) == 1
+
+
+async def test_a_server_whose_kernels_are_gone_counts_none(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    assert len(server.kernels) == 1
+    fake_gateway.forget(kernel_id)
+    await server.kernels.cull_kernels()
+    assert len(server.kernels) == 0
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_a_gateway_whose_clock_is_wrong_has_no_kernel_culled_that_is_not_idle(
+    server: TestServer, fake_gateway: FakeGateway, ahead: timedelta
+) -> None:
+    fake_gateway.clock_ahead = ahead
+    server.kernels.cull_idle_timeout = 600
+    active, idle = await server.start_kernel(), await server.start_kernel()
+    fake_gateway.kernels[idle].last_activity = datetime.now(UTC) - timedelta(seconds=700)
+    await server.kernels.cull_kernels()
+    assert set(fake_gateway.kernels) == {active}
+    shown = datetime.fromisoformat((await server.kernels.kernel_model(active))["last_activity"])
+    assert abs(datetime.now(UTC) - shown) < timedelta(minutes=1)

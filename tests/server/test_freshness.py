@@ -1,0 +1,131 @@
+"""A kernel or session that is asked for by itself: what is shown is what the gateway says then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.testing import Answer, FakeGateway, Reset, Silence
+from jupyter_relay.testing.faults import Fault
+from tests.server.test_sessions import model_of
+from tests.support.server import TestServer, server_on
+
+DEADLINE = 20.0
+"""Far less than a request to a silent gateway may take, which is 42 s."""
+
+
+@pytest.fixture
+async def asking(fake_gateway: FakeGateway, tmp_path: Path) -> AsyncIterator[TestServer]:
+    """A server for which each answer of its gateway is old at once."""
+    argv = ("--GatewayClient.listing_ttl=0",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as running:
+        yield running
+
+
+async def test_a_notebook_whose_kernel_is_gone_from_the_gateway_gets_another(
+    asking: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await asking.call("POST", "/api/sessions", model_of())).json
+    fake_gateway.forget(session["kernel"]["id"])
+    again = await asking.call("POST", "/api/sessions", model_of())
+    assert again.status == 201
+    assert again.json["id"] != session["id"]
+    assert list(fake_gateway.kernels) == [again.json["kernel"]["id"]]
+
+
+async def test_the_session_of_a_kernel_that_is_gone_does_not_exist(
+    asking: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await asking.call("POST", "/api/sessions", model_of())).json
+    fake_gateway.forget(session["kernel"]["id"])
+    at = f"/api/sessions/{session['id']}"
+    for method, body in (("GET", None), ("PATCH", {"name": "b"}), ("DELETE", None)):
+        assert (await asking.call(method, at, body)).status == 404
+    assert (await asking.call("GET", "/api/sessions")).json == []
+    kernel = (await asking.call("GET", f"/api/kernels/{session['kernel']['id']}")).json
+    assert kernel["execution_state"] == "dead"
+    assert "has no kernel" in kernel["reason"]
+
+
+@pytest.mark.parametrize("lists", [True, False])
+async def test_the_list_of_sessions_is_without_those_whose_kernels_are_gone(
+    asking: TestServer, fake_gateway: FakeGateway, lists: bool
+) -> None:
+    fake_gateway.list_kernels = lists
+    gone = (await asking.call("POST", "/api/sessions", model_of("a.ipynb"))).json
+    kept = (await asking.call("POST", "/api/sessions", model_of("b.ipynb"))).json
+    fake_gateway.forget(gone["kernel"]["id"])
+    assert [s["id"] for s in (await asking.call("GET", "/api/sessions")).json] == [kept["id"]]
+
+
+async def test_no_session_takes_a_kernel_that_is_gone(
+    asking: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await asking.call("POST", "/api/sessions", model_of())).json
+    gone = await asking.start_kernel()
+    fake_gateway.forget(gone)
+    made = await asking.call("POST", "/api/sessions", model_of("b.ipynb", id=gone))
+    assert made.status == 404
+    assert "has no kernel" in made.json["message"]
+    at = f"/api/sessions/{session['id']}"
+    changed = await asking.call("PATCH", at, {"kernel": {"id": gone}})
+    assert changed.status == 400
+    assert "has no kernel" in changed.json["message"]
+    assert (await asking.call("GET", at)).json["kernel"]["id"] == session["kernel"]["id"]
+
+
+@pytest.mark.parametrize("state", ["busy", "idle", "starting", "restarting"])
+async def test_a_model_says_what_the_kernel_does_though_nobody_lists(
+    asking: TestServer, fake_gateway: FakeGateway, state: str
+) -> None:
+    session = (await asking.call("POST", "/api/sessions", model_of())).json
+    kernel_id = session["kernel"]["id"]
+    fake_gateway.kernels[kernel_id].execution_state = state
+    kernel = (await asking.call("GET", f"/api/kernels/{kernel_id}")).json
+    assert kernel["execution_state"] == state
+    again = (await asking.call("POST", "/api/sessions", model_of())).json
+    assert again == session | {"kernel": kernel}
+    assert (await asking.call("GET", f"/api/sessions/{session['id']}")).json == again
+
+
+async def test_a_kernel_is_asked_for_once_by_all_who_ask_at_once(
+    asking: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await asking.start_kernel()
+    before = len(fake_gateway.requests)
+    models = await asyncio.gather(*(asking.kernels.kernel_model(kernel_id) for _ in range(5)))
+    assert all(model == models[0] for model in models)
+    (asked,) = fake_gateway.requests[before:]
+    assert asked.path == f"/api/kernels/{kernel_id}"
+
+
+async def test_what_the_gateway_said_just_now_is_not_asked_again(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    await server.call("GET", "/api/kernels")
+    before = len(fake_gateway.requests)
+    for path in (f"/api/sessions/{session['id']}", f"/api/kernels/{session['kernel']['id']}"):
+        assert (await server.call("GET", path)).status == 200
+    await server.call("POST", "/api/sessions", model_of())
+    assert len(fake_gateway.requests) == before
+
+
+@pytest.mark.parametrize(
+    "fault", [Silence(), Reset(), Answer.html("", 500)], ids=["silent", "away", "failing"]
+)
+async def test_a_gateway_that_is_away_takes_no_session_and_hangs_no_page(
+    asking: TestServer, fake_gateway: FakeGateway, fault: Fault
+) -> None:
+    session = (await asking.call("POST", "/api/sessions", model_of())).json
+    rule = fake_gateway.fault("GET", "/api/kernels/*", fault)
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(5):
+            again = await asking.call("POST", "/api/sessions", model_of())
+            assert (again.status, again.json["id"]) == (201, session["id"])
+            one = await asking.call("GET", f"/api/kernels/{session['kernel']['id']}")
+            assert one.status == 200
+    rule.lift()
