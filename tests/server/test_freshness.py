@@ -96,10 +96,28 @@ async def test_a_kernel_is_asked_for_once_by_all_who_ask_at_once(
 ) -> None:
     kernel_id = await asking.start_kernel()
     before = len(fake_gateway.requests)
-    models = await asyncio.gather(*(asking.kernels.kernel_model(kernel_id) for _ in range(5)))
-    assert all(model == models[0] for model in models)
-    (asked,) = fake_gateway.requests[before:]
-    assert asked.path == f"/api/kernels/{kernel_id}"
+    path = f"/api/kernels/{kernel_id}"
+    await asyncio.gather(*(asking.kernels.look_again(kernel_id) for _ in range(5)))
+    (question,) = fake_gateway.requests[before:]
+    assert question.path == path
+
+
+@pytest.mark.parametrize("lists", [True, False])
+async def test_the_list_of_sessions_asks_once_for_all_their_kernels(
+    asking: TestServer, fake_gateway: FakeGateway, lists: bool
+) -> None:
+    paths = ("a.ipynb", "b.ipynb", "c.ipynb")
+    sessions = [(await asking.call("POST", "/api/sessions", model_of(path))).json for path in paths]
+    ids = [session["kernel"]["id"] for session in sessions]
+    fake_gateway.kernels[ids[1]].execution_state = "busy"
+    fake_gateway.list_kernels = lists
+    before = len(fake_gateway.requests)
+    listed = (await asking.call("GET", "/api/sessions")).json
+    assert [session["kernel"]["id"] for session in listed] == ids
+    assert listed[1]["kernel"]["execution_state"] == "busy"
+    one_by_one = [] if lists else [f"/api/kernels/{kernel_id}" for kernel_id in ids]
+    asked = sorted(request.path for request in fake_gateway.requests[before:])
+    assert asked == sorted(["/api/kernels", *one_by_one])
 
 
 async def test_what_the_gateway_said_just_now_is_not_asked_again(

@@ -128,6 +128,13 @@ class GatewayKernelsHandler(_Reads, MainKernelHandler):
 class GatewayKernelHandler(_Tells, KernelHandler):
     """Gives and deletes kernels."""
 
+    @web.authenticated
+    @authorized
+    async def get(self, kernel_id: str) -> None:
+        """Get the model of a kernel, by what the gateway says at this time."""
+        await cast(GatewayMappingKernelManager, self.kernel_manager).look_again(kernel_id)
+        await super().get(kernel_id)
+
 
 class GatewayKernelActionHandler(_Tells, KernelActionHandler):
     """Interrupts and restarts kernels."""

@@ -326,7 +326,10 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             kernel_id = await shown_id(self.gateway, self.store, kernel_id)
             # Two who attach to one kernel share what the first makes.
             async with self._attaching.setdefault(kernel_id, asyncio.Lock()):
-                return kernel_id if kernel_id in self else await self._start(kernel_id, **kwargs)
+                if kernel_id not in self:
+                    return await self._start(kernel_id, **kwargs)
+            await self.look_again(kernel_id)
+            return kernel_id
         if path is not None:
             self._check_path(path)
             # It looks for folders, which may be far away.
@@ -377,9 +380,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         self._new_kernel().register_schemas()
 
     async def kernel_model(self, kernel_id: str) -> Model:
-        """Return the model of a kernel, after `look_again`."""
-        self._check_kernel_id(kernel_id)
-        await self.look_again(kernel_id)
+        """Return the model of a kernel, by what is known. See `look_again`."""
         self._check_kernel_id(kernel_id)
         return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
@@ -491,6 +492,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             await self._kernels[kernel_id].restart_kernel(now=now, **kwargs)
         finally:
             self._listed_at = -inf  # what was said of it is of the time before
+        await self.look_again(kernel_id)
 
     async def interrupt_kernel(self, kernel_id: str, **_: Any) -> None:
         """Interrupt a kernel."""
