@@ -280,7 +280,8 @@ class LinkHistory(RuleBasedStateMachine):
         if state in {State.GONE, State.CLOSED, State.IDLE, State.PAUSED}:
             assert timers == {}
         if Timer.PROBE in timers:
-            assert state is State.OPEN
+            assert state in {State.OPENING, State.OPEN}
+        assert state is not State.OPENING or Timer.PROBE in timers
 
     def replies(self) -> Counter[str]:
         """How many replies each request has got, all to who asked."""

@@ -2,35 +2,104 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.testing import FakeGateway, FakeKernel
-from tests.gateway.support import answer_of, remote_kernel, run, settings_for
+from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.testing import FakeGateway, FakeKernel, Hold, Silence
+from jupyter_relay.testing.plugin import ProxyFactory
+from tests.gateway.support import (
+    CHANNELS,
+    KERNEL,
+    answer_of,
+    remote_kernel,
+    run,
+    settings_for,
+)
 from tests.support.messages import failures, notices, request
+
+
+@asynccontextmanager
+async def impatient(url: str, fake: FakeKernel) -> AsyncIterator[RemoteKernel]:
+    """A kernel whose link asks for it after a moment of silence."""
+    settings = settings_for(url)
+    gateway = Gateway(replace(settings, link=replace(settings.link, probe_after=0.2)))
+    kernel = remote_kernel(gateway, fake)
+    try:
+        yield kernel
+    finally:
+        await kernel.close()
+        await gateway.close()
 
 
 @pytest.mark.parametrize("state", ["starting", "busy", "unknown", "idle"])
 async def test_a_deaf_websocket_is_replaced_whatever_the_gateway_says_of_the_kernel(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, state: str
 ) -> None:
-    settings = settings_for(fake_gateway.url)
-    settings = replace(settings, link=replace(settings.link, probe_after=0.2))
-    gateway = Gateway(settings)
-    kernel = remote_kernel(gateway, fake_kernel)
-    listener = kernel.subscribe("tab")
-    socket = await fake_gateway.wait_for_socket()
-    socket.swallow()
-    fake_kernel.execution_state = state
-    lost = request(session="tab")
-    listener.send(lost)
-    heard = await answer_of(listener, lost)
-    assert len(failures(heard)) == 1
-    told = [text for text in notices(heard) if "Nothing was heard of this" in text]
-    assert len(told) == (state != "idle")
-    assert len(fake_gateway.sockets) == 2
-    assert failures(await run(listener, request(session="tab"))) == []
-    await kernel.close()
-    await gateway.close()
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        socket = await fake_gateway.wait_for_socket()
+        socket.swallow()
+        fake_kernel.execution_state = state
+        lost = request(session="tab")
+        listener.send(lost)
+        heard = await answer_of(listener, lost)
+        assert len(failures(heard)) == 1
+        told = [text for text in notices(heard) if "Nothing was heard of this" in text]
+        assert len(told) == (state != "idle")
+        assert len(fake_gateway.sockets) == 2
+        assert failures(await run(listener, request(session="tab"))) == []
+
+
+async def test_a_question_that_hangs_keeps_no_later_one_from_finding_a_deaf_websocket(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", KERNEL, Silence(), times=3)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        (await fake_gateway.wait_for_socket()).swallow()
+        lost = request(session="tab")
+        listener.send(lost)
+        assert len(failures(await answer_of(listener, lost))) == 1
+
+
+async def test_a_gateway_that_answers_later_than_it_is_asked_again_is_heard(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("GET", KERNEL, Hold(released), times=1)
+    fake_gateway.fault("GET", KERNEL, Silence())
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        (await fake_gateway.wait_for_socket()).swallow()
+        lost = request(session="tab")
+        listener.send(lost)
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", KERNEL)) >= 2)
+        released.set()
+        assert len(failures(await answer_of(listener, lost))) == 1
+
+
+async def test_a_handshake_that_a_gateway_never_answers_is_tried_again_when_it_answers_else(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        assert failures(await run(kernel.subscribe("tab"), request(session="tab"))) == []
+
+
+async def test_a_handshake_on_a_connection_that_is_forgotten_is_tried_again(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, faulty_proxy: ProxyFactory
+) -> None:
+    proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
+    proxy.stall()
+    async with impatient(proxy.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await proxy.wait_connected()
+        proxy.forget()
+        proxy.resume()
+        assert failures(await run(listener, request(session="tab"))) == []

@@ -16,7 +16,7 @@ class Timer(Enum):
 
     RETRY = "until the next try"
     LINGER = "until an unused socket is closed"
-    PROBE = "until a kernel that owes an answer and is silent is asked for"
+    PROBE = "until the gateway is asked for a kernel that owes an answer and is silent"
     ALARM = "until a cell is told that the gateway cannot be reached"
 
 

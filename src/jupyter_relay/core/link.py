@@ -99,6 +99,10 @@ class _Sent(NamedTuple):
 _SILENCES: Final = 2
 """After how many silences of a kernel that should have said something its socket is replaced."""
 
+_OVERDUE: Final = 2
+"""How often in a row the gateway has to answer for its kernel while a handshake with it has no
+answer, until that is given up."""
+
 _USUAL_LIMIT: Final = 10 * 2**20
 """The bytes of a message that gateways take: what Tornado does unless it is told otherwise."""
 
@@ -159,6 +163,9 @@ class Link:
         self._fresh = False
         self._deaf = 0
         self._silences = 0
+        self._asked_at: datetime | None = None
+        self._answers = 0
+        self._enough = _OVERDUE
         self._doubted: Request | None = None
         self._watching = False
         self._lingering = False
@@ -256,7 +263,8 @@ class Link:
     def opened(self) -> list[Action]:
         """The handshake is done."""
         self._move(Event.OPENED)
-        actions: list[Action] = [StopTimer(Timer.ALARM)]
+        actions: list[Action] = [StopTimer(Timer.ALARM), StopTimer(Timer.PROBE)]
+        self._enough = _OVERDUE
         seconds = self._outage.seconds
         if self._outage.since is not None:
             text = f"Connected to {self._gateway} again, after {seconds:.1f} s."
@@ -357,6 +365,8 @@ class Link:
         The next socket may be so too: a gateway gives one that comes under the same session id what
         it kept of the last one, deaf as that is. Then another id makes it let go of that.
         """
+        if self.state is State.OPENING:
+            return self._overdue()
         if self._heard or self.state is not State.OPEN:
             return []
         if not any(request.sent and not request.replied for request in self._pending):
@@ -379,6 +389,8 @@ class Link:
         too, and nothing shows that the kernel has begun with what it owes, another id makes the
         gateway let go of what is deaf. The waits between are doubled.
         """
+        if self.state is State.OPENING and state == "busy":
+            return self._overdue()
         owed = [request for request in self._pending if request.sent and not request.replied]
         if self._heard or self.state is not State.OPEN or not owed:
             return []
@@ -454,11 +466,13 @@ class Link:
         match timer:
             case Timer.RETRY:
                 self._move(Event.RETRY)
-                return [Connect()]
+                return self._connect()
             case Timer.LINGER:
                 self._outage.forget()
                 self._recovery.drop(self._pending.sent)
                 return self._stop(Event.UNUSED)
+            case Timer.PROBE if self.state is State.OPENING:
+                return [Probe(), StartTimer(Timer.PROBE, self._settings.probe_after)]
             case Timer.PROBE:
                 self._stop_watching()
                 return [*([] if self._heard else self._ask()), *self._rest()]
@@ -483,6 +497,23 @@ class Link:
         for barrier in self._recovery.ask(self._pending.sent, self._notices.barrier):
             self._outbox.put_first(barrier)
         return [Probe(), Flush()]
+
+    def _overdue(self) -> list[Action]:
+        """The gateway answers for a kernel that can be talked to, and not the handshake with it.
+
+        A gateway lets a handshake wait for a kernel that starts or does not answer, for a minute.
+        With one that it calls idle or busy nothing is to be waited for: the handshake is lost on
+        its way. It is closed before the next one begins, since two of one session id hurt. After
+        each that is given up the next one has double the time, for a gateway that is slow.
+        """
+        self._answers += 1
+        if self._answers < self._enough or self._asked_at is None:
+            return []
+        self._enough *= 2
+        seconds = (self._clock() - self._asked_at).total_seconds()
+        cause = f"the handshake had no answer in {seconds:.0f} s, though the gateway answers."
+        actions = [Disconnect(), *self.dropped(cause, silent=seconds)]
+        return [*actions, *(self._alarm() if self._outage.is_long else [])]
 
     def _died(self, message: Message) -> list[Action]:
         """The gateway says that the kernel died, and that it starts it again.
@@ -641,7 +672,13 @@ class Link:
     def _need(self) -> list[Action]:
         before = self.state
         self._move(Event.NEEDED)
-        return [Connect()] if self.state is State.OPENING and before is State.IDLE else []
+        return self._connect() if self.state is State.OPENING and before is State.IDLE else []
+
+    def _connect(self) -> list[Action]:
+        """Begin a handshake, and watch it."""
+        self._asked_at = self._clock()
+        self._answers = 0
+        return [Connect(), StartTimer(Timer.PROBE, self._settings.probe_after)]
 
     def _stop(self, event: Event) -> list[Action]:
         had_socket = self.state in _SOCKET

@@ -31,6 +31,9 @@ from jupyter_relay.gateway.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import Message
 from jupyter_relay.wire.subprotocol import Subprotocol
 
+_MOST_PROBERS = 2
+"""How many questions for a kernel's model may be under way at once."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +69,8 @@ class Connection:
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._runners: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
-        self._prober: asyncio.Task[None] | None = None
+        self._probers: list[asyncio.Task[None]] = []
+        self._cancelled: set[asyncio.Task[None]] = set()
         self._flush = asyncio.Event()
         self._writing: Message | None = None
 
@@ -83,6 +87,7 @@ class Connection:
                 case StopTimer(timer):
                     self._stop_timer(timer)
                 case Connect():
+                    self._stop_probers()  # what they find out is about the last socket
                     runner = asyncio.create_task(self._run())
                     self._runners.add(runner)
                     runner.add_done_callback(self._runners.discard)
@@ -90,8 +95,7 @@ class Connection:
                     for runner in self._runners:
                         runner.cancel()
                 case Probe():
-                    if self._prober is None or self._prober.done():
-                        self._prober = asyncio.create_task(self._ask())
+                    self._start_prober()
                 case Report():
                     self._report(action)
 
@@ -103,9 +107,9 @@ class Connection:
     async def close(self, reason: str) -> None:
         """End the link and wait until nothing of it is left."""
         self.perform(self._link.close(reason))
-        if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.wait([self._prober])
+        self._stop_probers()
+        if self._cancelled:
+            await asyncio.wait(self._cancelled)
         await self.settle()
 
     async def _run(self) -> None:
@@ -193,6 +197,25 @@ class Connection:
             _log.exception("Writing to a kernel failed in a way that was not foreseen.")
             await socket.close()
 
+    def _start_prober(self) -> None:
+        """Ask for the kernel's model. The question before, if it has no answer yet, may hang on a
+        connection that is dead, or its gateway may be slow: the first answer counts, for both."""
+        self._probers = [prober for prober in self._probers if not prober.done()]
+        while len(self._probers) >= _MOST_PROBERS:
+            self._cancel(self._probers.pop(0))
+        self._probers.append(asyncio.create_task(self._ask()))
+
+    def _stop_probers(self) -> None:
+        """Give up all questions: the answer is there, or they are about a socket that has ended."""
+        for prober in self._probers:
+            self._cancel(prober)
+        self._probers.clear()
+
+    def _cancel(self, prober: asyncio.Task[None]) -> None:
+        if prober is not asyncio.current_task() and prober.cancel():
+            self._cancelled.add(prober)
+            prober.add_done_callback(self._cancelled.discard)
+
     async def _ask(self) -> None:
         try:
             model = await self._probe()
@@ -203,6 +226,9 @@ class Connection:
         except Exception:  # noqa: BLE001  # whatever is wrong, no cell may wait
             _log.exception("A silent kernel could not be asked for, in a way not foreseen.")
         else:
+            if asyncio.current_task() not in self._probers:
+                return  # the socket that this was about has ended meanwhile
+            self._stop_probers()
             if model.execution_state == "idle":
                 self.perform(self._link.idle())
             else:

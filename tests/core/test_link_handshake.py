@@ -1,0 +1,79 @@
+"""A handshake that has no answer, while the gateway answers other questions."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_relay.core.actions import Timer
+from jupyter_relay.core.table import State
+from tests.core.rig import Rig, connected
+from tests.support.messages import notices
+
+
+def ask(rig: Rig, state: str, times: int = 1) -> None:
+    """So many times the gateway is asked for the kernel, and says this."""
+    for _ in range(times):
+        rig.wait(rig.timers[Timer.PROBE])
+        rig.fire(Timer.PROBE)
+        rig.do(rig.link.idle() if state == "idle" else rig.link.silent(state))
+
+
+def reopening() -> Rig:
+    """A rig with a cell under way whose socket was cut, and that tries again."""
+    rig = connected()
+    rig.send()
+    rig.drop()
+    rig.fire(Timer.RETRY)
+    return rig
+
+
+@pytest.mark.parametrize("state", ["idle", "busy"])
+def test_a_handshake_is_given_up_if_the_gateway_says_twice_that_the_kernel_is_there(
+    state: str,
+) -> None:
+    rig = reopening()
+    ask(rig, state)
+    assert Timer.RETRY not in rig.timers
+    ask(rig, state)
+    assert not rig.has_socket, "closed before the next begins"
+    rig.reopen()
+    assert rig.link.state is State.OPEN
+
+
+@pytest.mark.parametrize("state", ["starting", "restarting", "unknown"])
+def test_a_handshake_with_a_kernel_that_cannot_be_talked_to_yet_is_waited_for(state: str) -> None:
+    rig = reopening()
+    ask(rig, state, 9)
+    assert rig.link.state is State.OPENING
+
+
+def test_each_handshake_in_a_row_that_is_given_up_gives_the_next_double_the_time() -> None:
+    rig = reopening()
+    for answers in (2, 4, 8):
+        ask(rig, "idle", answers - 1)
+        assert rig.link.state is State.OPENING
+        ask(rig, "idle")
+        rig.fire(Timer.RETRY)
+    rig.open()
+    rig.drop()
+    rig.fire(Timer.RETRY)
+    ask(rig, "idle", 2)
+    assert rig.link.state is State.WAITING
+
+
+def test_the_cell_that_waits_for_a_first_handshake_is_told_since_when() -> None:
+    rig = Rig()
+    rig.attach()
+    cell = rig.send()
+    ask(rig, "idle", 2)
+    (told,) = notices(rig.heard_of(cell))
+    assert "No connection to gpu since 12:00:00 UTC: the handshake had no answer in 20 s" in told
+
+
+def test_the_cell_that_waits_is_told_during_a_handshake_after_an_outage() -> None:
+    rig = reopening()
+    rig.wait(rig.timers[Timer.ALARM])
+    rig.fire(Timer.ALARM)
+    assert rig.link.state is State.OPENING
+    (told,) = (text for text in map(str, notices(rig.heard())) if "No connection" in text)
+    assert "it was cut." in told
