@@ -74,3 +74,16 @@ def test_what_is_no_date_says_nothing(date: str | None) -> None:
     clocks = ClockDifference()
     clocks.heard(date, asked=NOON.timestamp(), answered=NOON.timestamp())
     assert clocks.ours(NOON) is NOON
+
+
+def test_a_date_of_another_month_is_no_clock_and_moves_nothing() -> None:
+    clocks = ClockDifference()
+    clocks.heard("Fri, 31 Dec 9999 23:59:59 GMT", asked=NOON.timestamp(), answered=NOON.timestamp())
+    assert clocks.ours(NOON) == NOON
+
+
+def test_a_date_at_the_end_of_the_calendar_stays_as_it_is() -> None:
+    clocks = ClockDifference()
+    hear(clocks, 0.0, behind=3600.0)
+    last = datetime.max.replace(tzinfo=UTC)
+    assert clocks.ours(last) == last

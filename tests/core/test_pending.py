@@ -150,3 +150,22 @@ def test_make_room_can_refuse_again_once_all_are_needed() -> None:
     assert pending.make_room() is None
     pending.replied(second)
     assert pending.make_room() == [first]
+
+
+def test_pending_forgets_a_lane_with_its_last_request() -> None:
+    pending = Pending()
+    for number in range(20):
+        entry = added(pending, request(subshell_id=f"{number}-{'x' * 5000}"))
+        pending.replied(entry)
+        pending.ended(entry)
+    held = (pending._lanes, pending._last_replied, pending._last_ended)
+    assert [len(by_lane) for by_lane in held] == [0, 0, 0]
+    assert not pending.awaits_reply
+
+
+def test_pending_a_request_asked_again_under_its_id_is_awaited_once() -> None:
+    pending = Pending()
+    added(pending, request(msg_id="a"))
+    again = added(pending, request(msg_id="a"))
+    pending.replied(again)
+    assert not pending.awaits_reply

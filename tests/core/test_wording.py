@@ -157,11 +157,13 @@ def test_secrets_in_headers_every_word_that_may_be_one_is_found() -> None:
             "Authorization": f"Basic {basic}",
             "Cookie": "a=c00kie-value; b=x",
             "X-Site": "site-secret",
+            "X-Api-Key": "sh0rt1",
+            "X-Team": "science python3",
             "User-Agent": "aiohttp-agent",
         }
     )
-    assert {basic, "passw0rd", "alice:passw0rd", "c00kie-value", "site-secret"} <= found
-    assert not found & {"aiohttp-agent", "Basic", "x"}
+    assert {basic, "passw0rd", "alice:passw0rd", "c00kie-value", "site-secret", "sh0rt1"} <= found
+    assert not found & {"aiohttp-agent", "Basic", "x", "science", "python3"}
 
 
 def test_secrets_in_url_password_and_query_are_found() -> None:

@@ -250,6 +250,14 @@ async def test_lock_files_end_with_their_processes_or_with_the_next(folder: Path
     assert list(contents(folder)) == ["links.sqlite"]
 
 
+async def test_a_lock_file_of_somebody_else_stays(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "other.lock").touch()
+    async with opened(folder) as store:
+        await session_of(store)
+    assert (folder / "other.lock").exists()
+
+
 async def test_all_of_it_is_for_its_user_alone(folder: Path) -> None:
     async with opened(folder) as store:
         await session_of(store)

@@ -10,6 +10,9 @@ from typing import Final
 _RESOLUTION: Final = 1.0
 """The seconds by which a ``Date`` is coarse: it has no fractions (RFC 9110, 5.6.7)."""
 
+_MOST_APART: Final = 30 * 24 * 3600.0
+"""The seconds beyond which a ``Date`` is nonsense: a clock may be set to the wrong day or month."""
+
 
 class ClockDifference:
     """Estimates how many seconds a gateway's clock is behind ours.
@@ -34,16 +37,20 @@ class ClockDifference:
     def ours(self, date: datetime) -> datetime:
         """Return by our clock what a gateway has dated by its own."""
         behind = self.behind
-        return date + behind if behind else date
+        try:
+            return date + behind if behind else date
+        except OverflowError:  # at one end of the calendar
+            return date
 
     def heard(self, date: str | None, *, asked: float, answered: float) -> None:
-        """Take the ``Date`` of an answer; one that is missing or cannot be read says nothing.
+        """Take the ``Date`` of an answer; one that is missing, cannot be read, or is more than 30
+        days from our own clock says nothing.
 
         ``asked`` and ``answered`` are when the request went out and the answer came, by our clock,
         in seconds since 1970.
         """
         said = _seconds(date)
-        if said is None or answered < asked:
+        if said is None or answered < asked or abs(answered - said) > _MOST_APART:
             return
         least, most = asked - said - _RESOLUTION, answered - said
         self._least, self._most = max(self._least, least), min(self._most, most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -112,9 +113,14 @@ class Pending:
         self._bytes = 0
         self._requests: dict[str, Request] = {}
         self._added = 0
+        self._unanswered = 0
+        self._lanes: Counter[tuple[Channel, str | None]] = Counter()
+        """How many requests are under way in each lane that has any."""
+
         self._last_replied: dict[tuple[Channel, str | None], int] = {}
         self._last_ended: dict[tuple[Channel, str | None], int] = {}
-        """The order of the latest request that got its reply, and its idle, by lane."""
+        """The order of the latest request that got its reply, and its idle, by lane. A lane is
+        forgotten with its last request: its name is a page's, and may be long."""
 
         self._all_needed = False
         """Whether none could be given up when this was last asked, and none was answered since."""
@@ -133,7 +139,7 @@ class Pending:
     @property
     def awaits_reply(self) -> bool:
         """Whether any request is still without its reply."""
-        return any(not request.replied for request in self._requests.values())
+        return self._unanswered > 0
 
     @property
     def sent(self) -> list[Request]:
@@ -178,8 +184,12 @@ class Pending:
         if request is not None:
             self._added += 1
             request.order = self._added
-            earlier = self._requests.pop(request.msg_id, None)
-            self._bytes += request.size - (earlier.size if earlier is not None else 0)
+            earlier = self._requests.get(request.msg_id)
+            if earlier is not None:
+                self.remove(earlier)
+            self._bytes += request.size
+            self._unanswered += 1
+            self._lanes[request.lane] += 1
             self._requests[request.msg_id] = request
         return request
 
@@ -190,8 +200,15 @@ class Pending:
     def remove(self, request: Request) -> None:
         """Forget a request, answered or failed."""
         removed = self._requests.pop(request.msg_id, None)
-        if removed is not None:
-            self._bytes -= removed.size
+        if removed is None:
+            return
+        self._bytes -= removed.size
+        self._unanswered -= not removed.replied
+        lane = removed.lane
+        self._lanes[lane] -= 1
+        if not self._lanes[lane]:
+            for by_lane in (self._lanes, self._last_replied, self._last_ended):
+                by_lane.pop(lane, None)
 
     def __contains__(self, request: Request) -> bool:
         return self._requests.get(request.msg_id) is request
@@ -205,6 +222,7 @@ class Pending:
 
     def replied(self, request: Request) -> None:
         """Note the reply to a request."""
+        self._unanswered -= not request.replied
         request.seen = request.replied = True
         self._all_needed = False
         self._last_replied[request.lane] = request.order

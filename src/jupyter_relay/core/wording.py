@@ -56,6 +56,13 @@ _MOST_AROUND: Final = 1024
 
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
+_SOUNDS_SECRET = re.compile(r"auth|token|secret|key|passw|cookie|credential|session")
+"""What stands in the names, in small letters, of headers that carry credentials."""
+
+_LONG_ENOUGH: Final = 10
+"""How long a word must be to be taken for a secret in a header whose name says nothing of one: a
+shorter one may be a team, or the name of a kernelspec."""
+
 _SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
 
 _ORDINARY = frozenset(
@@ -370,18 +377,21 @@ def _base64_cores(data: bytes) -> Iterator[str]:
 
 def secrets_in_headers(headers: Mapping[str, str]) -> set[str]:
     """The words of the headers of a request that may be secrets: in those that carry credentials,
-    and in each that is not one of the ordinary."""
-    words: set[str] = set()
+    and the long ones in each that is not one of the ordinary."""
+    found: set[str] = set()
     for name, value in headers.items():
-        if name.lower() in _ORDINARY:
+        lowered = name.lower()
+        if lowered in _ORDINARY:
             continue
         parts = re.split(r"[\s;,]+", value)
-        words |= {value, *parts}
-        if name.lower() == "cookie":
+        words = {value, *parts}
+        if lowered == "cookie":
             words |= {part.partition("=")[2] for part in parts}
-        if name.lower() in _CREDENTIALS:
+        if lowered in _CREDENTIALS:
             words |= {word for part in parts for word in _basic(part)}
-    return {w for w in words if len(w) >= SHORTEST_SECRET and w.lower() not in _SCHEMES}
+        shortest = SHORTEST_SECRET if _SOUNDS_SECRET.search(lowered) else _LONG_ENOUGH
+        found |= {w for w in words if len(w) >= shortest and w.lower() not in _SCHEMES}
+    return found
 
 
 def secrets_in_url(url: str) -> set[str]:

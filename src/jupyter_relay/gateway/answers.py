@@ -47,7 +47,8 @@ _UNDERSTOOD = (AuthenticationFailed, KernelNotFound, KernelSpecNotFound, TooMany
 _WORDS = re.compile(rb'"(reason|message|traceback)"\s*:\s*"((?:[^"\\]|\\.)*)')
 """What is looked for in a JSON body that was too long to be read whole."""
 
-_TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_MOST_BEFORE_TITLE: Final = 4_096
+"""Within how many bytes of a page its title is looked for."""
 
 
 class Refusals:
@@ -329,9 +330,8 @@ def _is_stopped_server(response: Response) -> bool:
         return _TO_SPAWN.search(path) is not None
     if response.status not in {HTTPStatus.FAILED_DEPENDENCY, HTTPStatus.SERVICE_UNAVAILABLE}:
         return False
-    title = _TITLE.search(response.body) if _is_page(response) else None
     return "X-JupyterHub-Version" in response.headers or (
-        title is not None and b"jupyterhub" in title[1].lower()
+        _is_page(response) and b"jupyterhub" in _title(response.body).lower()
     )
 
 
@@ -353,14 +353,22 @@ def _said(response: Response) -> str:
         texts = [text for text in texts if text.lower() not in usual and not _is_trace(text)]
         said = "; ".join(dict.fromkeys(texts))
     elif _is_page(response):
-        title = _TITLE.search(response.body)
-        said = html.unescape(_text(title[1])) if title else ""
+        said = html.unescape(_text(_title(response.body)))
     elif response.content_type == "text/plain" and not _is_trace(_text(response.body)):
         said = _text(response.body)
     else:
         said = ""
     said = response.quoter.quote(said, cut=response.cut).rstrip(".")
     return re.sub(rf"^{response.status}\b[: ]*", "", said) or said
+
+
+def _title(page: bytes) -> bytes:
+    """Return the title of a page, empty if there is none near its beginning."""
+    head = page[:_MOST_BEFORE_TITLE]
+    lowered = head.lower()
+    begin = lowered.find(b">", lowered.find(b"<title")) + 1 if b"<title" in lowered else 0
+    end = lowered.find(b"</title", begin)
+    return head[begin:end] if 0 < begin < end else b""
 
 
 def _quoted(said: str) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
@@ -40,6 +41,7 @@ _MOMENT = 0.05
 request, and those that come with it, the thread would take turns with it."""
 
 _LINKS = "links.sqlite"
+_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
 _VERSION = 2
 _INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
 _GIVE = "UPDATE links SET given = ? WHERE gateway = ? AND kernel_id = ?"
@@ -237,8 +239,8 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove the lock files of processes that have ended without a word."""
-        for path in self._folder.path.glob("*.lock"):
-            if not _is_held(path):
+        for path in self._folder.path.iterdir():
+            if _LOCK.fullmatch(path.name) and not _is_held(path):
                 _remove(path)
 
     def _close(self) -> None:
@@ -289,7 +291,7 @@ def _write(links: sqlite3.Connection, changes: Iterable[_Change]) -> None:
 
 def _is_ours(name: str) -> bool:
     """Whether a file of this name is one of a store's: SQLite keeps some beside its own."""
-    return name.startswith(_LINKS) or name.endswith(".lock")
+    return name.startswith(_LINKS) or _LOCK.fullmatch(name) is not None
 
 
 def _why(error: Exception) -> str:
