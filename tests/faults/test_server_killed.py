@@ -76,7 +76,12 @@ async def test_all_that_the_gateway_kept_arrives_in_order_and_once(
 
 
 async def hear_the_rest(page: Tab, cell: str) -> tuple[list[Message], list[Message]]:
-    """Return the output of a cell until its idle, and the replies to it, and to one asked then."""
+    """Return the output of a cell until its idle, and the replies that come before that to a
+    request sent then.
+
+    A gateway reads replies and output from two sockets of the kernel, so that the cell's reply may
+    come on either side of its idle; but it comes before that to a later request.
+    """
     output: list[Message] = []
     replies: list[Message] = []
     while not any(status_of(message) == "idle" for message in output):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import aiohttp
 
@@ -25,7 +25,6 @@ class BareSocket:
         self.websocket = websocket
         self.subprotocol = Subprotocol.answered(websocket.protocol)
         self.session_id = session_id
-        self._numbers = itertools.count(1)
 
     async def send(
         self,
@@ -35,8 +34,12 @@ class BareSocket:
         channel: Channel = Channel.SHELL,
         parent_header: Part = EMPTY,
     ) -> str:
-        """Send a request and return its id: the session id and a number."""
-        msg_id = f"{self.session_id}-{next(self._numbers)}"
+        """Send a request and return its id.
+
+        No other request has it, also of a later socket of the same session: what the first one
+        asked may be answered on the second.
+        """
+        msg_id = uuid4().hex
         message = compose(
             channel,
             msg_type,
