@@ -98,7 +98,6 @@ async def test_a_kernel_that_starts_slowly_is_used_as_if_it_were_there(
         assert (answer.status, answer.json["execution_state"]) == (201, "starting")
         kernel_id = answer.json["id"]
         async with site.server.tab(kernel_id) as tab:
-            tab.deadline = 60.0
             # Before it there may be a notice that the websocket does not open yet.
             assert (await tab.run("print(6 * 7)")).splitlines()[-1] == "42"
         assert any(answer.startswith("504 ") for answer in site.proxy.answers)

@@ -14,14 +14,14 @@ from jupyter_relay.testing import FakeGateway, FakeKernel
 from jupyter_relay.wire.message import EMPTY, JSON, Channel, Frame, Message, Part, compose
 from jupyter_relay.wire.subprotocol import OFFERED, Subprotocol
 
-DEADLINE = 10.0
+DEADLINE = 60.0
+"""After how many seconds a test gives up to wait; long, since a machine may be busy."""
 
 
 class BareSocket:
     """A websocket to a kernel."""
 
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse, session_id: str) -> None:
-        self.deadline = DEADLINE
         self.websocket = websocket
         self.subprotocol = Subprotocol.answered(websocket.protocol)
         self.session_id = session_id
@@ -62,7 +62,7 @@ class BareSocket:
 
     async def receive(self) -> Message:
         """Return the next message. Raises `ConnectionError` where there is none any more."""
-        arrived = await self.websocket.receive(timeout=self.deadline)
+        arrived = await self.websocket.receive(timeout=DEADLINE)
         if arrived.type is aiohttp.WSMsgType.BINARY:
             return self.subprotocol.decode(Frame(arrived.data))
         if arrived.type is aiohttp.WSMsgType.TEXT:
