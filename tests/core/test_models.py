@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import quote
 
 import pytest
 
 from jupyter_relay.core.models import (
     MOST_KERNELS,
     MOST_KERNELSPECS,
+    MOST_QUOTED_BYTES,
     Json,
     KernelLists,
     KernelModel,
@@ -213,8 +215,28 @@ def test_a_list_of_as_many_kernelspecs_as_are_taken_is_read() -> None:
 
 
 def test_a_list_of_more_kernelspecs_than_are_taken_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"but it has 10,001, and 10,000 are the most$"):
+    with pytest.raises(ModelError, match=r"but it has 2,001, and 2,000 are the most$"):
         KernelSpecs.read(specs(MOST_KERNELSPECS + 1))
+
+
+def test_a_list_in_which_too_much_is_quoted_is_refused() -> None:
+    quoted = "%41" * (MOST_QUOTED_BYTES // 300)
+    models = [{"id": f"k{n}", "spec": {"x": quoted}} for n in range(101)]
+    quoter = Quoter(["t0ken/secret"])
+    with pytest.raises(ModelError, match=r"more than 4,194,304 bytes in which something is quoted"):
+        KernelSpecs.read(json.dumps({"kernelspecs": {m["id"]: m for m in models}}).encode(), quoter)
+    with pytest.raises(ModelError, match=r"more than 4,194,304 bytes in which something is quoted"):
+        KernelLists().read(json.dumps(models).encode(), quoter)
+
+
+def test_a_long_kernelspec_with_a_secret_in_it_is_left_out_and_spoils_no_other() -> None:
+    specs = {
+        name: {"spec": {"display_name": name, "x": " " * 20_000 + quote("t0ken/secret" * times)}}
+        for name, times in (("told", 1), ("untold", 0))
+    }
+    body = json.dumps({"kernelspecs": specs}).encode()
+    found = KernelSpecs.read(body, Quoter(["t0ken/secret"])).specs
+    assert list(found) == ["untold"]
 
 
 @pytest.mark.parametrize("read", [KernelLists().read, KernelSpecs.read, read_json])

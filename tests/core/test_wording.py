@@ -6,7 +6,7 @@ import html
 import json
 import textwrap
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -169,3 +169,41 @@ def test_secrets_in_headers_every_word_that_may_be_one_is_found() -> None:
 def test_secrets_in_url_password_and_query_are_found() -> None:
     found = secrets_in_url("http://alice:pass%2Fword@host/path?sig=abc%2Bdef&v=1")
     assert found == {"pass/word", "alice:pass/word", "abc+def"}
+
+
+def taken(steps: Generator[None, None, bool]) -> tuple[bool, int]:
+    """Take all steps; return what was found, and how many there were."""
+    number = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value), number
+        number += 1
+
+
+@pytest.mark.parametrize("quoting", QUOTINGS)
+@pytest.mark.parametrize("before", [0, 4090, 8150, 65_530])
+def test_search_a_secret_anywhere_in_a_long_text_in_any_quoting_is_found(
+    quoting: str, before: int
+) -> None:
+    text = "x" * before + QUOTINGS[quoting](TOKEN) + "x" * 9000
+    assert taken(QUOTER.may_tell(json.dumps({"a b": text}).encode()))[0]
+    assert taken(QUOTER.search(text))[0]
+
+
+def test_search_a_secret_with_white_space_within_is_found() -> None:
+    spread = (" " * 10_000).join(TOKEN)
+    assert taken(QUOTER.may_tell(json.dumps(spread).encode()))[0]
+    assert taken(QUOTER.search(spread))[0]
+    said = Quoter(["ab cd ef"])
+    for text in ("ab cd ef", "abcdef"):
+        assert taken(said.may_tell(f'["x", "{text}"]'.encode()))[0]
+        assert taken(said.search(f"{'x' * 5000} {text}"))[0]
+
+
+def test_search_a_long_text_without_a_secret_takes_many_steps_and_finds_none() -> None:
+    found, steps = taken(QUOTER.search("%41&amp;" * 10_000))
+    assert not found
+    assert steps >= 20
+    assert taken(QUOTER.may_tell(b'{"a": "' + b"x" * 1_000_000 + b'"}')) == (False, 16)

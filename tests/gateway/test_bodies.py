@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-import threading
 import zlib
+from collections.abc import Awaitable, Callable
 
 import pytest
 
+from jupyter_relay.core.wording import Quoter
 from jupyter_relay.errors import (
     GatewayRefused,
     GatewayUnavailable,
     KernelStartFailed,
+    RelayError,
     UnexpectedAnswer,
 )
 from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.transport import FILE_BYTES, LIST_BYTES, MODEL_BYTES, REASON_BYTES
+from jupyter_relay.gateway.transport import (
+    FILE_BYTES,
+    LIST_BYTES,
+    MODEL_BYTES,
+    REASON_BYTES,
+    Response,
+    Socket,
+)
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel
-from tests.gateway.support import KERNEL, KERNELS
+from tests.gateway.support import KERNEL, KERNELS, settings_for
 
 LOGO = "/kernelspecs/*/*"
 
@@ -102,16 +112,68 @@ async def test_a_body_that_cannot_be_decompressed_is_told_without_its_text(
     assert caught.value.__cause__ is None
 
 
-async def test_kernelspecs_a_large_list_is_parsed_beside_the_event_loop(
-    fake_gateway: FakeGateway, gateway: Gateway
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "none-that-there-is"])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_in_a_coding_that_was_not_asked_for_is_an_error_with_a_sentence(
+    fake_gateway: FakeGateway, gateway: Gateway, coding: str, status: int
 ) -> None:
-    made: list[set[str]] = []
-    for size in (1, 512 * 1024):
-        before = set(threading.enumerate())
-        body = b'{"kernelspecs": {}}' + b" " * size
-        rule = fake_gateway.fault("GET", "/api/kernelspecs", Answer(body=body))
+    body = Answer(status, b"\x8b\x00\x80secret\x03" * 10, headers={"Content-Encoding": coding})
+    fake_gateway.fault("GET", "/api/kernelspecs", body)
+    with pytest.raises(RelayError) as caught:
         await gateway.kernelspecs()
-        rule.lift()
-        names = {thread.name for thread in set(threading.enumerate()) - before}
-        made.append({name for name in names if name.startswith("asyncio")})
-    assert [len(names) for names in made] == [0, 1]
+    assert gateway.name in str(caught.value)
+    assert "secret" not in str(caught.value).replace("[secret]", "")
+
+
+class Instant:
+    """A transport that answers with one body, without a wait."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def request(self, *_: object, **__: object) -> Response:
+        return Response(200, body=self._body, quoter=Quoter(["t0ken/secret"]))
+
+    async def connect(self, *_: object, **__: object) -> Socket:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+
+QUOTED = b"%41&amp;\\u0041" * 10
+LISTED = b'{"kernelspecs": {%s}}' % b",".join(
+    b'"s%d": {"spec": {"display_name": "%s"}}' % (number, QUOTED) for number in range(500)
+)
+RUNNING = b"[%s]" % b",".join(
+    b'{"id": "k%d", "reason": "%s"}' % (number, QUOTED) for number in range(500)
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "ask"),
+    [
+        (LISTED, lambda gateway: gateway.kernelspecs()),
+        (RUNNING, lambda gateway: gateway.find_kernels(["k1"])),
+        (QUOTED * 2000, lambda gateway: gateway.kernelspec_resource("python3", "logo.png")),
+    ],
+    ids=["kernelspecs", "kernels", "file"],
+)
+async def test_others_have_their_turn_while_what_is_large_is_read(
+    body: bytes, ask: Callable[[Gateway], Awaitable[object]]
+) -> None:
+    gateway = Gateway(settings_for("http://gpu"), lambda _: Instant(body))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    await ask(gateway)
+    other.cancel()
+    await asyncio.wait([other])
+    await gateway.close()
+    assert turns > 10

@@ -57,6 +57,35 @@ async def test_an_answer_about_another_kernel_is_refused_on_every_route(
     assert caught.value.kernel_id == fake_kernel.id
 
 
+@pytest.mark.parametrize(
+    ("method", "action", "ask"),
+    [
+        ("DELETE", "", lambda gateway, kernel_id: gateway.shutdown_kernel(kernel_id)),
+        ("POST", "/restart", lambda gateway, kernel_id: gateway.restart_kernel(kernel_id)),
+        ("POST", "/interrupt", lambda gateway, kernel_id: gateway.interrupt_kernel(kernel_id)),
+    ],
+    ids=["delete", "restart", "interrupt"],
+)
+@pytest.mark.parametrize("answered", ["", "k\x1b[2J", "secret", "x" * 1000])
+async def test_an_answer_whose_id_can_be_no_kernels_is_refused_and_its_id_is_quoted_safely(
+    gateway: Gateway,
+    fake_gateway: FakeGateway,
+    fake_kernel: FakeKernel,
+    method: str,
+    action: str,
+    ask: Callable[[Gateway, str], Awaitable[object]],
+    answered: str,
+) -> None:
+    path = f"{KERNELS}/{fake_kernel.id}{action}"
+    fake_gateway.fault(method, path, Answer.json({"id": answered, "name": "python3"}))
+    with pytest.raises(OtherKernelAnswered) as caught:
+        await ask(gateway, fake_kernel.id)
+    said = str(caught.value)
+    assert said.isprintable()
+    assert "secret" not in said.replace("[secret]", "")
+    assert len(said) < 500
+
+
 async def test_a_kernel_that_was_answered_as_another_stays_itself(
     kernel: RemoteKernel, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
 ) -> None:

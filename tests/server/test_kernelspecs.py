@@ -58,6 +58,7 @@ async def test_files_are_found_below_the_servers_own_base_url(tmp_path: Path) ->
         assert answer.headers["Content-Type"] == "image/png"
         assert "max-age" in answer.headers["Cache-Control"]
         assert "sandbox" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_an_unknown_kernelspec_is_not_found(server: TestServer) -> None:

@@ -5,18 +5,25 @@ Each reader raises `ModelError` for what is not such a model at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
 from jupyter_relay.core.wording import Quoter
 
 MOST_KERNELS: Final = 50_000
-MOST_KERNELSPECS: Final = 10_000
+MOST_KERNELSPECS: Final = 2_000
 """How many kernels or kernelspecs a list may have."""
+
+MOST_QUOTED_BYTES: Final = 4 * 1024 * 1024
+"""How long, together, those models of a list may be in which a secret could be quoted, and which
+are searched for it; a second is needed for a megabyte that is nothing but quotings."""
+
+_MOST_CLEANED: Final = 16 * 1024
+"""How long the model of a kernelspec may be in which a secret was found, and is to be cut out."""
 
 _MOST_VALUES: Final = 500_000
 """How many values an answer may have. To parse it holds up all threads for their time, 100 ms."""
@@ -25,6 +32,12 @@ _MOST_BYTES: Final = 1024 * 1024
 """How long the model of one kernel or kernelspec may be, for the same reason."""
 
 _UNQUOTED: Final = Quoter()
+
+T = TypeVar("T")
+
+Reading: TypeAlias = Generator[None, None, T]
+"""The reading of what may be large, in steps of some milliseconds at the most, so that others have
+their turn in between. It returns what was read, or raises `ModelError`."""
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
@@ -89,6 +102,11 @@ class KernelSpecModel:
 
     @classmethod
     def read(cls, value: Json, name: str, quoter: Quoter = _UNQUOTED) -> KernelSpecModel:
+        """Read a kernelspec in one go; see `steps`."""
+        return in_one_go(cls.steps(value, name, quoter))
+
+    @classmethod
+    def steps(cls, value: Json, name: str, quoter: Quoter) -> Reading[KernelSpecModel]:
         """Read the kernelspec that is listed, or was asked for, under ``name``.
 
         Where a text of it tells a secret, that is cut out, and the words for people pass
@@ -98,8 +116,11 @@ class KernelSpecModel:
         spec = model.get("spec")
         if not isinstance(spec, dict):
             raise ModelError("a kernelspec was expected, but it has no spec")
-        tells = quoter.tells(msgspec.json.encode(model).decode())
+        json = msgspec.json.encode(model)
+        tells = (yield from quoter.may_tell(json)) and (yield from quoter.search(json.decode()))
         if tells:
+            if len(json) > _MOST_CLEANED:
+                raise ModelError("a kernelspec was expected, but it quotes a credential")
             spec = _without_secrets(spec, quoter)
         words = {key: spec[key] for key in ("display_name", "language") if key in spec}
         resources = model.get("resources")
@@ -123,6 +144,11 @@ class KernelSpecs:
 
     @classmethod
     def read(cls, body: bytes, quoter: Quoter = _UNQUOTED) -> KernelSpecs:
+        """Read a list of kernelspecs in one go; see `steps`."""
+        return in_one_go(cls.steps(body, quoter))
+
+    @classmethod
+    def steps(cls, body: bytes, quoter: Quoter) -> Reading[KernelSpecs]:
         """Read a list of kernelspecs; one that cannot be read does not spoil the others."""
         what = "a list of kernelspecs"
         _check_size(body, what)
@@ -134,13 +160,17 @@ class KernelSpecs:
         listed = model.kernelspecs
         _check_number(len(listed), MOST_KERNELSPECS, what)
         specs = {}
-        for name, words in listed.items():
+        searches = _Searches(quoter, what)
+        for name, raw in listed.items():
+            yield
+            words = bytes(raw)
+            by = yield from searches.quoter_for(words)
             try:
                 if quoter.quote(name) == name:
-                    specs[name] = KernelSpecModel.read(_one(words), name, quoter)
+                    specs[name] = yield from KernelSpecModel.steps(_one(words), name, by)
             except ModelError:
                 continue
-        default = quoter.quote(_string(_one(model.default)))
+        default = quoter.quote(_string(_one(bytes(model.default))))
         return cls(default=default or None, specs=specs)
 
 
@@ -167,19 +197,57 @@ class KernelLists:
         self._known: dict[bytes, KernelModel] = {}
 
     def read(self, body: bytes, quoter: Quoter = _UNQUOTED) -> tuple[KernelModel, ...]:
+        """Read a list of kernels in one go; see `steps`."""
+        return in_one_go(self.steps(body, quoter))
+
+    def steps(self, body: bytes, quoter: Quoter) -> Reading[tuple[KernelModel, ...]]:
         """Read a list of kernels; one that cannot be read does not spoil the others."""
         known, found = self._known, {}
+        searches = _Searches(quoter, "a list of kernels")
         for item in _items(body):
+            yield
             words = bytes(item)
             model = known.get(words)
             if model is None:
+                by = yield from searches.quoter_for(words)
                 try:
-                    model = KernelModel.read(_one(item), quoter)
+                    model = KernelModel.read(_one(words), by)
                 except ModelError:
                     continue
             found[words] = model
         self._known = found
         return tuple(found.values())
+
+
+def in_one_go(steps: Reading[T]) -> T:
+    """Take all steps of a reading, and return what was read."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+class _Searches:
+    """Which models of a list are searched for secrets, and how much that may be."""
+
+    def __init__(self, quoter: Quoter, what: str) -> None:
+        self._quoter = quoter
+        self._what = what
+        self._left = MOST_QUOTED_BYTES
+
+    def quoter_for(self, words: bytes) -> Reading[Quoter]:
+        """Return what the words of a model have to pass, which is less where no secret can be."""
+        if not (yield from self._quoter.may_tell(words)):
+            return _UNQUOTED
+        self._left -= len(words)
+        if self._left < 0:
+            raise ModelError(
+                f"{self._what} was expected, but it has more than {MOST_QUOTED_BYTES:,} bytes in "
+                "which something is quoted"
+            )
+        return self._quoter
 
 
 def read_json(body: bytes) -> Json:
@@ -219,16 +287,19 @@ def _items(body: bytes) -> list[msgspec.Raw]:
     return items
 
 
-def _one(words: msgspec.Raw) -> Json:
+def _one(words: bytes) -> Json:
     """Parse one model of a list. Raises `ModelError` if it is too long."""
-    if len(memoryview(words)) > _MOST_BYTES:
+    if len(words) > _MOST_BYTES:
         raise ModelError(f"a model was expected, but it has more than {_MOST_BYTES:,} bytes")
-    return read_json(bytes(words))
+    return read_json(words)
 
 
 def _check_size(body: bytes, what: str) -> None:
-    if body.count(b",") > _MOST_VALUES:
-        raise ModelError(f"{what} was expected, but it has more than {_MOST_VALUES:,} values")
+    values = 0
+    for at in range(0, len(body), _MOST_BYTES):
+        values += body.count(b",", at, at + _MOST_BYTES)
+        if values > _MOST_VALUES:
+            raise ModelError(f"{what} was expected, but it has more than {_MOST_VALUES:,} values")
 
 
 def _check_number(number: int, most: int, what: str) -> None:

@@ -13,7 +13,7 @@ import html
 import re
 from base64 import b64decode, b64encode
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from math import inf
 from typing import Final
@@ -37,6 +37,13 @@ _DEPTH: Final = 4
 
 _LEAST_BEGINNING: Final = 4
 """How many characters at the end of a text that was cut are taken for the beginning of a secret."""
+
+_STRETCH: Final = 4096
+"""How many characters of a long text are searched in one step; that takes some milliseconds if
+quotings stand everywhere."""
+
+_QUICK_STRETCH: Final = 64 * 1024
+"""The same for text without quotings."""
 
 _ESCAPE = re.compile(
     r"(?P<url>(?:%[0-9A-Fa-f]{2})+)"
@@ -140,6 +147,44 @@ class Quoter:
             text = deeper
         return False
 
+    def may_tell(self, json: bytes) -> Generator[None, None, bool]:
+        """Look, step by step, whether a secret could stand in JSON, in any quoting. False is
+        certain, and quickly found for what has no quoting in it."""
+        if not json.isascii():
+            return True
+        text = json.decode()  # it is searched in half of the time
+        if "%" in text or "&" in text or "\\" in text or "\x7f" in text:
+            return True
+        known = self._known
+        if any(form in text for form in known.spaced):
+            return True
+        bare = "".join(text.split())
+        for at in range(0, len(bare), _QUICK_STRETCH):
+            piece = bare[at : at + _QUICK_STRETCH + known.longest]
+            for form in known.bare:
+                if form in piece:
+                    return True
+            if len(bare) > _QUICK_STRETCH:
+                yield
+        return False
+
+    def search(self, text: str) -> Generator[None, None, bool]:
+        """Look whether a secret stands in a long text, step by step; return whether one does."""
+        known = self._known
+        pieces: list[str] = []
+        for at in range(0, len(text), _STRETCH):
+            piece = text[at : at + _STRETCH + known.longest]
+            if any(form in piece for form in known.spaced):
+                return True
+            pieces += shown(piece[:_STRETCH]).split()
+            yield
+        text = "".join(pieces)
+        for at in range(0, len(text), _STRETCH):
+            if self.tells(text[at : at + _STRETCH + self._margin]):
+                return True
+            yield
+        return False
+
     def without_secrets(self, text: str) -> str:
         """Return a text that is no sentence, such as a path: cleaned, without secrets, uncut."""
         return self._safe(text, len(text))
@@ -199,6 +244,13 @@ class _Known:
         self.texts = tuple(form.text for form in forms)
         self.longest = max(map(len, self.texts), default=0)
         self.shortest: float = min(map(len, self.texts), default=inf)
+        self.spaced = tuple(text for text in self.texts if not _is_one_word(text))
+        self.bare = tuple(text for text in self.texts if text.isascii() and _is_one_word(text))
+
+
+def _is_one_word(text: str) -> bool:
+    """Whether a text has no white space in it."""
+    return len(text.split()) == 1
 
 
 class _Reading:

@@ -38,7 +38,7 @@ _MIB: Final = 1024 * 1024
 _MOST_OF_AN_ID: Final = 80
 """How many characters are quoted of an id that a gateway gave."""
 
-_MOST_LOGGED: Final = 20_000
+_MOST_LOGGED: Final = 8_000
 """How many characters of a gateway's traceback are logged: the last, which say the most."""
 
 _UNDERSTOOD = (AuthenticationFailed, KernelNotFound, KernelSpecNotFound, TooManyRequests)
@@ -141,7 +141,7 @@ def other_kernel(
     """Return the error for an answer about ``kernel_id`` that carries the id ``answered``."""
     return OtherKernelAnswered(
         f"{gateway} was asked about kernel {kernel_id} and answered about kernel "
-        f"{answered[:_MOST_OF_AN_ID]}; the answer was not used.",
+        f"{response.quoter.quote(answered, _MOST_OF_AN_ID)}; the answer was not used.",
         status=response.status,
         hint="Look whether a proxy before the gateway gives out answers that it has kept.",
         gateway=gateway,

@@ -25,6 +25,7 @@ from jupyter_relay.core.models import (
     KernelSpecModel,
     KernelSpecs,
     ModelError,
+    Reading,
     read_json,
 )
 from jupyter_relay.core.settings import GatewaySettings
@@ -72,7 +73,10 @@ _MOST_LEFT_OUT = 1000
 """Of how many variables the log says that they are left out; pages may ask with any number."""
 
 _LARGE: Final = 256 * 1024
-"""How many bytes are parsed in the event loop at the most; that takes some 3 ms."""
+"""How many bytes of a file are searched for what it must not tell."""
+
+_TURN: Final = 0.002
+"""For how many seconds an answer is read before others have their turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -231,7 +235,7 @@ class Gateway:
             model = await self._read(response, KernelModel.read)
             if model.id != kernel_id and self.ids.in_use(model.id):
                 # A new kernel has a new id: this is the model of one that was there before.
-                raise self._other_kernel(response, kernel_id, model)
+                raise self._other_kernel(response, kernel_id, model.id)
             return model
         finally:
             self._listing.forget()
@@ -261,7 +265,7 @@ class Gateway:
         )
         model = await self._read(response, KernelModel.read, kernel_id)
         if model.id != self.ids.given(kernel_id):
-            raise self._other_kernel(response, kernel_id, model)
+            raise self._other_kernel(response, kernel_id, model.id)
         return self.ids.named(model)
 
     async def find_kernels(self, kernel_ids: Collection[str]) -> Mapping[str, KernelModel | None]:
@@ -340,13 +344,20 @@ class Gateway:
         """Return all kernelspecs; those that the user may start, where the gateway filters."""
         url = self._endpoints.kernelspecs(kernel_user(self.settings, user))
         response = await self._requester.request("GET", url, at_most=LIST_BYTES)
-        return await self._understood(response, KernelSpecs.read)
+        return await self._understood(response, KernelSpecs.steps)
 
     async def kernelspec(self, name: str, user: NotebookUser | None = None) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
         url = self._endpoints.kernelspec(name, kernel_user(self.settings, user))
         try:
-            return await self._get(url, lambda value, by: KernelSpecModel.read(value, name, by))
+            response = await self._requester.request("GET", url, at_most=MODEL_BYTES)
+
+            def steps(body: bytes, quoter: Quoter) -> Reading[KernelSpecModel]:
+                value = read_json(body)
+                yield
+                return (yield from KernelSpecModel.steps(value, name, quoter))
+
+            return await self._understood(response, steps)
         except GatewayRefused as error:
             told = isinstance(error, KernelSpecNotFound | UnexpectedAnswer)
             if told or error.status != HTTPStatus.NOT_FOUND:
@@ -367,7 +378,8 @@ class Gateway:
                 return None
             raise
         # A proxy's page about the request would be one, and has our token in it.
-        if response.quoter.tells(response.body[:_LARGE].decode("latin-1")):
+        beginning = response.body[:_LARGE].decode("latin-1")
+        if await _in_turns(response.quoter.search(beginning)):
             raise quotes_us(self.name, response.status)
         return response.body
 
@@ -461,26 +473,23 @@ class Gateway:
 
     async def _kernels(self) -> tuple[KernelModel, ...]:
         response = await self._requester.request("GET", self._endpoints.kernels, at_most=LIST_BYTES)
-        return self.ids.all_named(await self._understood(response, self._lists.read))
+        return self.ids.all_named(await self._understood(response, self._lists.steps))
 
     def _check_kernel(self, response: Response, kernel_id: str) -> None:
         """Raise `OtherKernelAnswered` if an answer, which need not have a body, describes another
         kernel than the one that it is an answer about."""
         try:
-            model = KernelModel.read(read_json(response.body), response.quoter)
+            model = read_json(response.body)
         except ModelError:
             return
-        if model.id != self.ids.given(kernel_id):
-            raise self._other_kernel(response, kernel_id, model)
+        answered = model.get("id") if isinstance(model, dict) else None
+        if isinstance(answered, str) and answered != self.ids.given(kernel_id):
+            raise self._other_kernel(response, kernel_id, answered)
 
     def _other_kernel(
-        self, response: Response, kernel_id: str, model: KernelModel
+        self, response: Response, kernel_id: str, answered: str
     ) -> OtherKernelAnswered:
-        return other_kernel(response, gateway=self.name, kernel_id=kernel_id, answered=model.id)
-
-    async def _get(self, url: str, read: Callable[[Json, Quoter], T]) -> T:
-        response = await self._requester.request("GET", url, at_most=MODEL_BYTES)
-        return await self._read(response, read)
+        return other_kernel(response, gateway=self.name, kernel_id=kernel_id, answered=answered)
 
     async def _post(
         self,
@@ -508,23 +517,38 @@ class Gateway:
     async def _read(
         self, response: Response, read: Callable[[Json, Quoter], T], kernel_id: str | None = None
     ) -> T:
-        return await self._understood(
-            response, lambda body, quoter: read(read_json(body), quoter), kernel_id
-        )
+        def steps(body: bytes, quoter: Quoter) -> Reading[T]:
+            value = read_json(body)
+            yield
+            return read(value, quoter)
+
+        return await self._understood(response, steps, kernel_id)
 
     async def _understood(
         self,
         response: Response,
-        read: Callable[[bytes, Quoter], T],
+        read: Callable[[bytes, Quoter], Reading[T]],
         kernel_id: str | None = None,
     ) -> T:
-        """Read a body; one that is large in a thread, so that the event loop goes on."""
+        """Read a body, others having their turn in between."""
         try:
-            if len(response.body) > _LARGE:
-                return await asyncio.to_thread(read, response.body, response.quoter)
-            return read(response.body, response.quoter)
+            return await _in_turns(read(response.body, response.quoter))
         except ModelError as error:
             raise unexpected(error, response, gateway=self.name, kernel_id=kernel_id) from error
+
+
+async def _in_turns(steps: Reading[T]) -> T:
+    """Take all steps of a reading; after each `_TURN` whatever else waits has its turn."""
+    until = time.monotonic() + _TURN
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        if time.monotonic() > until:
+            await asyncio.sleep(0)
+            until = time.monotonic() + _TURN
 
 
 def _may_pass(error: RelayError) -> bool:
