@@ -22,6 +22,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from typing import Final, TypeAlias, TypeVarTuple
 from uuid import uuid4
@@ -97,6 +98,8 @@ class State:
         """Return all models, or none if they are hidden."""
         if self.manners.get("hidden"):
             return b"[]"
+        if self.manners.get("hostile"):
+            return _hostile_kernels()
         if self.listing is None:
             models = (kernel.model for kernel in self.kernels.values())
             self.listing = b"[" + b", ".join(models) + b"]"
@@ -196,9 +199,9 @@ class Peer(asyncio.Protocol):
             case "GET", ["api"]:
                 reply = b'{"version": "2.21.1"}'
             case "GET", ["api", "kernelspecs"]:
-                reply = json.dumps(
-                    {"default": "python3", "kernelspecs": {"python3": _SPEC}}
-                ).encode()
+                specs = {"default": "python3", "kernelspecs": {"python3": _SPEC}}
+                hostile = state.manners.get("hostile")
+                reply = _hostile_specs() if hostile else json.dumps(specs).encode()
             case "GET", ["api", "kernelspecs", _]:
                 reply = json.dumps(_SPEC).encode()
             case "GET", ["api", "kernels"]:
@@ -321,6 +324,21 @@ class Peer(asyncio.Protocol):
             for peer in self._hearing("iopub"):
                 peer._write(chunk)  # noqa: SLF001  # of the same class
                 await peer._writable.wait()  # noqa: SLF001  # of the same class
+
+
+@cache
+def _hostile_kernels() -> bytes:
+    """A list of kernels that is nearly as long as is taken."""
+    model = b'{"id": "k%d", "name": "python3", "reason": "' + b"x" * 1200 + b'"}'
+    return b"[" + b", ".join(model % number for number in range(50_000)) + b"]"
+
+
+@cache
+def _hostile_specs() -> bytes:
+    """A list of kernelspecs in which quotings stand everywhere, nearly as many as are taken."""
+    model = b'"k%d": {"spec": {"display_name": "K", "argv": ["' + b"%%41&amp;%%2541" * 150 + b'"]}}'
+    models = b", ".join(model % number for number in range(1900))
+    return b'{"default": "k0", "kernelspecs": {' + models + b"}}"
 
 
 def _status(state: str) -> Spoken:

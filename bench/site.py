@@ -117,7 +117,8 @@ class Gateway:
         return stats
 
     async def behave(self, **manners: float) -> None:
-        """Let it answer slowly: seconds for GET, POST, DELETE or handshake; or hide its kernels."""
+        """Let it answer slowly: seconds for GET, POST, DELETE or handshake; hide its
+        kernels; or give the longest lists that are taken (``hostile``)."""
         await self.plain.call("POST", "/bench/manners", manners)
 
     async def sent(self, written: int) -> None:

@@ -158,6 +158,43 @@ async def _recheck(scale: Scale) -> AsyncIterator[Subjects]:
         }
 
 
+@asynccontextmanager
+async def _hostile(scale: Scale) -> AsyncIterator[Subjects]:
+    """Another page asks for what costs the server nothing while it reads the longest of lists."""
+    async with gateway() as site, site.servers(fresh=True) as servers:
+        for server in servers.values():
+            await server.start_kernel()  # where there is none, none is listed
+
+        async def through(server: Endpoint) -> Sample:
+            await site.behave(hostile=1)
+            taken: list[float] = []
+            for _ in range(scale.of(3, 1)):
+                for path in ("/api/kernels", "/api/kernelspecs"):
+                    taken += await _waits(server, path)
+            await site.behave()
+            return {"hostile-list": max(taken) * 1e3}
+
+        yield {kind: partial(through, server) for kind, server in servers.items()}
+
+
+async def _waits(server: Endpoint, path: str) -> list[float]:
+    """Ask for a list, and meanwhile for something else; return how long each of that took."""
+
+    async def ask() -> None:
+        async with server.http.get(server.url + path) as answer:
+            async for _ in answer.content.iter_any():
+                pass
+
+    asking = asyncio.create_task(ask())
+    waits = []
+    while not asking.done():
+        clock = Clock()
+        await server.call("GET", "/api")
+        waits.append(clock.seconds)
+    await asking
+    return waits
+
+
 def _rest_work(scheme: Scheme) -> Work:
     return Work(
         f"rest-{scheme}",
@@ -193,6 +230,18 @@ WORKS = (
         "list",
         (Row("list", "list with 1,000 kernels", "ms", goals=(Goal(8),)),),
         lambda scale: listing(1000, "list", scale.of(20, 5)),
+    ),
+    Work(
+        "hostile-list",
+        (
+            Row(
+                "hostile-list",
+                "longest wait of another request while lists of 60 MiB, or all quotings, are read",
+                "ms",
+                goals=(Goal(100),),
+            ),
+        ),
+        _hostile,
     ),
     Work(
         "shutdown",
