@@ -133,7 +133,9 @@ class GatewayKernelHandler(_Tells, KernelHandler):
     async def get(self, kernel_id: str) -> None:
         """Get the model of a kernel, by what the gateway says at this time."""
         await cast(GatewayMappingKernelManager, self.kernel_manager).look_again(kernel_id)
-        await super().get(kernel_id)
+        answered = super().get(kernel_id)
+        if answered is not None:  # as it is typed; it is a coroutine
+            await answered
 
 
 class GatewayKernelActionHandler(_Tells, KernelActionHandler):
