@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from jupyter_relay.core.actions import Happening
 from jupyter_relay.core.options import default_of
 from jupyter_relay.core.settings import GatewaySettings, LinkSettings
+from jupyter_relay.core.table import State
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults.conftest import run
 from tests.faults.listener import Listener, assert_accounted, counter
@@ -72,6 +74,42 @@ async def test_a_black_hole_that_swallows_handshakes_too_is_survived(server: Run
         opened = site.told(Happening.OPENED)[before]
         assert opened.seconds is not None
         assert opened.seconds > 2.5
+
+
+async def test_a_socket_that_goes_deaf_under_a_busy_kernel_is_replaced_without_any_ping(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    """The gateway says ``busy``, which is true, and the kernel says nothing, which may be."""
+
+    def edit(settings: GatewaySettings) -> GatewaySettings:
+        link = replace(settings.link, probe_after=1.0)
+        return replace(settings, ping_interval=0.0, link=link)
+
+    go_on = tmp_path / "go on"
+    code = (
+        "import pathlib, time\n"
+        "print(1, flush=True)\n"
+        f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.05)\n"
+        "print(2)\n"
+    )
+    async with open_site(server, edit=edit) as site:
+        listener = Listener(site.remote)
+        await listener.done("0")
+        before = len(site.told(Happening.DROPPED))
+        cell = listener.run(code)
+        await listener.wait_for(lambda: cell.numbers)
+        accepted = site.proxy.accepted
+        site.proxy.forget()
+        dropped = await site.wait_told(Happening.DROPPED, before + 1)
+        assert "the kernel is at work" in dropped.text
+        await site.proxy.wait_for(
+            lambda: site.proxy.accepted > accepted and site.remote.state is State.OPEN
+        )
+        go_on.touch()
+        await listener.wait_over(cell)
+        assert cell.status == "ok"
+        assert cell.numbers == [1, 2]
+        assert (len(cell.replies), cell.idles) == (1, 1)
 
 
 async def survive(server: RunningServer, seconds: float) -> None:

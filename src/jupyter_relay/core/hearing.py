@@ -209,7 +209,9 @@ class Hearing:
             return []
         if self._recovery.owns(msg_id):
             return self._settled(self._recovery.idle(msg_id, number))
-        if number is not None:  # its reply was numbered just before, and the gateway has it
+        if number is not None and not self._recovery.has_passed(
+            msg_id
+        ):  # its reply was numbered just before, and the gateway has it
             self._numbering.excuse(number - 1)
         return []
 

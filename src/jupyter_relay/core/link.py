@@ -166,6 +166,9 @@ class Link:
         self._asked_at: datetime | None = None
         self._answers = 0
         self._enough = _OVERDUE
+        self._unanswered = 0
+        self._answers_beside = False
+        self._queues = False
         self._doubted: Request | None = None
         self._watching = False
         self._lingering = False
@@ -342,6 +345,8 @@ class Link:
         if message.channel is not _IOPUB:
             self._heard = True
             self._deaf = 0
+            if message.channel is Channel.CONTROL and self._recovery.owns(message.parent.msg_id):
+                self._note_beside()
         elif message.head.msg_type != "status":
             self._heard = True
             self.active_at = self._seconds()
@@ -369,8 +374,13 @@ class Link:
             return self._overdue()
         if self._heard or self.state is not State.OPEN:
             return []
-        if not any(request.sent and not request.replied for request in self._pending):
+        owed = self._owed()
+        if not owed:
             return []
+        if self._answers_beside and self._queues and any(r.seen for r in owed):
+            # It is at work: some gateways (Enterprise Gateway) take the idle that ends its answer
+            # to a question of ours on control for its own.
+            return self.silent("busy")
         self._deaf += 1
         if self._deaf > 1:
             self.upstream = self._new_id()
@@ -383,21 +393,21 @@ class Link:
         ``state`` that is not idle.
 
         What was heard decides. A kernel that was heard to be busy, and is so by its gateway's word,
-        is at work and left alone. Of any other there should have been a ``busy`` for what it was
-        asked: after two such silences the cell is told, and another socket opened, under the same
-        session id, since a gateway keeps for that what comes meanwhile. If the next one is silent
-        too, and nothing shows that the kernel has begun with what it owes, another id makes the
-        gateway let go of what is deaf. The waits between are doubled.
+        is at work, if the socket hears: see `_ask_beside`. Of any other there should have been a
+        ``busy`` for what it was asked: after two such silences the cell is told, and another socket
+        opened, under the same session id, since a gateway keeps for that what comes meanwhile. If
+        the next one is silent too, and nothing shows that the kernel has begun with what it owes,
+        another id makes the gateway let go of what is deaf. The waits between are doubled.
         """
         if self.state is State.OPENING and state == "busy":
             return self._overdue()
-        owed = [request for request in self._pending if request.sent and not request.replied]
+        owed = self._owed()
         if self._heard or self.state is not State.OPEN or not owed:
             return []
         told = self._hearing.told
         was_busy = any(r.seen for r in owed) or (told is not None and told.state == "busy")
         if was_busy and state == "busy":
-            return []
+            return self._ask_beside()
         self._silences += 1
         if self._silences < _SILENCES or self._silences & (self._silences - 1):
             return []
@@ -408,12 +418,7 @@ class Link:
             f"Nothing was heard of this, though {self._gateway} says that the kernel is "
             f"{quoted(state)}: another connection to it is opened."
         )
-        cell = self._running_cell()
-        line = []
-        if cell is not None and cell is not self._doubted:
-            line = [Deliver(self._notices.stderr(text, cell.header))]
-        self._doubted = cell
-        return [Report(Happening.DROPPED, text), *line, *self._reopen()]
+        return [Report(Happening.DROPPED, text), *self._doubt(text), *self._reopen()]
 
     def gone(self, reason: str) -> list[Action]:
         """The gateway says that the kernel does not exist; ``reason`` is a sentence for people."""
@@ -494,9 +499,53 @@ class Link:
     def _ask(self) -> list[Action]:
         """Ask about a kernel that is silent: its gateway whether it exists, itself whether it is
         still the one that was asked. A kernel that is at work answers when it has done that."""
-        for barrier in self._recovery.ask(self._pending.sent, self._notices.barrier):
+        barriers = self._recovery.ask(self._pending.sent, self._notices.barrier)
+        self._queues = not barriers  # the last one still waits behind what the kernel does
+        for barrier in barriers:
             self._outbox.put_first(barrier)
         return [Probe(), Flush()]
+
+    def _ask_beside(self) -> list[Action]:
+        """Ask a kernel that is at work something that it can answer beside that, on control: what
+        comes of it shows that the socket is not deaf. ipykernel does so.
+
+        Without an answer in two silences the socket is replaced, under the same session id: to a
+        kernel that only does not answer, as IRkernel at work, that does no harm. For those the
+        waits are doubled, over all their cells, until they answer; and a cell is told only if the
+        kernel is known to answer, or has not done so on the next socket either.
+        """
+        question = self._recovery.ask_beside(self._pending.sent, self._notices.barrier)
+        if question:
+            self._outbox.put_first(*question)
+            return [Flush()]
+        self._unanswered += 1
+        if self._unanswered < _SILENCES or self._unanswered & (self._unanswered - 1):
+            return []
+        text = (
+            f"{self._gateway} says that the kernel is at work, but it does not answer what it is "
+            "asked beside that: another connection to it is opened."
+        )
+        is_known = self._answers_beside or self._unanswered > _SILENCES
+        line = self._doubt(text) if is_known else []
+        return [Report(Happening.DROPPED, text), *line, *self._reopen()]
+
+    def _note_beside(self) -> None:
+        """A question of ours on control is answered; note whether that was beside work."""
+        if any(request.seen for request in self._owed()):
+            self._answers_beside = True
+            self._unanswered = 0
+
+    def _owed(self) -> list[Request]:
+        """Return what the kernel was asked and has not replied to."""
+        return [request for request in self._pending if request.sent and not request.replied]
+
+    def _doubt(self, text: str) -> list[Action]:
+        """Tell the cell that waits, once, that its socket may be deaf."""
+        cell = self._running_cell()
+        if cell is None or cell is self._doubted:
+            return []
+        self._doubted = cell
+        return [Deliver(self._notices.stderr(text, cell.header))]
 
     def _overdue(self) -> list[Action]:
         """The gateway answers for a kernel that can be talked to, and not the handshake with it.
@@ -724,6 +773,8 @@ class Link:
         if (self._watching and self._heard) or not self._pending:
             self._silent_since = None
             self._silences = 0
+            if self._answers_beside:
+                self._unanswered = 0
         self._watching = False
 
     def _is_stale(self, message: Message) -> bool:

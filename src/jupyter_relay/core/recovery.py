@@ -31,6 +31,10 @@ _MOST_BARRIERS = 32
 """How many barriers may be under way. Each outage adds some, and a kernel that is at work answers
 none; of the oldest the answers may be lost."""
 
+_MOST_PAST = 4 * _MOST_BARRIERS
+"""How many questions of ours are remembered that are over: an idle may follow the reply that ended
+one."""
+
 LaneName: TypeAlias = tuple[Channel, str | None]
 
 
@@ -119,6 +123,11 @@ class _Barrier:
     number: int | None = None
 
     @property
+    def beside(self) -> bool:
+        """Whether it is one that `Recovery.ask_beside` wrote."""
+        return self.lane[0] is Channel.CONTROL and not self.settles
+
+    @property
     def passed(self) -> bool:
         return self.replied and (self.idle or self.lane[0] is not Channel.SHELL)
 
@@ -135,6 +144,7 @@ class Recovery:
         self._numbering = numbering
         self._gap: _Gap | None = None
         self._barriers: dict[str, _Barrier] = {}
+        self._past: dict[str, None] = {}
 
     def __len__(self) -> int:
         """How many barriers are under way."""
@@ -198,13 +208,28 @@ class Recovery:
         Whether it is the same process, and which idle will not come. Of replies it proves nothing,
         since there was no outage, and not every kernel answers this in its turn.
         """
-        if any(not earlier.old for earlier in self._barriers.values()):
+        if any(not earlier.old and not earlier.beside for earlier in self._barriers.values()):
             return []
         message = barrier(Channel.SHELL, None)
         before = list(under_way)
         self._barriers[message.head.msg_id] = _Barrier(
             (Channel.SHELL, None), before, before, settles=False
         )
+        return [message]
+
+    def ask_beside(
+        self, under_way: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
+    ) -> list[Message]:
+        """A kernel is silent that was heard to begin with one of these; return what it can answer
+        beside its work, on control; nothing if that is asked already.
+
+        It settles nothing: an answer shows that the socket hears, and which process answers.
+        """
+        lane = (Channel.CONTROL, None)
+        if any(b.lane == lane and not b.old for b in self._barriers.values()):
+            return []
+        message = barrier(*lane)
+        self._barriers[message.head.msg_id] = _Barrier(lane, [*under_way], [], settles=False)
         return [message]
 
     def sent(self, msg_id: str) -> None:
@@ -216,6 +241,10 @@ class Recovery:
     def owns(self, msg_id: str) -> bool:
         """Whether this is a barrier under way."""
         return msg_id in self._barriers
+
+    def has_passed(self, msg_id: str) -> bool:
+        """Whether this was a barrier, or a question of ours, that has its answer."""
+        return msg_id in self._past
 
     def before(self, msg_id: str) -> list[Request]:
         """The requests that were under way when this barrier was written."""
@@ -287,8 +316,11 @@ class Recovery:
         for msg_id, other in list(self._barriers.items()):
             if other.lane == barrier.lane:
                 del self._barriers[msg_id]
+                self._past[msg_id] = None
             if other is barrier:
                 break
+        while len(self._past) > _MOST_PAST:
+            del self._past[next(iter(self._past))]
 
     def _is_whole(self, gap: _Gap, barrier: _Barrier) -> bool:
         channel = barrier.lane[0]
