@@ -147,7 +147,7 @@ async def test_each_cell_of_a_burst_that_misses_a_line_is_told(
     seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))
     print(f"FAULTS_SEED={seed}")
     record_property("seed", seed)
-    figures = await soak(server, Plan(seed, kernels=3, seconds=20.0, harm_every=1.5))
+    figures = await soak(server, Plan(seed, kernels=4, seconds=20.0, harm_every=0.8, pause=0.05))
     print(figures)
     record_property("figures", str(figures))
     assert figures.faults == []

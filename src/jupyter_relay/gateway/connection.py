@@ -152,6 +152,7 @@ class Connection:
         self._writing = None
         writer = asyncio.create_task(self._write(socket, subprotocol))
         try:
+            self._stop_probers()  # what they find out is about the handshake
             self.perform(self._link.opened())
             return await self._read(socket, subprotocol)
         finally:
@@ -227,7 +228,7 @@ class Connection:
             _log.exception("A silent kernel could not be asked for, in a way not foreseen.")
         else:
             if asyncio.current_task() not in self._probers:
-                return  # the socket that this was about has ended meanwhile
+                return  # the handshake, or the socket, that this was about has ended meanwhile
             self._stop_probers()
             if model.execution_state == "idle":
                 self.perform(self._link.idle())
