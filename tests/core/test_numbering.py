@@ -70,6 +70,7 @@ def test_a_night_of_lost_output_is_counted_in_full() -> None:
 
 def test_holes_do_not_fill_the_memory() -> None:
     numbering = seen(*range(0, 20_000, 2))
+    numbering.reopened()
     assert numbering.missing(0, 20_000) == 4096
     assert numbering.missing(0, 20_000 - 2 * 4096 - 2) == 0
 
@@ -93,6 +94,7 @@ def test_what_is_excused_or_forgotten_is_no_hole() -> None:
 
 def test_a_message_that_comes_again_is_repeated_and_one_that_comes_late_is_not() -> None:
     numbering = seen(5, 6, 9)
+    numbering.reopened()
     again = [numbering.see(f"k_7_{number}", Channel.IOPUB, leads=False) for number in (6, 9, 7, 7)]
     assert again == [REPEATED, REPEATED, 7, REPEATED]
     assert numbering.see("k_7_4", Channel.IOPUB, leads=False) == EARLIER
@@ -101,8 +103,16 @@ def test_a_message_that_comes_again_is_repeated_and_one_that_comes_late_is_not()
     assert numbering.see("k_8_6", Channel.IOPUB, leads=False) is None
 
 
+def test_a_number_that_comes_twice_on_one_socket_is_of_two_messages() -> None:
+    numbering = seen(5, 6)
+    numbering.reopened()
+    assert numbering.see("k_7_7", Channel.IOPUB, leads=False) == 7
+    assert numbering.see("k_7_7", Channel.SHELL, leads=False) == EARLIER
+
+
 def test_a_message_below_the_holes_that_were_forgotten_may_be_late() -> None:
     numbering = seen(*range(0, 20_000, 2))
+    numbering.reopened()
     assert numbering.see("k_7_1", Channel.IOPUB, leads=False) == EARLIER
     assert numbering.see("k_7_19990", Channel.IOPUB, leads=False) == REPEATED
 

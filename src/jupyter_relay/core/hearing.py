@@ -152,7 +152,7 @@ class Hearing:
     def _is_repeated(self, msg_id: str, number: int) -> bool:
         """Whether a message with this parent, whose number was seen before, is the one that came.
 
-        Kernel Gateway and Jupyter Server can replay what another socket of ours has brought. But
+        Kernel Gateway and Jupyter Server can replay what an earlier socket of ours has brought. But
         nothing can have come yet of a request of which nothing was seen: then the kernel counts
         anew under an old name.
         """

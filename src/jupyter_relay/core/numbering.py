@@ -21,10 +21,11 @@ _MOST_EXCUSED = 256
 """How many numbers are remembered that are for others."""
 
 REPEATED: Final = -1
-"""What `Numbering.see` returns for a message that has come before."""
+"""What `Numbering.see` returns for a message that an earlier socket has brought."""
 
 EARLIER: Final = -2
-"""What it returns for one that may have come before: its number is lower than those remembered."""
+"""What it returns for one whose number is lower than those remembered, or has come on this very
+socket: two threads of a kernel may have taken one number."""
 
 _MOST_WIDTH = 10_000_000
 """A leap that is no loss of output: such ids, time stamps for one, do not count messages."""
@@ -53,6 +54,9 @@ class Numbering:
         """The first number of each hole and that behind its last, in order."""
 
         self._known_from = 0
+        self._replayed_to = -1
+        """The highest number when the socket was opened: a gateway replays nothing above it."""
+
         self._excused: deque[int] = deque(maxlen=_MOST_EXCUSED)
         self._control: int | None = None
         self.high: int | None = None
@@ -82,6 +86,10 @@ class Numbering:
         if channel is Channel.CONTROL:
             self._control = number
         return number
+
+    def reopened(self) -> None:
+        """Note that another socket is open, on which the gateway may replay what has come."""
+        self._replayed_to = -1 if self.high is None else self.high
 
     def floor(self, channel: Channel) -> int | None:
         """Return a number below which nothing that a request of this channel brings can be lost
@@ -116,7 +124,9 @@ class Numbering:
         if number <= self.high:
             if number < self._known_from:
                 return EARLIER
-            return number if self._fill(number) or number in self._excused else REPEATED
+            if self._fill(number) or number in self._excused:
+                return number
+            return REPEATED if number <= self._replayed_to else EARLIER
         if number > self.high + 1:
             self._holes.append((self.high + 1, number))
             if len(self._holes) > _MOST_HOLES:
@@ -152,6 +162,7 @@ class Numbering:
         self._holes.clear()
         self._excused.clear()
         self._control = None
+        self._replayed_to = -1
         self.high = None
         self.output = None
 

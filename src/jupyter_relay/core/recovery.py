@@ -181,6 +181,7 @@ class Recovery:
         barrier: Callable[[Channel, str | None], Message],
     ) -> list[Message]:
         """The link is open again after so many seconds; return the barriers to send first."""
+        self._numbering.reopened()
         if self._gap is not None:
             self._gap.seconds += seconds
         before = list(under_way)

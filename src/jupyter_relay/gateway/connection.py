@@ -28,11 +28,15 @@ from jupyter_relay.errors import (
     UnsendableMessage,
 )
 from jupyter_relay.gateway.transport import Socket, SocketClosed
-from jupyter_relay.wire.message import Message
+from jupyter_relay.wire.message import MESSAGE_COST, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
 
 _MOST_PROBERS = 2
 """How many questions for a kernel's model may be under way at once."""
+
+_MOST_UNREADABLE = 1_000
+"""After how many frames in a row that are no messages a socket is given up: the HTTP library bounds
+what it holds by the bytes in frames, of which empty ones have none."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +46,8 @@ class Connection:
 
     ``connect`` opens a socket; ``probe`` asks for the kernel's model, and raises `KernelNotFound`;
     ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened, and
-    ``skip`` why a frame was no message. ``ease`` is awaited after every ``stride`` bytes that were
-    read.
+    ``skip`` why a frame was no message. ``ease`` is awaited whenever what was read takes ``stride``
+    more bytes of memory.
     """
 
     def __init__(
@@ -160,21 +164,26 @@ class Connection:
             await asyncio.wait([writer])
 
     async def _read(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
-        unweighed = 0
+        unweighed = unreadable = 0
         while True:
             try:
                 frame = await socket.receive()
             except SocketClosed as error:
                 return error
-            unweighed += len(frame.data)
+            unweighed += len(frame.data) + MESSAGE_COST
             if unweighed > self._stride:
                 unweighed = 0
                 await self._ease()
+                await asyncio.sleep(0)  # frames that are there already are read without a wait
             try:
                 actions = self._link.receive(subprotocol.decode(frame))
             except MalformedFrame as error:
                 self._skip(str(error))
+                unreadable += 1
+                if unreadable > _MOST_UNREADABLE:
+                    return SocketClosed("it sends nothing but frames that are no messages.")
             else:
+                unreadable = 0
                 self.perform(actions)
 
     async def _write(self, socket: Socket, subprotocol: Subprotocol) -> None:
