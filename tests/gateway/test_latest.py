@@ -41,6 +41,7 @@ def latest_of(
     *,
     first_patience: float | None = None,
     silence: float | None = None,
+    newest_only: bool = False,
 ) -> Latest[str]:
     return Latest(
         oracle,
@@ -50,6 +51,7 @@ def latest_of(
         patience=patience,
         first_patience=patience if first_patience is None else first_patience,
         silence=patience if silence is None else silence,
+        newest_only=newest_only,
     )
 
 
@@ -205,3 +207,72 @@ async def test_the_answer_of_a_slow_gateway_is_for_whoever_asks_next(oracle: Ora
     await settled()
     assert (late.done(), latest.value, oracle.asked) == (True, "full", 2)
     await latest.close()
+
+
+async def test_where_only_the_newest_answer_will_do_a_slow_gateway_is_waited_for(
+    oracle: Oracle,
+) -> None:
+    latest = latest_of(oracle, patience=0.0, silence=LONG, newest_only=True)
+    for answer in ("full", "new"):
+        asking = asyncio.create_task(latest.refresh())
+        await settled()
+        assert not asking.done()
+        oracle.answers.put_nowait(answer)
+        await asking
+        assert latest.value == answer
+    await latest.refresh(at_most=0.0)
+    assert (latest.value, latest.asking) == ("new", True)
+    await latest.close()
+
+
+@pytest.mark.parametrize("error", [ConnectionFailed("Clouds."), GatewayTimeout("Night.")])
+async def test_where_only_the_newest_answer_will_do_a_gateway_that_is_down_is_not_waited_for(
+    oracle: Oracle, error: Exception
+) -> None:
+    latest = latest_of(oracle, patience=0.0, silence=LONG, newest_only=True)
+    oracle.answers.put_nowait(error)
+    await latest.refresh()
+    assert latest.down
+    await latest.refresh()
+    assert latest.asking
+    oracle.answers.put_nowait("full")
+    await latest.answer()
+    assert not latest.down
+
+
+async def test_a_refusal_comes_from_a_gateway_that_is_not_down(oracle: Oracle) -> None:
+    latest = latest_of(oracle)
+    oracle.answers.put_nowait(AuthenticationFailed("A wall.", status=401))
+    await latest.refresh()
+    assert (latest.down, str(latest.error)) == (False, "A wall.")
+
+
+async def test_a_gateway_that_is_silent_is_one_error_for_each_question(oracle: Oracle) -> None:
+    latest = latest_of(oracle, patience=0.0)
+    await latest.refresh()
+    first = latest.error
+    assert first is latest.error
+    oracle.answers.put_nowait("full")
+    await latest.answer()
+    await latest.refresh()
+    assert isinstance(latest.error, GatewayTimeout)
+    assert latest.error is not first
+    await latest.close()
+
+
+async def test_the_log_says_what_cannot_be_had_in_the_words_of_who_asks(
+    oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "test")
+    latest = Latest(
+        oracle, what="The moon", asked_for="seen", gateway="gpu", log=logging.getLogger("test")
+    )
+    for answer in (ConnectionFailed("Clouds."), "full", RuntimeError("a fault")):
+        oracle.answers.put_nowait(answer)
+        await latest.refresh()
+    assert [record.getMessage() for record in caplog.records] == [
+        "The moon cannot be seen: Clouds.",
+        "The moon can be seen again.",
+        "The moon cannot be seen, in a way not foreseen.",
+    ]
+    assert str(latest.error).startswith("The moon cannot be seen (see the log).")

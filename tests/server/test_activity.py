@@ -65,6 +65,44 @@ async def test_a_server_whose_kernels_are_gone_counts_none(
     assert len(server.kernels) == 0
 
 
+async def test_the_kernels_that_are_listed_are_those_that_are_counted(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    gone, kept = await server.start_kernel(), await server.start_kernel()
+    fake_gateway.forget(gone)
+    await server.kernels.refresh()
+    assert server.kernels.list_kernel_ids() == [kept]
+    assert len(server.kernels) == 1
+    assert gone in server.kernels  # its pages are told why it is gone
+
+
+async def test_a_thread_may_count_kernels_and_look_at_their_activity(
+    server: TestServer,
+) -> None:
+    await server.start_kernel()
+
+    def look() -> tuple[int, datetime]:
+        return len(server.kernels), server.kernels.last_kernel_activity
+
+    async def look_in_a_loop() -> tuple[int, datetime]:
+        return look()
+
+    in_a_thread = await asyncio.to_thread(look)
+    in_another_loop = await asyncio.to_thread(lambda: asyncio.run(look_in_a_loop()))
+    assert in_a_thread == in_another_loop == look()
+
+
+async def test_that_kernels_are_counted_finds_out_that_they_are_gone(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    fake_gateway.forget(kernel_id)
+    assert len(server.kernels) == 1  # the question goes out behind the answer
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
+    await server.kernels.refresh()  # shares that question
+    assert len(server.kernels) == 0
+
+
 @pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
 async def test_a_gateway_whose_clock_is_wrong_has_no_kernel_culled_that_is_not_idle(
     server: TestServer, fake_gateway: FakeGateway, ahead: timedelta

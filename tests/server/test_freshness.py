@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
 
 import pytest
 
-from jupyter_relay.testing import Answer, FakeGateway, Reset, Silence
+from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.testing import Answer, Delay, FakeGateway, Hold, Reset, Silence
 from jupyter_relay.testing.faults import Fault
 from tests.server.test_sessions import model_of
 from tests.support.server import TestServer, server_on
@@ -147,3 +149,82 @@ async def test_a_gateway_that_is_away_takes_no_session_and_hangs_no_page(
             one = await asking.call("GET", f"/api/kernels/{session['kernel']['id']}")
             assert one.status == 200
     rule.lift()
+
+
+def make_old(server: TestServer, kernel_id: str) -> None:
+    """Have the gateway's last word on a kernel be one of long ago."""
+    kernel = server.kernels.get_kernel(kernel_id)
+    assert isinstance(kernel, GatewayKernelManager)
+    kernel.running.asked_at = -inf
+
+
+@pytest.fixture
+async def short_lived(fake_gateway: FakeGateway, tmp_path: Path) -> AsyncIterator[TestServer]:
+    """A server for which an answer of its gateway is old after a moment."""
+    argv = ("--GatewayClient.listing_ttl=0.05",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as running:
+        yield running
+
+
+async def test_a_gateway_that_is_slow_gives_no_dead_kernel_back(
+    short_lived: TestServer, fake_gateway: FakeGateway
+) -> None:
+    for path in ("/api/kernels", "/api/kernels/*"):
+        fake_gateway.fault("GET", path, Delay(2.0))
+    session = (await short_lived.call("POST", "/api/sessions", model_of())).json
+    kernel_id = session["kernel"]["id"]
+    make_old(short_lived, kernel_id)
+    fake_gateway.kernels[kernel_id].execution_state = "busy"
+    one = await short_lived.call("GET", f"/api/kernels/{kernel_id}")
+    assert one.json["execution_state"] == "busy"
+    for _ in range(2):
+        await short_lived.call("GET", "/api/kernels")
+    fake_gateway.forget(kernel_id)
+    again = await short_lived.call("POST", "/api/sessions", model_of())
+    assert again.status == 201
+    assert again.json["id"] != session["id"]
+    assert list(fake_gateway.kernels) == [again.json["kernel"]["id"]]
+
+
+async def test_a_list_that_has_not_been_answered_answers_for_no_kernel(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    kernel_id = session["kernel"]["id"]
+    make_old(server, kernel_id)
+    rule = fake_gateway.fault("GET", "/api/kernels", Silence())
+    len(server.kernels)  # puts the question, and waits for nothing
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
+    fake_gateway.forget(kernel_id)
+    again = await server.call("POST", "/api/sessions", model_of())
+    rule.lift()
+    assert again.json["id"] != session["id"]
+
+
+async def test_after_a_restart_the_kernel_is_asked_for_though_it_was_just_before(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    at = f"/api/kernels/{kernel_id}"
+    fake_gateway.kernels[kernel_id].execution_state = "busy"
+    await server.kernels.look_again(kernel_id, anew=True)
+    restarted = await server.call("POST", f"{at}/restart")
+    assert restarted.json["execution_state"] == fake_gateway.kernels[kernel_id].execution_state
+    assert restarted.json["execution_state"] != "busy"
+    assert len(fake_gateway.requests_to("GET", at)) == 2
+
+
+async def test_a_question_from_before_a_restart_is_put_again_after_it(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    at = f"/api/kernels/{kernel_id}"
+    released = asyncio.Event()
+    fake_gateway.fault("GET", at, Hold(released), times=1)
+    before = asyncio.create_task(server.kernels.look_again(kernel_id, anew=True))
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", at))
+    restarted = await server.call("POST", f"{at}/restart")
+    assert restarted.status == 200
+    assert len(fake_gateway.requests_to("GET", at)) == 2
+    released.set()
+    await before

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Final, Generic, TypeVar
 
-from jupyter_relay.errors import GatewayTimeout, RelayError
+from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, RelayError
 from jupyter_relay.gateway.log import Log
 
 T = TypeVar("T")
@@ -19,6 +20,10 @@ SILENCE: Final = 10.0
 """The seconds after which a gateway that has not answered counts as silent. One that answers sooner
 is slow: some look for the environments of conda at each listing of the kernelspecs."""
 
+
+DOWN: Final = 30.0
+"""For how many seconds a gateway that could not be reached counts as down, if nobody asks it again:
+three rounds of JupyterLab, which lists the kernels every 10 s."""
 
 _EARLY: Final = 0.001
 
@@ -36,8 +41,13 @@ class Latest(Generic[T]):
 
     So while a gateway is silent one request waits, and all others have at once what is known.
 
-    The beginning and the end of a time without answers are one line each in the log, which calls
-    the question ``what``; with ``quiet`` there are none, where something else tells of it.
+    With ``newest_only`` an older answer is of little use, as where a kernel that ended meanwhile
+    would be shown again. Then whoever asks waits until the gateway counts as silent, after
+    ``silence`` seconds, and only for ``patience`` seconds where the gateway is `down`.
+
+    The beginning and the end of a time without answers are one line each in the log, which says of
+    ``what`` that it cannot be ``asked_for``, as "listed"; with ``quiet`` there are none, where
+    something else tells of it.
     """
 
     def __init__(
@@ -45,23 +55,29 @@ class Latest(Generic[T]):
         ask: Callable[[], Awaitable[T]],
         *,
         what: str,
+        asked_for: str = "listed",
         gateway: str,
         log: Log,
         quiet: bool = False,
         patience: float = PATIENCE,
         first_patience: float = PATIENCE,
         silence: float = SILENCE,
+        newest_only: bool = False,
     ) -> None:
         self.value: T | None = None
         self._error: RelayError | None = None
         self._ask = ask
         self._what = what
+        self._asked_for = asked_for
         self._gateway = gateway
         self._log = log
         self._quiet = quiet
         self._patience = patience
         self._first_patience = first_patience
         self._silence = silence
+        self._newest_only = newest_only
+        self._silence_error: GatewayTimeout | None = None
+        self._unavailable_at: float | None = None
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = 0.0
         self._slow = False
@@ -77,13 +93,24 @@ class Latest(Generic[T]):
     def error(self) -> RelayError | None:
         """Why the last answer is an old one: the question failed, or has been under way for so long
         that the gateway counts as silent. None while neither is so."""
-        if self._silent:
-            return GatewayTimeout(
+        if not self._silent:
+            return self._error
+        if self._silence_error is None:
+            self._silence_error = GatewayTimeout(
                 f"{self._gateway} has not answered for {self._silence:g} s.",
                 hint="It is still waited for; ask again later.",
                 gateway=self._gateway,
             )
-        return self._error
+        return self._silence_error
+
+    @property
+    def down(self) -> bool:
+        """Whether the gateway is known to be down: it has been silent for too long, or could not be
+        reached when it was last asked, and that is less than `DOWN` seconds ago."""
+        if self._silent:
+            return True
+        since = self._unavailable_at
+        return since is not None and asyncio.get_running_loop().time() - since < DOWN
 
     @property
     def until_silent(self) -> float | None:
@@ -99,13 +126,15 @@ class Latest(Generic[T]):
         """Ask, unless the question is under way, and wait for nothing."""
         if self._asking is None:
             self._asked_at = asyncio.get_running_loop().time()
+            self._silence_error = None
             self._asking = asyncio.create_task(self._take())
             self._asking.add_done_callback(self._answered)
 
-    async def refresh(self) -> None:
-        """Ask, and wait for the answer as long as there is patience."""
+    async def refresh(self, *, at_most: float = inf) -> None:
+        """Ask, and wait for the answer as long as there is patience, or for ``at_most`` seconds
+        after the question was put, if that is shorter."""
         self.begin()
-        until = self._asked_at + self._patience_left
+        until = self._asked_at + min(self._patience_left, at_most)
         await self._wait(max(0.0, until - asyncio.get_running_loop().time()))
 
     async def answer(self) -> None:
@@ -122,6 +151,8 @@ class Latest(Generic[T]):
     @property
     def _patience_left(self) -> float:
         """How long the question may be under way for one who waits."""
+        if self._newest_only:
+            return self._patience if self.down else self._silence
         if not self._ended and not self._silent:
             return self._first_patience
         known = self.value is not None
@@ -141,19 +172,27 @@ class Latest(Generic[T]):
             self.value = await self._ask()
         except RelayError as error:
             self._error = error
+            self._note_reach(error)
             if not self._quiet and self._told is not type(error):
                 self._told = type(error)
-                self._log.warning("%s cannot be listed: %s", self._what, error)
+                self._log.warning("%s cannot be %s: %s", self._what, self._asked_for, error)
         except Exception:  # noqa: BLE001  # what is old must not be taken for new
-            self._log.exception("%s cannot be listed, in a way not foreseen.", self._what)
+            self._log.exception(
+                "%s cannot be %s, in a way not foreseen.", self._what, self._asked_for
+            )
             self._error = RelayError(
-                f"{self._what} cannot be listed (see the log).", gateway=self._gateway
+                f"{self._what} cannot be {self._asked_for} (see the log).", gateway=self._gateway
             )
         else:
-            self._error = None
+            self._error = self._unavailable_at = None
             if self._told is not None:
                 self._told = None
-                self._log.info("%s can be listed again.", self._what)
+                self._log.info("%s can be %s again.", self._what, self._asked_for)
+
+    def _note_reach(self, error: RelayError) -> None:
+        """Note whether an error says that the gateway could not be reached."""
+        unreached = isinstance(error, GatewayUnavailable)
+        self._unavailable_at = asyncio.get_running_loop().time() if unreached else None
 
     def _answered(self, _: asyncio.Task[None]) -> None:
         took = asyncio.get_running_loop().time() - self._asked_at

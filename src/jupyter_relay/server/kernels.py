@@ -32,7 +32,7 @@ from jupyter_relay.core.users import NotebookUser
 from jupyter_relay.core.wording import in_lines
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.latest import Latest
+from jupyter_relay.gateway.latest import PATIENCE, Latest
 from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.headless.manager import shown_id
@@ -163,22 +163,28 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         model["connections"] = remote.connections
         return model
 
-    async def look_again(self) -> None:
+    async def look_again(self, *, at_most: float = inf, anew: bool = False) -> None:
         """Ask the gateway for the kernel, once for all who ask at the same time.
 
-        One that is gone is dead from then on. Of a gateway that does not answer at once nothing new
-        is known, and the answer is taken when it comes.
+        One that is gone is dead from then on. The answer is waited for until the gateway counts as
+        silent, and no longer than ``at_most`` seconds; one that comes later is taken when it comes.
+        With ``anew``, a question that is under way is put again: its answer may be outdated.
         """
-        if self._question is None:
+        question = self._question
+        if question is None:
             remote = self.running
-            self._question = Latest(
+            question = self._question = Latest(
                 remote.refresh,
                 what=f"Kernel {remote.id}",
+                asked_for="asked for",
+                newest_only=True,
                 gateway=remote.gateway.name,
                 log=self.log,
                 quiet=True,
             )
-        await self._question.refresh()
+        elif anew:
+            await question.close()
+        await question.refresh(at_most=at_most)
 
     async def cleanup_resources(self, restart: bool = False) -> None:
         """See `HeadlessKernelManager.cleanup_resources`."""
@@ -221,7 +227,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         super().__init__(**kwargs)
         self._attaching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopping = False
-        self._listed_at = -inf
+        self._listed_at = self._restarted_at = -inf
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.farewell_seconds = _FAREWELL_SECONDS
         self.lost_seconds = _LOST_SECONDS
         self._lost: dict[str, float] = {}
@@ -268,16 +275,26 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         if date is not None and date > self._last_activity:
             self._last_activity = date
 
+    def list_kernel_ids(self) -> list[str]:
+        """Return the ids of the kernels that are not known to be dead.
+
+        One that is known to be dead is remembered for a while, so that its pages can be told why.
+        """
+        return [
+            kernel_id
+            for kernel_id, kernel in tuple(self._kernels.items())
+            if kernel.remote is not None and kernel.remote.model.execution_state != "dead"
+        ]
+
     def __len__(self) -> int:
-        """Return how many kernels there are that are not known to be dead.
+        """Return how many kernels `list_kernel_ids` lists.
 
         With ``shutdown_no_activity_timeout`` the server asks this once a minute, and ends if there
         are none. Without pages nobody else asks for the kernels, so the gateway is asked behind the
         answer.
         """
         self._ask_behind()
-        remotes = [kernel.remote for kernel in self._kernels.values()]
-        return sum(r is not None and r.model.execution_state != "dead" for r in remotes)
+        return len(self.list_kernel_ids())
 
     def __bool__(self) -> bool:
         """True: the server shuts down no manager that is false, and an empty one would be."""
@@ -345,6 +362,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             raise web.HTTPError(400, f"The path {path!r} leads out of this server's files.")
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
+        self._loop = asyncio.get_running_loop()
         if not self._stopping:
             self.gateway.reopen()  # after `shutdown_all`, which need not be the server's end
         kwargs["kernel_name"] = name = kwargs.get("kernel_name") or self.default_kernel_name
@@ -405,20 +423,24 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     async def refresh(self) -> None:
         """Ask for our kernels, and wait for the answer as long as a page may."""
         await self._listing.refresh()
-        self._listed_at = time.monotonic()
 
-    async def look_again(self, kernel_id: str) -> None:
-        """Ask the gateway for one kernel, if its last word on it is older than ``listing_ttl``.
+    async def look_again(self, kernel_id: str, *, anew: bool = False) -> None:
+        """Ask the gateway for one kernel, if its last answer is older than ``listing_ttl``, or in
+        any case with ``anew``; and wait for it.
 
-        A kernel that is being started, or is known to be gone, is not asked for.
+        A gateway that is slow is waited for until it counts as silent: else a kernel that ended
+        there would be given to a page once more. One that is known to be down is waited for as
+        long as a list may take. A kernel that is being started, or is known to be gone, is not
+        asked for.
         """
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
         remote = kernel.remote if kernel is not None else None
         if kernel is None or remote is None or not remote.exists or remote.gone:
             return
         age = time.monotonic() - max(self._listed_at, remote.asked_at)
-        if age >= self.gateway.settings.listing_ttl:
-            await kernel.look_again()
+        if anew or age >= self.gateway.settings.listing_ttl:
+            at_most = PATIENCE if self._listing.down else inf
+            await kernel.look_again(at_most=at_most, anew=anew)
 
     def why_lost(self, kernel_id: str) -> str | None:
         """Return why a kernel of ours is gone from the gateway; None if it is not, by what is
@@ -430,11 +452,19 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return remote.model.reason
 
     def _ask_behind(self) -> None:
-        """Ask for our kernels if that was not done just now, and wait for nothing."""
+        """Ask for our kernels if that was not done just now, and wait for nothing.
+
+        Outside the event loop of the kernels, as in a thread that reads metrics, nothing is asked.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if loop is not self._loop:
+            return
         age = time.monotonic() - self._listed_at
         if self._kernels and not self._stopping and age >= self.gateway.settings.listing_ttl:
             self._listing.begin()
-            self._listed_at = time.monotonic()
 
     def look_at(self, kernel_id: str) -> None:
         """Have the next list look at a kernel, and those after it until it is at rest.
@@ -450,9 +480,12 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         while: its pages ask for its model, to say why."""
         await self._forget_lost()
         unasked = {kernel_id for kernel_id in self._stirred if not self._kernels[kernel_id].exists}
+        began = time.monotonic()
         found = await self.gateway.find_kernels(self._kernels.keys() - unasked)
         if found is self._found:
             return  # it is the last answer, which is still good
+        if began >= self._restarted_at:
+            self._listed_at = time.monotonic()
         for kernel_id, model in found.items():
             shown = self._shown.get(kernel_id)
             if shown is not None and shown[0] is model and kernel_id not in self._stirred:
@@ -491,8 +524,10 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         try:
             await self._kernels[kernel_id].restart_kernel(now=now, **kwargs)
         finally:
-            self._listed_at = -inf  # what was said of it is of the time before
-        await self.look_again(kernel_id)
+            # What was said of it is of the time before.
+            self._listed_at = -inf
+            self._restarted_at = time.monotonic()
+        await self.look_again(kernel_id, anew=True)
 
     async def interrupt_kernel(self, kernel_id: str, **_: Any) -> None:
         """Interrupt a kernel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -96,9 +96,11 @@ class GatewayKernelSpecManager(KernelSpecManager):
         with http_errors():
             if not self.allows(kernel_name):
                 raise KeyError(str(self.not_allowed(kernel_name)))
-            asked = self.gateway.kernelspec(kernel_name, notebook_user())
+            user = notebook_user()
             try:
-                return self._model(await self._unless_silent(asked))
+                return self._model(
+                    await self._unless_silent(lambda: self.gateway.kernelspec(kernel_name, user))
+                )
             except KernelSpecNotFound as error:
                 raise KeyError(str(error)) from error
 
@@ -107,7 +109,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
         if not self.allows(kernel_name):
             return None
         with http_errors():
-            return await self._unless_silent(self.gateway.kernelspec_resource(kernel_name, path))
+            return await self._unless_silent(
+                lambda: self.gateway.kernelspec_resource(kernel_name, path)
+            )
 
     def allows(self, kernel_name: str) -> bool:
         """True if kernels of a kernelspec may be listed and started, by ``allowed_kernelspecs``."""
@@ -156,18 +160,19 @@ class GatewayKernelSpecManager(KernelSpecManager):
         allowed = [name for name in (*wanted, *sorted(others)) if self.allows(name)]
         return wanted[0] if self._default_is_chosen or not allowed else allowed[0]
 
-    async def _unless_silent(self, asked: Coroutine[Any, Any, T]) -> T:
+    async def _unless_silent(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for an answer; raise what is wrong with a gateway that is known to be away, at once,
         or as soon as it counts as silent: a page's few connections must not wait for it."""
         latest = self._latest(notebook_user())
         if latest.error is not None:
             await latest.refresh()
-        asking = asyncio.ensure_future(asked)
+        asking = asyncio.create_task(ask())
         try:
             while latest.error is None and not asking.done():
                 await asyncio.wait([asking], timeout=latest.until_silent)
             if latest.error is not None and not asking.done():
-                raise latest.error
+                # Others raise the same error: what it was raised through must not add up.
+                raise latest.error.with_traceback(None)
             return await asking
         finally:
             if not asking.done():

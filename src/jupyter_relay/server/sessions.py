@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeAlias
 
 from jupyter_server.services.sessions.sessionmanager import SessionManager
@@ -58,5 +59,5 @@ class GatewaySessionManager(SessionManager):
             return  # Jupyter Server says what is wrong
         columns = " AND ".join(f"{column}=?" for column in values)
         query = f"SELECT DISTINCT kernel_id FROM session WHERE {columns}"  # noqa: S608
-        for row in self.cursor.execute(query, list(values.values())).fetchall():
-            await self.kernel_manager.look_again(row["kernel_id"])
+        rows = self.cursor.execute(query, list(values.values())).fetchall()
+        await asyncio.gather(*(self.kernel_manager.look_again(row["kernel_id"]) for row in rows))
