@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from jupyter_relay.core.actions import Happening, Timer
 from tests.core.rig import Rig, connected
 from tests.support.messages import Voice, failures, notices, request, types
@@ -112,3 +114,16 @@ def test_a_gateway_that_was_away_is_tried_with_a_large_message_again() -> None:
     rig.drop("nobody answers.")
     rig.reopen()
     assert rig.send(request(content=LARGE)) in rig.sent
+
+
+def test_a_message_with_many_buffers_is_as_large_as_its_frame_and_not_as_the_memory_it_takes() -> (
+    None
+):
+    rig = connected()
+    rig.send(request(content=LARGE))
+    refuse(rig)
+    rig.reopen()
+    plain = request(content={"code": "x" * 1_000_000})
+    many = structs.replace(plain, buffers=[b""] * 8000, _size=-1)
+    assert many.size > 2_000_000
+    assert rig.send(many) in rig.sent

@@ -68,7 +68,7 @@ def test_what_is_too_large_is_removed_and_the_others_stay_in_order() -> None:
     messages = [sized(size) for size in (2000, 8000, 3000, 9000)]
     for message in messages:
         outbox.put(message, flowing=False)
-    assert outbox.remove_larger(8000) == [messages[1], messages[3]]
+    assert outbox.remove_larger(messages[1].frame_size) == [messages[1], messages[3]]
     assert outbox.size == 5000
     assert drained(outbox) == [messages[0], messages[2]]
     assert outbox.remove_larger(1) == []

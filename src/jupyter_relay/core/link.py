@@ -215,7 +215,7 @@ class Link:
         if self.state in _ENDED:
             request = Request.of(message, subscriber)
             return self._substitute.fail(request, self.reason) if request else []
-        if self._limit is not None and message.size >= self._limit:
+        if self._limit is not None and message.frame_size >= self._limit:
             return self._refuse_large(message, Request.of(message, subscriber))
         given_up = self._pending.make_room(size_under_way(message.header))
         if given_up is None and (request := Request.of(message, subscriber)) is not None:
@@ -305,7 +305,7 @@ class Link:
         actions: list[Action] = [StopTimer(Timer.PROBE)]
         if too_large:
             actions += self._learn_limit()
-        elif unfinished is not None and unfinished.size > _USUAL_LIMIT and not silent:
+        elif unfinished is not None and unfinished.frame_size > _USUAL_LIMIT and not silent:
             actions += self._suspect(unfinished)
         if was_open:
             self._recovery.drop(self._pending.sent)
@@ -334,8 +334,8 @@ class Link:
                 request.sent = True
             else:
                 self._recovery.sent(message.head.msg_id)
-            if message.size > self._largest.size:
-                self._largest = _Sent(message.size, message.head.msg_type, request)
+            if message.frame_size > self._largest.size:
+                self._largest = _Sent(message.frame_size, message.head.msg_type, request)
         return message
 
     def receive(self, message: Message) -> list[Action]:
@@ -638,17 +638,17 @@ class Link:
     def _suspect(self, message: Message) -> list[Action]:
         """The socket was cut while a large message was written: the gateway's closing frame may
         have been lost, as behind a proxy. Once may be chance; after that the size is a limit."""
-        again = self._suspected is not None and message.size >= self._suspected
-        self._suspected = message.size
+        again = self._suspected is not None and message.frame_size >= self._suspected
+        self._suspected = message.frame_size
         text = (
             f"The connection to {self._gateway} was cut while this message of "
-            f"{message.size / 2**20:.1f} MiB was sent. It is probably larger than {self._gateway} "
+            f"{message.frame_size / 2**20:.1f} MiB was sent. It is probably larger than {self._gateway} "
             "takes, which is 10 MiB unless it is set up otherwise."
         )
         request = self._pending.get(message.head.msg_id)
         if request is not None and request.seen:
             return []
-        limit = message.size if again else None
+        limit = message.frame_size if again else None
         return self._end_large(message.head.msg_type, request, text, limit)
 
     def _end_large(
@@ -671,7 +671,7 @@ class Link:
 
     def _refuse_large(self, message: Message, request: Request | None) -> list[Action]:
         """Answer a message that was not sent, since one no larger was refused."""
-        text = self._larger(message.size)
+        text = self._larger(message.frame_size)
         if request is None:
             return self._lose_large(message.head.msg_type, text)
         return self._substitute.fail(request, text)

@@ -62,10 +62,10 @@ class Outbox:
         return message
 
     def remove_larger(self, size: int) -> list[Message]:
-        """Remove and return the messages of this size and above."""
-        removed = [message for message in self._messages if message.size >= size]
+        """Remove and return the messages that take a frame of so many bytes, or a larger one."""
+        removed = [message for message in self._messages if message.frame_size >= size]
         if removed:
-            self._messages = deque(m for m in self._messages if m.size < size)
+            self._messages = deque(m for m in self._messages if m.frame_size < size)
             self._bytes -= sum(message.size for message in removed)
         return removed
 

@@ -140,6 +140,12 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
             keep(self, "_size", size)
         return size
 
+    @property
+    def frame_size(self) -> int:
+        """About the bytes of the frame that it takes: its parts, and eight for the place of each."""
+        parts = self.parts
+        return sum(map(len, parts)) + 8 * len(parts)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
             return NotImplemented
