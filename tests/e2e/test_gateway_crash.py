@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +15,31 @@ from jupyter_relay.testing.servers import jupyter_lab, kernel_gateway
 from .lab import RUN_MS, open_lab
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Page, Route
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+LISTS = re.compile(r"/api/(kernels|sessions)(\?|$)")
+"""Where JupyterLab asks for all kernels, or all sessions, once in 10 s."""
+
+
+@asynccontextmanager
+async def held(page: Page, urls: re.Pattern[str]) -> AsyncIterator[None]:
+    """Let a page's requests to these URLs wait until the end."""
+    end = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await end.wait()
+        await route.continue_()
+
+    await page.route(urls, hold)
+    try:
+        yield
+    finally:
+        end.set()
+        await page.unroute_all(behavior="wait")
 
 
 async def test_a_cell_ends_with_the_reason_and_so_does_one_that_is_run_right_after(
@@ -28,7 +53,8 @@ async def test_a_cell_ends_with_the_reason_and_so_does_one_that_is_run_right_aft
         output = notebook.output(0)
         await expect(output).to_contain_text("begun", timeout=RUN_MS)
         await first.kill()
-        async with kernel_gateway(port=first.port, token=first.token):
+        # Once JupyterLab finds its kernel listed no more, it runs cells in another.
+        async with held(page, LISTS), kernel_gateway(port=first.port, token=first.token):
             await expect(output).to_contain_text("has no kernel", timeout=RUN_MS)
             await notebook.run(1, "print('after')")
             await expect(notebook.output(1)).to_contain_text("has no kernel", timeout=RUN_MS)

@@ -132,10 +132,9 @@ class GatewayKernelHandler(_Tells, KernelHandler):
     @authorized
     async def get(self, kernel_id: str) -> None:
         """Get the model of a kernel, by what the gateway says at this time."""
-        await cast(GatewayMappingKernelManager, self.kernel_manager).look_again(kernel_id)
-        answered = super().get(kernel_id)
-        if answered is not None:  # as it is typed; it is a coroutine
-            await answered
+        kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
+        await kernels.look_again(kernel_id)
+        self.finish(msgspec.json.encode(await kernels.kernel_model(kernel_id)))
 
 
 class GatewayKernelActionHandler(_Tells, KernelActionHandler):
