@@ -12,6 +12,7 @@ import pytest
 from jupyter_relay.core.models import (
     MOST_KERNELS,
     MOST_KERNELSPECS,
+    MOST_OUTLINED,
     MOST_QUOTED_BYTES,
     Json,
     KernelLists,
@@ -289,3 +290,19 @@ def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
     assert told.startswith("R [secret] x")
     assert len(told) < 310
     assert model.resources == {"other": "/kernelspecs/r/o"}
+
+
+def test_an_outline_is_a_list_with_names_display_names_and_languages_alone() -> None:
+    specs = {"r": SPEC, "bare": {"spec": {"argv": ["r"], "env": {"A": "b"}, "language": "R"}}}
+    listed = KernelSpecs.read(json.dumps({"default": "r", "kernelspecs": specs}).encode())
+    assert json.loads(listed.outline()) == {
+        "default": "r",
+        "kernelspecs": {"r": {"spec": {"display_name": "R"}}, "bare": {"spec": {"language": "R"}}},
+    }
+    assert KernelSpecs.read(listed.outline()).outline() == listed.outline()
+
+
+def test_an_outline_has_a_bound() -> None:
+    many = {f"r{number}": SPEC for number in range(MOST_OUTLINED + 1)}
+    listed = KernelSpecs.read(json.dumps({"kernelspecs": many}).encode())
+    assert len(KernelSpecs.read(listed.outline()).specs) == MOST_OUTLINED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import sqlite3
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_relay.core.models import KernelSpecs
 from jupyter_relay.gateway.store import Claim, Store
 
 GATEWAY = "http://gateway.example"
@@ -177,16 +179,93 @@ async def test_both_ids_of_a_kernel_outlive_the_process(folder: Path) -> None:
         assert await store.ids_of(GATEWAY, "given") is None
 
 
-async def test_a_file_of_the_first_version_is_used(folder: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_file_of_an_earlier_version_is_used(folder: Path, version: int) -> None:
     folder.mkdir(parents=True, mode=0o700)  # noqa: ASYNC240  # of a local disk
     with closing(sqlite3.connect(folder / "links.sqlite")) as links, links:
         links.execute("CREATE TABLE links (gateway TEXT NOT NULL, kernel_id TEXT NOT NULL, "
                       "session TEXT NOT NULL UNIQUE, owner TEXT NOT NULL)")  # fmt: skip
         links.execute("INSERT INTO links VALUES (?, 'a', 'session', '')", [GATEWAY])
-        links.execute("PRAGMA user_version = 1")
+        if version > 1:
+            links.execute("ALTER TABLE links ADD COLUMN given TEXT NOT NULL DEFAULT ''")
+        links.execute(f"PRAGMA user_version = {version}")
     async with opened(folder) as store:
         assert (await store.claim(GATEWAY, "a")).session == "session"
         assert await store.ids_of(GATEWAY, "a") is None
+        store.keep_kernelspecs(GATEWAY, "", SPECS.outline())
+        assert await store.kernelspecs(GATEWAY, "") is not None
+
+
+SPECS = KernelSpecs.read(
+    json.dumps(
+        {
+            "default": "r",
+            "kernelspecs": {
+                "python3": {
+                    "spec": {"display_name": "Python 3 (ipykernel)", "language": "python",
+                             "argv": ["python"], "env": {"TOKEN": "told-to-nobody"}},
+                    "resources": {"logo": "http://gateway.example/logo.png"},
+                },
+                "r": {"spec": {"display_name": "R"}},
+            },
+        }
+    ).encode()
+)  # fmt: skip
+
+
+async def test_the_kernelspecs_of_each_gateway_and_user_outlive_the_process(folder: Path) -> None:
+    other = KernelSpecs.read(b'{"kernelspecs": {"julia": {"spec": {}}}}')
+    async with opened(folder) as store:
+        assert await store.kernelspecs(GATEWAY, "") is None
+        store.keep_kernelspecs(GATEWAY, "", other.outline())
+        store.keep_kernelspecs(GATEWAY, "", SPECS.outline())
+        store.keep_kernelspecs(GATEWAY, "ada", other.outline())
+    async with opened(folder) as store:
+        kept = await store.kernelspecs(GATEWAY, "")
+        assert kept is not None
+        assert kept.default == "r"
+        assert {name: dict(spec.spec) for name, spec in kept.specs.items()} == {
+            "python3": {"display_name": "Python 3 (ipykernel)", "language": "python"},
+            "r": {"display_name": "R"},
+        }
+        assert not any(spec.resources for spec in kept.specs.values())
+        assert await store.kernelspecs(GATEWAY, "ada") == other
+        assert await store.kernelspecs("http://other.example", "") is None
+    assert modes(folder) == (0o700, {0o600})
+    assert not any(b"told-to-nobody" in content for content in contents(folder).values())
+
+
+async def test_of_kept_lists_the_oldest_go(folder: Path) -> None:
+    async with opened(folder) as store:
+        for number in range(66):
+            store.keep_kernelspecs(GATEWAY, f"user{number}", SPECS.outline())
+        found = [await store.kernelspecs(GATEWAY, f"user{number}") for number in range(66)]
+    assert [kept is None for kept in found] == [True] * 2 + [False] * 64
+
+
+async def test_the_same_list_is_written_once(folder: Path) -> None:
+    async with opened(folder) as store:
+        store.keep_kernelspecs(GATEWAY, "", SPECS.outline())
+        await store.settle()
+        before = contents(folder)["links.sqlite"]
+        store.keep_kernelspecs(GATEWAY, "", SPECS.outline())
+        await store.settle()
+        assert contents(folder)["links.sqlite"] == before
+
+
+@pytest.mark.parametrize("listed", [b"no JSON", b"[]", b"{}", b"\xff", "a text", 7, None])
+async def test_kept_kernelspecs_that_cannot_be_read_are_one_line_and_none(
+    folder: Path, listed: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(folder) as store:
+        store.keep_kernelspecs(GATEWAY, "", SPECS.outline())
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links, links:
+        links.execute("DROP TABLE kernelspecs")
+        links.execute("CREATE TABLE kernelspecs (gateway, user, listed)")
+        links.execute("INSERT INTO kernelspecs VALUES (?, '', ?)", [GATEWAY, listed])
+    async with opened(folder) as store:
+        assert await store.kernelspecs(GATEWAY, "") is None
+        assert f"The kernelspecs of {GATEWAY} that are kept in {folder}" in only_warning(caplog)
 
 
 async def test_new_ids_are_written_down_before_they_are_let_go_of(folder: Path) -> None:
@@ -251,7 +330,7 @@ async def test_lock_files_end_with_their_processes_or_with_the_next(folder: Path
 
 
 async def test_a_lock_file_of_somebody_else_stays(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True)
+    folder.mkdir(mode=0o700, parents=True)  # noqa: ASYNC240  # of a local disk
     (folder / "other.lock").touch()
     async with opened(folder) as store:
         await session_of(store)
@@ -331,6 +410,8 @@ async def test_what_was_open_to_others_is_closed_to_them_and_used_and_said_so(
 ) -> None:
     async with opened(folder) as store:
         await (await store.claim(GATEWAY, "k")).end(gone=False)
+    # As a process that was killed leaves it beside its lock file.
+    (folder / f"{'e' * 32}.lock-journal").touch(mode=0o600)
     folder.chmod(0o755)  # noqa: ASYNC240  # of a local disk
     (folder / "links.sqlite").chmod(0o644)
     async with opened(folder) as store:

@@ -13,6 +13,7 @@ from jupyter_relay.testing import Answer, Delay, FakeGateway, FaultyProxy, Reset
 from jupyter_relay.testing.faults import Fault
 from tests.gateway.support import TOKEN as GATEWAY_TOKEN
 from tests.server.test_error_table import At
+from tests.server.test_kernelspecs import ALLOW_R
 from tests.server.test_sessions import model_of
 from tests.support.server import TOKEN, TestServer, server_on
 from tests.support.server import Answer as Reply
@@ -94,6 +95,39 @@ async def test_what_was_known_stays_while_the_gateway_is_away(
     assert "No disk" in down.json["unavailable"]
     fault.lift()
     assert (await server.call("GET", SPECS)).json == before.json
+
+
+@pytest.mark.parametrize("fault", [Silence(), Reset(), Answer.html("", 500)])
+async def test_after_a_restart_stand_ins_have_the_words_that_the_gateway_gave_last(
+    fake_gateway: FakeGateway, tmp_path: Path, fault: Fault
+) -> None:
+    fake_gateway.kernelspecs[:] = ["ir", "python3"]
+    async with server_on(fake_gateway, tmp_path) as server:
+        before = (await server.call("GET", SPECS)).json
+    fake_gateway.fault("GET", SPECS, fault)
+    async with server_on(fake_gateway, tmp_path) as server:
+        down = (await server.call("GET", SPECS)).json
+    assert down["default"] == before["default"] == "ir"
+    assert list(down["kernelspecs"]) == ["ir", "python3"]
+    for name, known in before["kernelspecs"].items():
+        model = down["kernelspecs"][name]
+        for key in ("display_name", "language"):
+            assert model["spec"][key] == known["spec"][key] != ""
+        assert model["spec"]["metadata"] == {"unavailable": down["unavailable"]}
+        assert model["resources"] == {}
+    async with server_on(fake_gateway, tmp_path, argv=(ALLOW_R,)) as server:
+        (allowed,) = (await server.call("GET", SPECS)).json["kernelspecs"]
+        assert allowed == "r"
+
+
+async def test_another_gateways_words_are_not_taken(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with server_on(fake_gateway, tmp_path) as server:
+        assert shown(await server.call("GET", SPECS)) == ["Fake python3"]
+    async with FakeGateway() as other, server_on(other, tmp_path) as server:
+        other.fault("GET", SPECS, Reset())
+        assert why_unavailable(await server.call("GET", SPECS))
 
 
 async def test_files_of_a_silent_gateway_are_refused(

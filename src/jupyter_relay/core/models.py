@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
@@ -25,11 +26,16 @@ are searched for it; a second is needed for a megabyte that is nothing but quoti
 _MOST_CLEANED: Final = 16 * 1024
 """How long the model of a kernelspec may be in which a secret was found, and is to be cut out."""
 
+MOST_OUTLINED: Final = 1_000
+"""How many kernelspecs of a list are kept beyond the end of a process."""
+
 _MOST_VALUES: Final = 500_000
 """How many values an answer may have. To parse it holds up all threads for their time, 100 ms."""
 
 _MOST_BYTES: Final = 1024 * 1024
 """How long the model of one kernel or kernelspec may be, for the same reason."""
+
+_OUTLINED: Final = ("display_name", "language")
 
 _UNQUOTED: Final = Quoter()
 
@@ -122,7 +128,7 @@ class KernelSpecModel:
             if len(json) > _MOST_CLEANED:
                 raise ModelError("a kernelspec was expected, but it quotes a credential")
             spec = _without_secrets(spec, quoter)
-        words = {key: spec[key] for key in ("display_name", "language") if key in spec}
+        words = {key: spec[key] for key in _OUTLINED if key in spec}
         resources = model.get("resources")
         return cls(
             name=quoter.quote(_string(model.get("name"))) or name,
@@ -172,6 +178,16 @@ class KernelSpecs:
                 continue
         default = quoter.quote(_string(_one(bytes(model.default))))
         return cls(default=default or None, specs=specs)
+
+    def outline(self) -> bytes:
+        """Return the JSON of a list with the same default and the same kernelspecs, `MOST_OUTLINED`
+        at the most, each with its display name and language, and with nothing else. `read` reads
+        it."""
+        shown = {
+            name: {"spec": {key: spec.spec[key] for key in _OUTLINED if key in spec.spec}}
+            for name, spec in islice(self.specs.items(), MOST_OUTLINED)
+        }
+        return msgspec.json.encode({"default": self.default, "kernelspecs": shown})
 
 
 class _RawSpecs(msgspec.Struct):

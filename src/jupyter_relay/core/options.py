@@ -482,8 +482,8 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         None,
         "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
-        "what we missed. For a server the default is jupyter_relay in its data folder; other "
-        "programs keep none unless told where.",
+        "what we missed; of a server also the names of the kernelspecs. For a server the default "
+        "is jupyter_relay in its data folder; other programs keep none unless told where.",
     ),
     _requests(
         "pool_size",

@@ -127,6 +127,11 @@ class Gateway:
         return self.settings.name
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed, and is not open again."""
+        return self._closed
+
+    @property
     def address(self) -> str:
         """What programs call it: its URL, without anything that could be a secret."""
         return self.settings.url.partition("?")[0]

@@ -1,5 +1,6 @@
-"""What must outlive us: the session id under which a gateway knows us, for each kernel; and the
-gateway's own id of each kernel that is shown under another here (see ``core/ids.py``).
+"""What must outlive us: the session id under which a gateway knows us, for each kernel; the
+gateway's own id of each kernel that is shown under another here (see ``core/ids.py``); and which
+kernelspecs a gateway had.
 
 A gateway keeps what a kernel says while our websocket is away, and gives it to the session id that
 was there before, and to no other. So the next process must come with the id of the last one; but
@@ -28,12 +29,13 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
+from jupyter_relay.core.models import KernelSpecs, ModelError
 from jupyter_relay.gateway.log import Log
 from jupyter_relay.gateway.private_files import NotPrivate, PrivateFolder
 
 T = TypeVar("T")
 
-_Change: TypeAlias = tuple[str, tuple[str, ...]]
+_Change: TypeAlias = tuple[str, tuple[str | bytes | int, ...]]
 """A statement, and its parameters."""
 
 _MOMENT = 0.05
@@ -41,8 +43,24 @@ _MOMENT = 0.05
 request, and those that come with it, the thread would take turns with it."""
 
 _LINKS = "links.sqlite"
-_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
-_VERSION = 2
+_LOCK = re.compile(r"[0-9a-f]{32}\.lock(-journal)?")
+_MOST_LISTS = 64
+"""For how many gateways and users the kernelspecs are kept."""
+
+_VERSION = 3
+_KERNELSPECS = (
+    "CREATE TABLE kernelspecs (gateway TEXT NOT NULL, user TEXT NOT NULL, listed BLOB NOT NULL, "
+    "PRIMARY KEY (gateway, user))"
+)
+_KEEP_LISTED = (
+    "INSERT INTO kernelspecs (gateway, user, listed) VALUES (?, ?, ?) ON CONFLICT (gateway, user) "
+    "DO UPDATE SET listed = excluded.listed WHERE listed != excluded.listed"
+)
+_BOUND_LISTED = (
+    "DELETE FROM kernelspecs WHERE rowid NOT IN "
+    "(SELECT rowid FROM kernelspecs ORDER BY rowid DESC LIMIT ?)"
+)
+_LISTED = "SELECT listed FROM kernelspecs WHERE gateway = ? AND user = ?"
 _INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
 _GIVE = "UPDATE links SET given = ? WHERE gateway = ? AND kernel_id = ?"
 _GIVEN = (
@@ -76,11 +94,12 @@ class Claim:
 
 
 class Store:
-    """The session ids of all kernels that processes with the same ``folder`` have attached to.
+    """The session ids of all kernels that processes with the same ``folder`` have attached to, and
+    the kernelspecs that their gateways had.
 
     One thread of its own does the work, in the order in which it was asked for; no event loop is
     blocked. The folder is made when it is first needed, for its user alone. Where it cannot be
-    used, which is one line in the log, the ids are kept in memory, and end with the process.
+    used, which is one line in the log, all is kept in memory, and ends with the process.
     Nothing here raises. It is of one event loop, and is closed in it, when nobody uses it any more.
 
     Of ids that nobody uses, ``max_left`` are kept; those that were claimed first go first.
@@ -132,6 +151,31 @@ class Store:
         both = (gateway, kernel_id, kernel_id)
         return await self._do(lambda links: links.execute(_GIVEN, both).fetchone())
 
+    def keep_kernelspecs(self, gateway: str, user: str, listed: bytes) -> None:
+        """Keep the outline of a gateway's list of kernelspecs (`KernelSpecs.outline`), as it is for
+        a user, who may be ``""``; soon, and only where it differs from what is kept. Of the lists
+        of all gateways and users the latest 64 stay."""
+        self._write_soon(_KEEP_LISTED, gateway, user, listed)
+        self._write_soon(_BOUND_LISTED, _MOST_LISTS)
+
+    async def kernelspecs(self, gateway: str, user: str) -> KernelSpecs | None:
+        """Return the kernelspecs that were last kept for a gateway and user; None if there are
+        none. Those that cannot be read are none, which is one line in the log."""
+        kept = await self._do(lambda links: links.execute(_LISTED, (gateway, user)).fetchone())
+        if kept is None:
+            return None
+        listed = kept[0] if isinstance(kept[0], bytes) else b""  # SQLite takes all in any column
+        try:
+            return KernelSpecs.read(listed)
+        except ModelError as error:
+            self._log.warning(
+                "The kernelspecs of %s that are kept in %s are not used: %s.",
+                gateway,
+                self._folder.path / _LINKS,
+                error,
+            )
+            return None
+
     async def settle(self) -> None:
         """Wait until all is written down."""
         await self._do(lambda _: None)
@@ -161,7 +205,7 @@ class Store:
         self._write_now()
         return self._in_thread(lambda: self._do_now(work))
 
-    def _write_soon(self, statement: str, *parameters: str) -> None:
+    def _write_soon(self, statement: str, *parameters: str | bytes | int) -> None:
         """Have a change written behind all that were made before, and before what is asked next."""
         if self._writing is None:
             # A context of its own: that of the request would keep all of it that long.
@@ -191,7 +235,8 @@ class Store:
                 except (sqlite3.Error, OSError) as error:
                     self._log.warning(
                         "The ids of kernels' websockets cannot be kept in %s: %s After a restart "
-                        "of this process, gateways will not give it what it missed.",
+                        "of this process, gateways will not give it what it missed, and "
+                        "kernelspecs are not known before they are listed.",
                         self._folder.path,
                         _why(error),
                     )
@@ -266,7 +311,7 @@ def _connect(path: Path | str, *, timeout: float = 0) -> sqlite3.Connection:
 
 
 def _begin(links: sqlite3.Connection) -> None:
-    """Begin a transaction, on the table that we know. Raises `sqlite3.Error` at any other."""
+    """Begin a transaction, on the tables that we know. Raises `sqlite3.Error` at any other."""
     links.execute("BEGIN IMMEDIATE")
     (version,) = links.execute("PRAGMA user_version").fetchone()
     if version == 0:
@@ -275,9 +320,10 @@ def _begin(links: sqlite3.Connection) -> None:
             "(gateway TEXT NOT NULL, kernel_id TEXT NOT NULL, session TEXT NOT NULL UNIQUE, "
             "owner TEXT NOT NULL, given TEXT NOT NULL DEFAULT '')"
         )
-        links.execute(f"PRAGMA user_version = {_VERSION}")
     elif version == 1:  # it had no ``given``
         links.execute("ALTER TABLE links ADD COLUMN given TEXT NOT NULL DEFAULT ''")
+    if 0 <= version < _VERSION:  # it had no kernelspecs
+        links.execute(_KERNELSPECS)
         links.execute(f"PRAGMA user_version = {_VERSION}")
     elif version != _VERSION:
         raise sqlite3.DatabaseError(f"it is of version {version}, and ours is {_VERSION}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from traitlets.config import Config, Configurable
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.options import OPTIONS
+from jupyter_relay.core.settings import GatewaySettings
 
 
 class GatewayConfig(BuiltInGatewayClient):
@@ -73,3 +76,10 @@ def options_of(manager: Configurable) -> GatewayClient:
     if isinstance(config, GatewayConfig):
         return config.options
     return GatewayClient(parent=manager.parent or manager)
+
+
+def state_folder(settings: GatewaySettings, server: object) -> Path:
+    """Return the folder of what must outlive the server; unless it is set, one in the server's data
+    folder."""
+    data_folder = getattr(server, "data_dir", "") or jupyter_data_dir()
+    return Path(settings.state_folder or Path(data_folder) / "jupyter_relay").expanduser()

@@ -8,12 +8,10 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from math import inf
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_core.paths import jupyter_data_dir
 from jupyter_events import EventLogger
 from jupyter_server._tz import isoformat, utcnow
 from jupyter_server.services.kernels.kernelmanager import (
@@ -36,7 +34,7 @@ from jupyter_relay.gateway.latest import PATIENCE, Latest
 from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.headless.manager import shown_id
-from jupyter_relay.server.gateway_config import options_of
+from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
@@ -233,14 +231,11 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         self.lost_seconds = _LOST_SECONDS
         self._lost: dict[str, float] = {}
         specs = self.kernel_spec_manager
-        self.gateway = (
-            specs.gateway
-            if isinstance(specs, GatewayKernelSpecManager)
-            else Gateway(options_of(self).settings())
-        )
-        data_folder = getattr(self.parent, "data_dir", "") or jupyter_data_dir()
-        folder = self.gateway.settings.state_folder or Path(data_folder) / "jupyter_relay"
-        self.store = Store(Path(folder).expanduser(), log=self.log)
+        if isinstance(specs, GatewayKernelSpecManager):
+            self.gateway, self.store = specs.gateway, specs.store
+        else:
+            self.gateway = Gateway(options_of(self).settings())
+            self.store = Store(state_folder(self.gateway.settings, self.parent), log=self.log)
         self._found: Mapping[str, KernelModel | None] = {}
         self._stirred: dict[str, None] = {}
         self._shown: dict[str, tuple[KernelModel, Model]] = {}

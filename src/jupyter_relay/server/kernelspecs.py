@@ -17,7 +17,8 @@ from jupyter_relay.core.users import NotebookUser, kernel_user
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.latest import SILENCE, Latest
-from jupyter_relay.server.gateway_config import options_of
+from jupyter_relay.gateway.store import Store
+from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
 
@@ -42,12 +43,14 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     A page that loads asks for them, and must not wait for a gateway that is away: after 1.5 s it
     is given those of the last listing; the first page, with nothing known, waits for 10 s. If there
-    is no answer then, it is given a stand-in under the name of the server's default kernel: of an
-    empty list JupyterLab shows nothing at all, and asks less and less often. Choosing the stand-in
-    asks the gateway for that kernel, and shows its error, or starts the kernel if all is well.
+    is no answer then, it is given stand-ins: of an empty list JupyterLab shows nothing at all, and
+    asks less and less often. Choosing one asks the gateway for that kernel, and shows its error, or
+    starts the kernel if all is well.
 
     JupyterLab writes the display name and the language of a kernelspec into notebooks. So those of
-    a stand-in are plain; why it is one stands in its ``metadata``, under ``unavailable``.
+    stand-ins are what the gateway gave to the last server with the same state folder (``store``).
+    Where there was none, there is one stand-in under the name of the server's default kernel, which
+    is its display name, too. The reason is in its ``metadata``, under ``unavailable``.
 
     ``allowed_kernelspecs`` is heeded: of no other kernelspec is anything shown or started.
     """
@@ -55,7 +58,10 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway = Gateway(options_of(self).settings())
+        self.store = Store(state_folder(self.gateway.settings, self.parent), log=self.log)
         self._lists: dict[str | None, Latest[KernelSpecs]] = {}
+        self._kept: dict[str, bytes] = {}
+        self._recalled: dict[str, KernelSpecs | None] = {}
         self._taken_over: str | None = None
 
     async def refresh(self) -> None:
@@ -85,8 +91,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         if known is not None:
             model["kernelspecs"] = await self._models(known)
         elif error is not None:
-            default = self._default_of(None)
-            model["kernelspecs"] = {default: _stand_in(default, error)}
+            model |= await self._stand_ins(error)
         if error is not None:
             model["unavailable"] = str(error)
         return model
@@ -198,6 +203,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     async def _ask(self, user: NotebookUser) -> KernelSpecs:
         listed = await self.gateway.kernelspecs(user)
+        self._keep(listed, self._name_in_store(user))
         kernels = getattr(self.parent, "kernel_manager", None)
         for_all = kernel_user(self.gateway.settings, NotebookUser())
         of_all = kernel_user(self.gateway.settings, user) == for_all
@@ -206,6 +212,35 @@ class GatewayKernelSpecManager(KernelSpecManager):
             self.log.info("The default kernel is now the gateway's: %r.", default)
             self._taken_over = kernels.default_kernel_name = default
         return listed
+
+    async def _stand_ins(self, error: RelayError) -> Model:
+        """Return the model of a list of stand-ins, ``error`` being why there is no other."""
+        recalled = await self._recall()
+        shown = {}
+        for name, spec in recalled.specs.items() if recalled is not None else ():
+            if self.allows(name):
+                shown[name] = _stand_in(name, error, spec)
+        default = self._default_of(recalled if shown else None)
+        return {"default": default, "kernelspecs": shown or {default: _stand_in(default, error)}}
+
+    async def _recall(self) -> KernelSpecs | None:
+        """Return what the gateway had for the last server; looked for once for each user."""
+        user = self._name_in_store(notebook_user())
+        if user not in self._recalled and not self.gateway.closed:
+            found = await self.store.kernelspecs(self.gateway.address, user)
+            _put_last(self._recalled, user, found)
+        return self._recalled.get(user)
+
+    def _keep(self, listed: KernelSpecs, user: str) -> None:
+        """Have the next server know of a list, if it differs from the last one."""
+        outline = listed.outline()
+        if self._kept.get(user) != outline and not self.gateway.closed:
+            _put_last(self._kept, user, outline)
+            self._recalled.pop(user, None)
+            self.store.keep_kernelspecs(self.gateway.address, user, outline)
+
+    def _name_in_store(self, user: NotebookUser) -> str:
+        return kernel_user(self.gateway.settings, user) or ""
 
     async def _models(self, known: KernelSpecs) -> dict[str, Model]:
         """Write kernelspecs for the REST API; others have their turn in between."""
@@ -230,12 +265,21 @@ class GatewayKernelSpecManager(KernelSpecManager):
         return {"name": spec.name, "spec": dict(spec.spec), "resources": resources}
 
 
-def _stand_in(name: str, error: RelayError) -> Model:
-    """The model of a kernelspec of which only the name is known."""
+def _put_last(latest: dict[str, T], user: str, value: T) -> None:
+    """Put what is known for a user behind that of all others; the first of too many go."""
+    latest.pop(user, None)
+    latest[user] = value
+    for other in tuple(latest)[:-_MOST_LISTS]:
+        del latest[other]
+
+
+def _stand_in(name: str, error: RelayError, known: KernelSpecModel | None = None) -> Model:
+    """The model of a kernelspec of which no more is known than its name, or its outline."""
+    words = known.spec if known is not None else {}
     spec = {
         "argv": [],
-        "display_name": name,
-        "language": _language_of(name),
+        "display_name": words.get("display_name") or name,
+        "language": words.get("language") or _language_of(name),
         "metadata": {"unavailable": str(error)},
     }
     return {"name": name, "spec": spec, "resources": {}}
