@@ -330,7 +330,8 @@ async def test_lock_files_end_with_their_processes_or_with_the_next(folder: Path
 
 
 async def test_a_lock_file_of_somebody_else_stays(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True)  # noqa: ASYNC240  # of a local disk
+    async with opened(folder) as store:
+        await session_of(store)
     (folder / "other.lock").touch()
     async with opened(folder) as store:
         await session_of(store)

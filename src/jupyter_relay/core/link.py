@@ -642,8 +642,8 @@ class Link:
         self._suspected = message.frame_size
         text = (
             f"The connection to {self._gateway} was cut while this message of "
-            f"{message.frame_size / 2**20:.1f} MiB was sent. It is probably larger than {self._gateway} "
-            "takes, which is 10 MiB unless it is set up otherwise."
+            f"{message.frame_size / 2**20:.1f} MiB was sent. It is probably larger than "
+            f"{self._gateway} takes, which is 10 MiB unless it is set up otherwise."
         )
         request = self._pending.get(message.head.msg_id)
         if request is not None and request.seen:

@@ -142,7 +142,7 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
 
     @property
     def frame_size(self) -> int:
-        """About the bytes of the frame that it takes: its parts, and eight for the place of each."""
+        """About the bytes of its frame: its parts, and eight for the place of each."""
         parts = self.parts
         return sum(map(len, parts)) + 8 * len(parts)
 
