@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import json, structs
 
+from jupyter_relay.wire.message import Channel
 from tests.core.rig import UPSTREAM, connected
 from tests.support.messages import WRITTEN, Voice, gateway_status, request
 
@@ -59,3 +60,17 @@ def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
     header = json.encode({**json.decode(said.header), "date": date})
     rig.hear(structs.replace(said, header=header, _head=None))
     assert rig.link.told is None
+
+
+def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
+    rig, kernel = connected(), Voice()
+    asked = rig.send()
+    assert rig.link.active_at is None
+    rig.hear(kernel.stream("1", asked))
+    worked = rig.link.active_at
+    assert worked == rig.now.timestamp()
+    rig.wait(60.0)
+    ending = request("shutdown_request", {"restart": False}, session="another client")
+    goodbye = kernel.say(Channel.IOPUB, "shutdown_reply", {"restart": False}, ending)
+    rig.hear(kernel.status("busy", ending), goodbye, kernel.status("idle", ending))
+    assert rig.link.active_at == worked

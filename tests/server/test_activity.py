@@ -115,3 +115,15 @@ async def test_a_gateway_whose_clock_is_wrong_has_no_kernel_culled_that_is_not_i
     assert set(fake_gateway.kernels) == {active}
     shown = datetime.fromisoformat((await server.kernels.kernel_model(active))["last_activity"])
     assert abs(datetime.now(UTC) - shown) < timedelta(minutes=1)
+
+
+async def test_that_a_kernel_is_culled_is_no_activity(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    kernel_id = await server.start_kernel()
+    before = server.kernels.last_kernel_activity
+    server.kernels.cull_idle_timeout = 600
+    fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(seconds=700)
+    await server.kernels.cull_kernels()
+    assert not fake_gateway.kernels
+    assert server.kernels.last_kernel_activity == before

@@ -347,9 +347,10 @@ class Link:
             self._deaf = 0
             if message.channel is Channel.CONTROL and self._recovery.owns(message.parent.msg_id):
                 self._note_beside()
-        elif message.head.msg_type != "status":
+        elif (msg_type := message.head.msg_type) != "status":
             self._heard = True
-            self.active_at = self._seconds()
+            if msg_type != "shutdown_reply":  # a kernel's last word when somebody ends it
+                self.active_at = self._seconds()
             return self._hearing.hear(message)  # output alone ends nothing that is owed
         elif not message.parent.msg_id:
             self._heard = True

@@ -248,7 +248,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     @property
     def last_kernel_activity(self) -> datetime:
-        """When a kernel of ours last worked, or was shut down here, by our clock.
+        """When a kernel of ours last worked, by our clock; that one is culled is no activity.
 
         It is part of what the server reports as its own activity, to JupyterHub for one. A kernel
         without a page has no link that hears it, so its gateway is asked behind the answer, for
@@ -511,7 +511,6 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         self._check_kernel_id(kernel_id)
         await self._kernels[kernel_id].shutdown_kernel(now=now, restart=restart)
         self.remove_kernel(kernel_id)
-        self.last_kernel_activity = utcnow()
 
     async def restart_kernel(self, kernel_id: str, now: bool = False, **kwargs: Any) -> None:
         """Restart a kernel."""
