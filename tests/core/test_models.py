@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import quote
 
@@ -209,6 +209,30 @@ def test_a_list_of_as_many_kernels_as_are_taken_is_read() -> None:
 def test_a_list_of_more_kernels_than_are_taken_is_refused() -> None:
     with pytest.raises(ModelError, match=r"but it has 50,001, and 50,000 are the most$"):
         KernelLists().read(kernels(MOST_KERNELS + 1))
+
+
+NESTED = {"x": [{"y": "},{"}, {"id": "z"}], "text": "}, {" * 30}
+ENDS_IN_A_TEXT = {"x": ("}, {" + " " * 60) * 14_000}
+
+
+@pytest.mark.parametrize("more", [{}, NESTED, ENDS_IN_A_TEXT, {"x": " " * 900_000}])
+@pytest.mark.parametrize("separators", [(",", ":"), (" \n , ", ": "), ("," + " " * 100, ":")])
+def test_a_long_list_of_kernels_is_taken_apart_as_it_is_written(
+    more: Mapping[str, object], separators: tuple[str, str]
+) -> None:
+    pad = "x" * 300
+    number = 8 if len(json.dumps(more)) > 100_000 else 10_000
+    models = [{"id": f"k{n}", "reason": pad, **more} for n in range(number)]
+    body = json.dumps(models, separators=separators).encode()
+    assert len(body) > 3 * 1024 * 1024
+    assert [model.id for model in KernelLists().read(body)] == [model["id"] for model in models]
+
+
+@pytest.mark.parametrize("end", ["", "}", "]]", ',{"id": "k'])
+def test_a_long_list_of_kernels_that_ends_wrongly_is_refused(end: str) -> None:
+    models = json.dumps([{"id": f"k{n}", "reason": "x" * 300} for n in range(12_000)])
+    with pytest.raises(ModelError, match=r"a list of kernels was expected, but the answer is not"):
+        KernelLists().read((models[:-1] + end).encode())
 
 
 def test_a_list_of_as_many_kernelspecs_as_are_taken_is_read() -> None:

@@ -5,6 +5,7 @@ Each reader raises `ModelError` for what is not such a model at all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,12 @@ _MOST_BYTES: Final = 1024 * 1024
 """How long the model of one kernel or kernelspec may be, for the same reason."""
 
 _OUTLINED: Final = ("display_name", "language")
+
+_PIECE_BYTES: Final = 1024 * 1024
+"""How much of a list is taken apart in one step; that takes a millisecond."""
+
+_BETWEEN: Final = re.compile(rb"\}\s{0,64}(?P<comma>,)\s{0,64}\{")
+"""What stands between two objects of a list."""
 
 _UNQUOTED: Final = Quoter()
 
@@ -161,7 +168,7 @@ class KernelSpecs:
         try:
             model = _read_specs(body)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            _object(read_json(body), what)
+            _object(_short_json(body, what), what)
             raise ModelError(f"{what} was expected, but it has none") from error
         listed = model.kernelspecs
         _check_number(len(listed), MOST_KERNELSPECS, what)
@@ -220,7 +227,7 @@ class KernelLists:
         """Read a list of kernels; one that cannot be read does not spoil the others."""
         known, found = self._known, {}
         searches = _Searches(quoter, "a list of kernels")
-        for item in _items(body):
+        for item in (yield from _items(body)):
             yield
             words = bytes(item)
             model = known.get(words)
@@ -291,16 +298,50 @@ def read_date(value: Json | datetime) -> datetime | None:
         return None
 
 
-def _items(body: bytes) -> list[msgspec.Raw]:
+def _items(body: bytes) -> Reading[list[msgspec.Raw]]:
+    """Take a list apart; a long one piece by piece, as long as it is one of objects."""
     what = "a list of kernels"
     _check_size(body, what)
+    items: list[msgspec.Raw] = []
+    rest = body
+    start = 0
+    while (end := _end_of_piece(body, start)) is not None:
+        # What is cut off within a text or a model is no list, since it is not closed there.
+        try:
+            items += _read_items(b"[" + body[start + 1 : end] + b"]")
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            break
+        start = end
+        yield
+    if start:
+        rest = b"[" + body[start + 1 :]
     try:
-        items = _read_items(body)
+        items += _read_items(rest)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        value = read_json(body)
+        value = _short_json(body, what)
         raise ModelError(f"{what} was expected, but it is {_kind(value)}") from error
     _check_number(len(items), MOST_KERNELS, what)
     return items
+
+
+def _end_of_piece(body: bytes, start: int) -> int | None:
+    """The comma at which a piece of a long list may end; None where the rest is not long, or no
+    comma stands between two objects there.
+
+    ``start`` is where the list begins, or the comma before the piece.
+    """
+    if len(body) - start < 2 * _PIECE_BYTES or not body.startswith(b"["):
+        return None
+    found = _BETWEEN.search(body, start + _PIECE_BYTES, start + 2 * _PIECE_BYTES)
+    return found.start("comma") if found is not None else None
+
+
+def _short_json(body: bytes, what: str) -> Json:
+    """Parse what is no list as it should be, to say what it is. Raises `ModelError` for what is
+    long."""
+    if len(body) > _MOST_BYTES:
+        raise ModelError(f"{what} was expected, but the answer is not one that can be read")
+    return read_json(body)
 
 
 def _one(words: bytes) -> Json:
