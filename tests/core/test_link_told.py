@@ -65,7 +65,8 @@ def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
 def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
-    assert rig.link.active_at is None
+    before = rig.link.active_at
+    assert before is None
     rig.hear(kernel.stream("1", asked))
     worked = rig.link.active_at
     assert worked == rig.now.timestamp()

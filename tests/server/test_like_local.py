@@ -160,7 +160,6 @@ class Player:
             protocols=OFFERED,
         ) as websocket:
             tab = Tab(websocket, session_id)
-            tab.deadline = SECONDS
             yield tab
 
     async def run_a_cell(self, kernel_id: str) -> None:
