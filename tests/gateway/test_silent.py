@@ -103,3 +103,20 @@ async def test_a_handshake_on_a_connection_that_is_forgotten_is_tried_again(
         proxy.forget()
         proxy.resume()
         assert failures(await run(listener, request(session="tab"))) == []
+
+
+async def test_what_a_gateway_says_during_a_handshake_is_not_held_against_the_websocket(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    let_in, answer = asyncio.Event(), asyncio.Event()
+    fake_gateway.fault("GET", CHANNELS, Hold(let_in), times=1)
+    fake_gateway.fault("GET", KERNEL, Hold(answer), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", KERNEL))
+        let_in.set()
+        (await fake_gateway.wait_for_socket()).swallow()
+        listener.send(request(session="tab"))
+        answer.set()
+        await fake_gateway.wait_for_socket(2)
+        assert len(fake_gateway.requests_to("GET", KERNEL)) >= 2, "it was asked anew"
