@@ -9,7 +9,12 @@ from typing import Literal
 import pytest
 
 from jupyter_relay.core.models import KernelModel
-from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, KernelNotRunning
+from jupyter_relay.errors import (
+    GatewayTimeout,
+    GatewayUnavailable,
+    KernelNotRunning,
+    KernelStartFailed,
+)
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.testing import Answer, FakeGateway, Hold, Reset, Silence
@@ -60,6 +65,61 @@ async def test_a_gateway_that_chooses_itself_has_the_last_word(
     model = await gateway.start_kernel("python3")
     assert model.id != await asked(fake_gateway)
     assert list(fake_gateway.kernels) == [model.id]
+
+
+async def test_a_gateway_that_attaches_by_an_id_is_asked_once_more_without_one(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernel_ids = "attached"
+    model = await gateway.start_kernel("python3")
+    assert list(fake_gateway.kernels) == [model.id]
+    first, second = (request.json for request in fake_gateway.requests_to("POST", KERNELS))
+    assert isinstance(first, dict)
+    assert second == {key: value for key, value in first.items() if key != "kernel_id"}
+
+
+async def test_the_kernel_of_a_gateway_that_attaches_by_an_id_keeps_the_id_that_was_shown(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernel_ids = "attached"
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released), times=1)
+    start = gateway.begin_start("python3")
+    shown = (await start.wait(0.0)).id
+    released.set()
+    assert (await start.decided()).id == shown
+    assert list(fake_gateway.kernels) == [gateway.ids.given(shown)]
+    await gateway.shutdown_kernel(shown)
+    assert fake_gateway.kernels == {}
+
+
+async def test_a_start_that_is_given_up_leaves_no_kernel_where_it_is_asked_for_twice(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernel_ids = "attached"
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released), times=1)
+    start = gateway.begin_start("python3")
+    await asked(fake_gateway)
+    over = asyncio.Event()
+    start.give_up()
+    start.when_over(over.set)
+    released.set()
+    await over.wait()
+    assert fake_gateway.kernels == {}
+
+
+@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize(
+    "message", ["No kernel for you", "Kernel died before replying to kernel_info", ""]
+)
+async def test_a_refusal_that_does_not_name_our_id_is_not_asked_again(
+    gateway: Gateway, fake_gateway: FakeGateway, status: int, message: str
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Answer.json({"message": message}, status))
+    with pytest.raises(KernelStartFailed):
+        await gateway.start_kernel("python3")
+    assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
 
 
 @pytest.mark.parametrize("lost", LOST)

@@ -50,6 +50,11 @@ _WORDS = re.compile(rb'"(reason|message|traceback)"\s*:\s*"((?:[^"\\]|\\.)*)')
 _MOST_BEFORE_TITLE: Final = 4_096
 """Within how many bytes of a page its title is looked for."""
 
+_DENIAL = re.compile(
+    r"\bno (?:such )?kernel\b|\bkernel\b.*\b(?:does not exist|doesn't exist|not found)\b",
+    re.IGNORECASE,
+)
+
 
 class Refusals:
     """Reads the refusals of one gateway, and logs what they say to those who look after it.
@@ -80,6 +85,15 @@ class Refusals:
             self._logged = (level, found)
             lines = response.quoter.quote_end(found, _MOST_LOGGED)
             _log.log(level, "%s answered %d with:\n%s", self._gateway, response.status, lines)
+
+
+def denies_kernel(error: GatewayRefused, kernel_id: str) -> bool:
+    """Whether a refusal says, in the gateway's words, that it has no kernel of this id."""
+    return (
+        error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR}
+        and kernel_id in error.reason
+        and _DENIAL.search(error.reason) is not None
+    )
 
 
 def no_kernel(

@@ -46,7 +46,14 @@ from jupyter_relay.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.answers import closed, other_kernel, quotes_us, unexpected
+from jupyter_relay.gateway.answers import (
+    closed,
+    denies_kernel,
+    no_kernel,
+    other_kernel,
+    quotes_us,
+    unexpected,
+)
 from jupyter_relay.gateway.deferred_transport import DeferredTransport
 from jupyter_relay.gateway.listing import Listing
 from jupyter_relay.gateway.requester import Meaning, Requester
@@ -71,6 +78,10 @@ _WORKING_DIR = "KERNEL_WORKING_DIR"
 
 _MOST_LEFT_OUT = 1000
 """Of how many variables the log says that they are left out; pages may ask with any number."""
+
+_NO_MODEL: Final = b"null"
+"""The body of the 201 with which Jupyter Server's own gateway client answers a start with an id
+that its gateway does not know (seen on jupyter_server 2.21)."""
 
 _LARGE: Final = 256 * 1024
 """How many bytes of a file are searched for what it must not tell."""
@@ -207,6 +218,8 @@ class Gateway:
         on_send: Callable[[], None],
     ) -> KernelModel:
         async def meaning(error: GatewayRefused) -> RelayError:
+            if denies_kernel(error, kernel_id):
+                return no_kernel(self.name, kernel_id, error.reason)
             if isinstance(error, AuthenticationFailed | TooManyRequests | UnexpectedAnswer):
                 return error
             if error.status == HTTPStatus.FORBIDDEN:
@@ -228,8 +241,8 @@ class Gateway:
                 gateway=self.name,
             )
 
-        try:
-            response = await self._post(
+        async def ask(request: Mapping[str, object]) -> Response:
+            return await self._post(
                 self._endpoints.kernels,
                 request,
                 share=Share.STARTS,
@@ -237,6 +250,19 @@ class Gateway:
                 on_send=on_send,
                 meaning=meaning,
             )
+
+        try:
+            try:
+                response = await ask(request)
+                looked_for = response.body.strip() == _NO_MODEL
+            except KernelNotFound:
+                looked_for = True
+            if looked_for:
+                # A server whose kernels are on a gateway themselves takes an id for one of those,
+                # and has started nothing.
+                _log.debug("%s chooses the ids of its kernels itself.", self.name)
+                chosen_there = {key: request[key] for key in request if key != "kernel_id"}
+                response = await ask(chosen_there)
             model = await self._read(response, KernelModel.read)
             if model.id != kernel_id and self.ids.in_use(model.id):
                 # A new kernel has a new id: this is the model of one that was there before.

@@ -10,7 +10,10 @@ the kernel's model                             that is the kernel; if its gatewa
                                                of its own after ours was shown, it stays shown
                                                under ours
 no connection, or a gateway's own 502 or 503   nothing was begun, and the error is told
-a refusal                                      the error is told; with 500, only if there is no
+a refusal, since there is no kernel of our id  nothing was begun; the gateway is a server whose
+                                               kernels are on a gateway themselves, and attaches
+                                               by an id: it is asked once more without one
+any other refusal                              the error is told; with 500, only if there is no
                                                such kernel: a proxy may have asked twice
 no answer in time, 502, 503, 504, a reset      the kernel is looked for by its id, and taken once
                                                it is there; after a while the error is told
@@ -18,8 +21,9 @@ no answer in time, 502, 503, 504, a reset      the kernel is looked for by its i
 
 A start that nobody wants any more ends at once if its request still waits for its first connection.
 Else it goes on by itself until its kernel is there and can be deleted, or until it can no longer
-come. The request is never sent twice: while the first one is under way, Kernel Gateway and Jupyter
-Server would start a second process under the same id, and lose the first (seen).
+come. The request is never sent twice, but after that one refusal: while the first one is under way,
+Kernel Gateway and Jupyter Server would start a second process under the same id, and lose the first
+(seen).
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class RestApi:
         if name not in self.gateway.kernelspecs:
             return _failure("KeyError", f"No such kernel named {name}")
         chosen: JSON = None
-        if self.gateway.kernel_ids == "body":
+        if self.gateway.kernel_ids in {"body", "attached"}:
             chosen = body.get("kernel_id")
         elif self.gateway.kernel_ids == "env":
             chosen = env.get("KERNEL_ID")
@@ -112,6 +112,8 @@ class RestApi:
         kernel = self.gateway.kernels.get(kernel_id or "")
         if kernel is not None and self.gateway.kernel_ids == "env":
             return _failure("DuplicateKernelError", f"Kernel {kernel_id} already exists")
+        if kernel is None and kernel_id and self.gateway.kernel_ids == "attached":
+            return _error(404, f"The far gateway has no kernel {kernel_id}.", reason=None)
         if kernel is None:
             kernel = self.gateway.start_kernel(str(name), kernel_id=kernel_id, env=env)
         location = f"{self.gateway.base_path}/api/kernels/{kernel.id}"

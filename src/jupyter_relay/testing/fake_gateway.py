@@ -70,7 +70,7 @@ class FakeGateway:
         list_kernels: bool = True,
         subprotocols: tuple[str, ...] = OFFERED,
         buffers: bool = True,
-        kernel_ids: Literal["body", "env", "ignored"] = "body",
+        kernel_ids: Literal["body", "env", "ignored", "attached"] = "body",
         unauthorized: int = 401,
         nudges: bool = False,
         ping_interval: float | None = None,
@@ -81,10 +81,11 @@ class FakeGateway:
 
         ``subprotocols`` are those it speaks: ``()`` for legacy only. ``buffers`` says whether it
         keeps messages for an absent session id. ``kernel_ids`` is where it looks for a kernel id
-        chosen by the client. ``unauthorized`` is its status for a bad token. With ``nudges`` a
-        handshake brings a foreign busy and idle. ``ping_interval`` is in seconds, None for no
-        pings. An empty ``token`` opens the gateway to all. With ``tls``, the context of a server,
-        it speaks https and wss.
+        chosen by the client; with ``"attached"`` it takes one in the body for that of a kernel it
+        has, as a Jupyter Server does whose kernels are on a gateway. ``unauthorized`` is its status
+        for a bad token. With ``nudges`` a handshake brings a foreign busy and idle.
+        ``ping_interval`` is in seconds, None for no pings. An empty ``token`` opens the gateway to
+        all. With ``tls``, the context of a server, it speaks https and wss.
         """
         self.token = token
         self.base_path = base_path.rstrip("/")
