@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import math
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -144,6 +143,6 @@ def _end_of_jwt(text: str) -> float | None:
         return None
     try:
         payload = msgspec.json.decode(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # also for what is no base64
         return None
     return _number(payload.get("exp")) if isinstance(payload, dict) else None
