@@ -10,6 +10,14 @@ WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 ENTERPRISE_VENV := .venv-enterprise
+OLDEST_VENV := .venv-oldest
+# The tests on the oldest versions that pyproject.toml allows: what reads and writes JSON by msgspec,
+# stands on Jupyter's own classes, or reaches into aiohttp.
+OLDEST_TESTS := tests/core tests/wire \
+	$(patsubst %,tests/headless/test_%.py,client local_methods manager nbclient papermill) \
+	$(patsubst %,tests/gateway/test_%.py,bodies oauth2 pool tls) \
+	$(patsubst %,tests/server/test_%.py,classes inherited_options kernels kernelspecs sessions \
+		signals starting switch websocket)
 # Jupyter Servers that take no kernel id from a client; Kernel Gateway runs on them in some tests.
 OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
 
@@ -18,7 +26,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check settings-page compatibility-page bench soak browser browser-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
+.PHONY: help demo test check settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -60,6 +68,9 @@ browser:  ## Install Chromium from the system's packages (as root)
 browser-test: $(VENV)/installed enterprise-gateway  ## Run the tests that drive JupyterLab in a browser
 	$(BIN)/python -m pytest -m browser $(ARGS)
 
+oldest-test: $(OLDEST_VENV)/installed  ## Run the tests on the oldest versions that pyproject.toml allows
+	$(OLDEST_VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(OLDEST_TESTS) $(ARGS)
+
 # Under systemd Debian's package also starts a server on port 80, which no test needs.
 reverse-proxy:  ## Install nginx from the system's packages (as root), for the tests behind it
 	@if PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v nginx; then \
@@ -77,7 +88,7 @@ no-enterprise-gateway:
 	@echo "Enterprise Gateway needs Python 3.11 and there is none here: its tests will be skipped." >&2
 
 clean:  ## Remove the environments and everything generated
-	rm -rf $(VENV) $(ENTERPRISE_VENV) dist
+	rm -rf $(VENV) $(ENTERPRISE_VENV) $(OLDEST_VENV) dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -88,10 +99,8 @@ $(VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints.txt
 $(VENV)/installed: pyproject.toml constraints.txt neighbours.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
-	# Beside the rest: installed, it would take over how every JupyterLab of the tests runs cells.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
-		--target $(VENV)/nbmodel jupyter_server_nbmodel
-	# So do these, each in an environment of its own, since two of them exclude each other.
+	# Beside the rest: installed, they would take over how every JupyterLab of the tests runs cells.
+	# Each in a folder of its own, since two of them exclude each other.
 	sed -n 's/^\([a-z-]*\): /\1 /p' neighbours.txt | while read -r name packages; do \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 			--target $(VENV)/neighbours/$$name $$packages || exit 1; done
@@ -107,4 +116,16 @@ $(ENTERPRISE_VENV)/installed: constraints-enterprise.txt
 	test -x $(ENTERPRISE_VENV)/bin/python || $(ENTERPRISE_PYTHON) -m venv $(ENTERPRISE_VENV)
 	$(ENTERPRISE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		jupyter_enterprise_gateway ipykernel
+	touch $@
+
+$(OLDEST_VENV)/installed: export PIP_CONSTRAINT := constraints-oldest.txt
+$(OLDEST_VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints-oldest.txt
+$(OLDEST_VENV)/installed: pyproject.toml constraints-oldest.txt
+	test -x $(OLDEST_VENV)/bin/python || $(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[oauth2,papermill,testing]' blockbuster hypothesis 'ipykernel>=7' ipywidgets nbclient \
+		proxy.py psutil pytest-asyncio pytest-timeout pytest-xdist trustme
+	# It asks for a newer traitlets than ours does, and runs on this one.
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		jupyter_kernel_gateway
 	touch $@

@@ -71,7 +71,7 @@ async def gateway() -> AsyncIterator[RunningServer]:
 
 def prepare(name: str, directory: Path) -> str:
     """Write a server's configuration and notebook; return the ``PYTHONPATH`` of its extension."""
-    packages = Path(sys.prefix, name if name == "nbmodel" else f"neighbours/{name}")
+    packages = Path(sys.prefix, "neighbours", name)
     assert packages.is_dir(), "run: make .venv/installed"
     (directory / "config").mkdir(parents=True)
     (directory / "config" / "jupyter_server_config.py").write_text(

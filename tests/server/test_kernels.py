@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_server.services.api import handlers
 
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
@@ -26,6 +27,7 @@ from jupyter_relay.testing import (
 from jupyter_relay.wire.message import JSON, Message
 from tests.support.server import TestServer, server_on
 from tests.support.tab import printed, status_of
+from tests.support.versions import takes_kernel_ids
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -107,6 +109,7 @@ async def test_the_environment_is_sent_always_and_never_written(
     assert dict(os.environ) == before
 
 
+@takes_kernel_ids
 async def test_a_running_kernel_is_attached_to_by_its_id(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
@@ -529,6 +532,9 @@ async def test_a_manager_without_a_kernel_says_so(server: TestServer) -> None:
         _ = kernel.running
 
 
+@pytest.mark.skipif(
+    not hasattr(handlers, "PathResolverHandler"), reason="this Jupyter Server resolves no paths"
+)
 async def test_a_path_of_a_gateways_kernel_is_resolved_by_the_server_alone(
     server: TestServer,
 ) -> None:

@@ -12,6 +12,7 @@ from jupyter_relay.server.kernels import GatewayKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.testing import Answer, Change, FakeGateway, Hold, without
 from tests.support.server import TestServer, server_on
+from tests.support.versions import takes_kernel_ids
 
 
 async def test_the_kernelspecs_are_the_gateways(
@@ -199,6 +200,7 @@ async def test_allowed_kernelspecs_hide_all_others_wherever_they_are_asked_for(
     assert not [r for r in fake_gateway.requests if "python3" in r.path]
 
 
+@takes_kernel_ids
 async def test_a_kernel_that_runs_can_be_attached_to_whatever_is_allowed(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:

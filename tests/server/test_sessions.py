@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jupyter_relay.testing import Answer, FakeGateway
 from tests.support.server import TestServer
+from tests.support.versions import takes_kernel_ids
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -22,6 +23,7 @@ async def test_a_session_starts_a_kernel(server: TestServer, fake_gateway: FakeG
     assert (await server.call("POST", "/api/sessions", model_of())).json == answer.json
 
 
+@takes_kernel_ids
 async def test_a_session_takes_a_kernel_that_runs_on_the_gateway(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
@@ -31,6 +33,7 @@ async def test_a_session_takes_a_kernel_that_runs_on_the_gateway(
     assert not fake_gateway.requests_to("POST", "/api/kernels")
 
 
+@takes_kernel_ids
 async def test_a_session_with_an_unknown_kernel_is_an_error(server: TestServer) -> None:
     answer = await server.call("POST", "/api/sessions", model_of(id=UNKNOWN))
     assert answer.status == 404

@@ -17,7 +17,7 @@ PAGES = ("page", "other page", "console")
 
 WITH_NBMODEL = {
     "PYTHONPATH": os.pathsep.join(
-        filter(None, [str(Path(sys.prefix, "nbmodel")), os.environ.get("PYTHONPATH")])
+        filter(None, [str(Path(sys.prefix, "neighbours", "nbmodel")), os.environ.get("PYTHONPATH")])
     )
 }
 """Where ``make`` has put it."""

@@ -13,6 +13,7 @@ from jupyter_relay.testing import Answer, FakeGateway, Hold
 from tests.support.messages import failures
 from tests.support.server import TestServer, server_on
 from tests.support.tab import printed, status_of
+from tests.support.versions import takes_kernel_ids
 
 KERNELS = "/api/kernels"
 SESSION = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
@@ -215,6 +216,7 @@ async def test_a_kernel_with_two_ids_that_is_culled_is_dead_under_the_one_that_w
     assert f"has no kernel {kernel_id}" in model["reason"]
 
 
+@takes_kernel_ids
 async def test_a_kernel_with_two_ids_is_found_by_either_after_the_server_was_started_again(
     fake_gateway: FakeGateway, tmp_path: Path, patience: str, released: asyncio.Event
 ) -> None:

@@ -138,7 +138,23 @@ class GatewayKernelHandler(_Tells, KernelHandler):
 
 
 class GatewayKernelActionHandler(_Tells, KernelActionHandler):
-    """Interrupts and restarts kernels."""
+    """Interrupts and restarts kernels.
+
+    Jupyter Server before 2.20 hides why a restart failed, in an answer of its own.
+    """
+
+    @web.authenticated
+    @authorized
+    async def post(self, kernel_id: str, action: str) -> None:
+        """Interrupt or restart a kernel."""
+        kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
+        if action == "interrupt":
+            await kernels.interrupt_kernel(kernel_id)
+            self.set_status(HTTPStatus.NO_CONTENT)
+            self.finish()
+            return
+        await kernels.restart_kernel(kernel_id)
+        self.finish(msgspec.json.encode(await kernels.kernel_model(kernel_id)))
 
 
 class _ChecksKernel(APIHandler):

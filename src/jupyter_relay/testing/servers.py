@@ -24,6 +24,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -289,7 +290,7 @@ def _server_program(
         token=token,
         port=port,
         port_option="--ServerApp.port={port}",
-        reports_port=True,
+        reports_port=_jupyter_server_reports_port(),
     )
 
 
@@ -430,6 +431,12 @@ def _environment(python: str, directory: Path) -> dict[str, str]:
         "IPYTHONDIR": str(directory / "ipython"),
         "PYTHONNOUSERSITE": "1",
     }
+
+
+def _jupyter_server_reports_port() -> bool:
+    """Whether the one that is installed writes the port that it found; older ones write 0."""
+    major, minor = version("jupyter_server").split(".")[:2]
+    return (int(major), int(minor)) >= (2, 20)
 
 
 def _free_port() -> int:
