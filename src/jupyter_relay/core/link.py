@@ -86,6 +86,7 @@ _SOCKET = frozenset({State.OPENING, State.OPEN})
 # are asked for with every message that passes.
 _OPEN: Final = State.OPEN
 _IOPUB: Final = Channel.IOPUB
+_CONTROL: Final = Channel.CONTROL
 
 
 class _Sent(NamedTuple):
@@ -345,7 +346,7 @@ class Link:
         if message.channel is not _IOPUB:
             self._heard = True
             self._deaf = 0
-            if message.channel is Channel.CONTROL and self._recovery.owns(message.parent.msg_id):
+            if message.channel is _CONTROL and self._recovery.owns(message.parent.msg_id):
                 self._note_beside()
         elif (msg_type := message.head.msg_type) != "status":
             self._heard = True
