@@ -201,6 +201,21 @@ async def test_a_list_that_has_not_been_answered_answers_for_no_kernel(
     assert again.json["id"] != session["id"]
 
 
+async def test_a_list_that_leaves_a_kernel_out_does_not_answer_for_it(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.list_kernels = False
+    session = (await server.call("POST", "/api/sessions", model_of())).json
+    kernel_id = session["kernel"]["id"]
+    await server.start_kernel()
+    make_old(server, kernel_id)
+    fake_gateway.fault("GET", f"/api/kernels/{kernel_id}", Answer.html("", 500), times=1)
+    await server.kernels.refresh()
+    fake_gateway.forget(kernel_id)
+    again = await server.call("POST", "/api/sessions", model_of())
+    assert again.json["id"] != session["id"]
+
+
 async def test_after_a_restart_the_kernel_is_asked_for_though_it_was_just_before(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:

@@ -432,7 +432,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         remote = kernel.remote if kernel is not None else None
         if kernel is None or remote is None or not remote.exists or remote.gone:
             return
-        age = time.monotonic() - max(self._listed_at, remote.asked_at)
+        # A list leaves out the kernels that the gateway could not be asked for.
+        listed_at = self._listed_at if kernel_id in self._found else -inf
+        age = time.monotonic() - max(listed_at, remote.asked_at)
         if anew or age >= self.gateway.settings.listing_ttl:
             at_most = PATIENCE if self._listing.down else inf
             await kernel.look_again(at_most=at_most, anew=anew)
