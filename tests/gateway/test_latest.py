@@ -149,6 +149,34 @@ async def test_a_time_without_answers_is_logged_at_both_ends(
     ]
 
 
+async def test_a_first_question_to_a_silent_gateway_is_logged_before_it_fails(
+    oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "test")
+    logged = asyncio.Event()
+
+    class Sets(logging.Filter):
+        """Sets the event at each line."""
+
+        def filter(self, _: logging.LogRecord) -> bool:
+            logged.set()
+            return True
+
+    latest = latest_of(oracle, patience=0.01)
+    with caplog.filtering(Sets()):
+        latest.begin()
+        await logged.wait()
+    silence = latest.error
+    oracle.answers.put_nowait(GatewayTimeout("Too late."))
+    await latest.answer()
+    oracle.answers.put_nowait("full")
+    await latest.answer()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The moon cannot be listed: {silence}",
+        "The moon can be listed again.",
+    ]
+
+
 async def test_closing_ends_the_asking(oracle: Oracle) -> None:
     latest = latest_of(oracle, patience=0.0)
     await latest.refresh()

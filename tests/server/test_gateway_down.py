@@ -40,7 +40,10 @@ def why_unavailable(reply: Reply) -> str:
     return reason
 
 
-async def test_a_silent_gateway_delays_no_page(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+async def test_a_silent_gateway_delays_no_page(
+    fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
     async with FaultyProxy("127.0.0.1", fake_gateway.port) as proxy:
         proxy.stall()
         async with (
@@ -53,6 +56,9 @@ async def test_a_silent_gateway_delays_no_page(fake_gateway: FakeGateway, tmp_pa
                 assert f"{proxy.url} has not answered for 10 s." in why_unavailable(reply)
                 assert "waited for" in reply.json["unavailable"]
             assert proxy.accepted == 1  # one probe at a time
+            (line,) = (text for text in caplog.messages if "kernelspecs" in text)
+            assert "cannot be listed" in line
+            assert f"{proxy.url} has not answered for 10 s." in line
             assert (await server.call("GET", "/api/kernels")).json == []
             assert (await server.call("GET", "/api/sessions")).json == []
             proxy.resume()

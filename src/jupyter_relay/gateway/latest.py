@@ -47,7 +47,8 @@ class Latest(Generic[T]):
 
     The beginning and the end of a time without answers are one line each in the log, which says of
     ``what`` that it cannot be ``asked_for``, as "listed"; with ``quiet`` there are none, where
-    something else tells of it.
+    something else tells of it. It begins with a failure, or at the first question with silence,
+    since pages are then shown less than there is.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Latest(Generic[T]):
         self._slow = False
         self._ended = False
         self._told: type[RelayError] | None = None
+        self._telling: asyncio.TimerHandle | None = None
 
     @property
     def asking(self) -> bool:
@@ -125,8 +127,11 @@ class Latest(Generic[T]):
     def begin(self) -> None:
         """Ask, unless the question is under way, and wait for nothing."""
         if self._asking is None:
-            self._asked_at = asyncio.get_running_loop().time()
+            loop = asyncio.get_running_loop()
+            self._asked_at = loop.time()
             self._silence_error = None
+            if not self._ended:
+                self._telling = loop.call_at(self._asked_at + self._silence, self._tell_silence)
             self._asking = asyncio.create_task(self._take())
             self._asking.add_done_callback(self._answered)
 
@@ -173,9 +178,7 @@ class Latest(Generic[T]):
         except RelayError as error:
             self._error = error
             self._note_reach(error)
-            if not self._quiet and self._told is not type(error):
-                self._told = type(error)
-                self._log.warning("%s cannot be %s: %s", self._what, self._asked_for, error)
+            self._tell(error)
         except Exception:  # noqa: BLE001  # what is old must not be taken for new
             self._log.exception(
                 "%s cannot be %s, in a way not foreseen.", self._what, self._asked_for
@@ -194,7 +197,20 @@ class Latest(Generic[T]):
         unreached = isinstance(error, GatewayUnavailable)
         self._unavailable_at = asyncio.get_running_loop().time() if unreached else None
 
+    def _tell_silence(self) -> None:
+        if self._silent and self.error is not None:
+            self._tell(self.error)
+
+    def _tell(self, error: RelayError) -> None:
+        """Log why there is no answer, unless the last failure was of the same kind."""
+        if not self._quiet and self._told is not type(error):
+            self._told = type(error)
+            self._log.warning("%s cannot be %s: %s", self._what, self._asked_for, error)
+
     def _answered(self, _: asyncio.Task[None]) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         took = asyncio.get_running_loop().time() - self._asked_at
         self._slow = took > self._patience
         self._ended = True
