@@ -55,6 +55,12 @@ def loop_never_blocks() -> Iterator[None]:
         database = blockbuster.functions[f"sqlite3.Cursor.{call}"]
         database.can_block_in("sessions/sessionmanager.py", _OF_SESSIONS)
         database.can_block_in("server/sessions.py", {"_look_again"})
+    for function in blockbuster.functions.values():
+        # Jupyter Server looks there for the folder of a notebook, before it starts its kernel.
+        function.can_block_in("sessions/sessionmanager.py", {"get_kernel_env"})
+        function.can_block_in("contents/filemanager.py", {"get_kernel_path"})
+        # And it reads the template of an error's page.
+        function.can_block_in("base/handlers.py", {"render_template"})
     blockbuster.activate()
     yield
     blockbuster.deactivate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import traceback
@@ -14,6 +15,8 @@ from urllib.parse import quote, quote_plus
 
 import aiohttp
 import pytest
+from jupyter_server.auth import Authorizer, User
+from jupyter_server.base.handlers import JupyterHandler
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.core.models import KernelModel
@@ -26,6 +29,8 @@ from jupyter_relay.testing import Answer, FakeGateway, Reset, Silence
 from jupyter_relay.testing.faults import Fault
 from jupyter_relay.testing.servers import jupyter_server
 from jupyter_relay.wire.message import JSON
+from tests.support.server import TOKEN as SERVER_TOKEN
+from tests.support.server import remote_of, server_on
 
 TOKEN = "t0ken/of+the=gateway"
 PASSWORD = "passw0rd/of+the=user"
@@ -210,3 +215,78 @@ async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
     assert told(caplog.text) == []
     await remote.close()
     await gateway.close()
+
+
+class RaisesAtOnce(Authorizer):
+    """Fails whenever it is asked."""
+
+    def is_authorized(self, _: JupyterHandler, __: User, ___: str, ____: str) -> bool:
+        """Fail."""
+        raise RuntimeError("nobody has foreseen this")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/kernels",
+        "/api/kernels/00000000-0000-4000-8000-000000000000",
+        "/api/kernels/00000000-0000-4000-8000-000000000000/channels",
+        "/api/kernelspecs",
+        "/kernelspecs/python3/logo-64x64.png",
+        "/api/sessions",
+    ],
+)
+async def test_an_error_that_nobody_has_foreseen_is_logged_without_the_servers_token(
+    fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    argv = (f"--ServerApp.authorizer_class={__name__}.RaisesAtOnce",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        answer = await server.call("GET", f"{path}?token={SERVER_TOKEN}")
+    assert answer.status == 500
+    assert f"Unexpected error at GET {path}" in caplog.text
+    assert "RuntimeError: nobody has foreseen this" in caplog.text
+    assert told(caplog.text, [SERVER_TOKEN]) == []
+
+
+async def test_a_refused_websocket_is_logged_without_the_servers_token(
+    fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with server_on(fake_gateway, tmp_path) as server:
+        kernel_id = await server.start_kernel()
+        remote_of(server, kernel_id).vanished("It was culled.")
+        path = f"/api/kernels/{kernel_id}/channels"
+        answer = await server.call("GET", f"{path}?token={SERVER_TOKEN}")
+    assert answer.status == 404
+    assert f"404 GET {path}: It was culled." in caplog.text
+    assert told(caplog.text, [SERVER_TOKEN]) == []
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_list_is_no_error(
+    fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    spec: JSON = {"argv": [], "display_name": "x" * 2**20, "language": "python"}
+    specs: JSON = {f"k{n}": {"name": f"k{n}", "spec": spec} for n in range(24)}
+    listed: JSON = {"default": "k0", "kernelspecs": specs}
+    fake_gateway.fault("GET", "/api/kernelspecs", Answer.json(listed))
+    over = asyncio.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "200 GET /api/kernelspecs" in record.getMessage():
+                over.set()
+
+    async with server_on(fake_gateway, tmp_path) as server:
+        assert server.app.log is not None
+        server.app.log.addHandler(watch := Watch())
+        host, port = server.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=2**10)
+        request = f"GET /api/kernelspecs?token={SERVER_TOKEN} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        writer.write(request.encode())
+        assert b"200" in await reader.readline()
+        writer.transport.abort()
+        await over.wait()
+        server.app.log.removeHandler(watch)
+    assert "Traceback" not in caplog.text
+    assert "StreamClosedError" not in caplog.text
+    assert told(caplog.text, [SERVER_TOKEN]) == []

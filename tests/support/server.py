@@ -14,8 +14,9 @@ from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.server.gateway_config import GatewayConfig
-from jupyter_relay.server.kernels import GatewayMappingKernelManager
+from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.support.tab import Tab
 
@@ -90,6 +91,13 @@ class TestServer:
             max_msg_size=0,
         ) as websocket:
             yield Tab(websocket, session_id)
+
+
+def remote_of(server: TestServer, kernel_id: str) -> RemoteKernel:
+    """The kernel on the gateway that a server shows under an id."""
+    manager = server.kernels.get_kernel(kernel_id)
+    assert isinstance(manager, GatewayKernelManager)
+    return manager.running
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from tornado import web
+from jupyter_relay.server.http_errors import PlainHTTPError
 
 _Fields: TypeAlias = Mapping[str, "_Fields | None"]
 """The fields of an object that are used: None for a text, or the fields of an object in it."""
@@ -40,9 +40,9 @@ def read_body(body: bytes) -> dict[str, Any] | None:
     try:
         model = json.loads(body)
     except RecursionError:
-        raise web.HTTPError(400, "The body of the request is nested too deeply.") from None
+        raise PlainHTTPError(400, "The body of the request is nested too deeply.") from None
     except ValueError:  # also for what is no UTF-8
-        raise web.HTTPError(400, "The body of the request is not JSON.") from None
+        raise PlainHTTPError(400, "The body of the request is not JSON.") from None
     if model is None:
         return None
     return _checked(model, _FIELDS, "The body of the request")
@@ -50,7 +50,7 @@ def read_body(body: bytes) -> dict[str, Any] | None:
 
 def _checked(model: object, fields: _Fields, what: str) -> dict[str, Any]:
     if not isinstance(model, dict):
-        raise web.HTTPError(400, f"{what} must be an object, and is {_kind(model)}.")
+        raise PlainHTTPError(400, f"{what} must be an object, and is {_kind(model)}.")
     checked = {key: value for key, value in model.items() if value is not None or key == "name"}
     for name, inner in fields.items():
         value = checked.get(name)
@@ -60,9 +60,9 @@ def _checked(model: object, fields: _Fields, what: str) -> dict[str, Any]:
         if inner is not None:
             checked[name] = _checked(value, inner, where)
         elif not isinstance(value, str):
-            raise web.HTTPError(400, f"{where} must be a text, and is {_kind(value)}.")
+            raise PlainHTTPError(400, f"{where} must be a text, and is {_kind(value)}.")
         elif not _is_unicode(value):
-            raise web.HTTPError(400, f"{where} is no valid Unicode text.")
+            raise PlainHTTPError(400, f"{where} is no valid Unicode text.")
     return checked
 
 

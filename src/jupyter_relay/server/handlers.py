@@ -7,11 +7,13 @@ import json
 import mimetypes
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, cast
 
 import msgspec
+from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.services.kernels.handlers import (
@@ -21,6 +23,7 @@ from jupyter_server.services.kernels.handlers import (
     _kernel_action_regex,
     _kernel_id_regex,
 )
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from jupyter_server.services.kernelspecs.handlers import (
     KernelSpecHandler,
     KernelSpecsAPIHandler,
@@ -31,9 +34,11 @@ from jupyter_server.services.sessions.handlers import (
     _session_id_regex,
 )
 from tornado import web
+from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 
 from jupyter_relay.server.bodies import read_body
+from jupyter_relay.server.http_errors import PlainHTTPError
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager, Model
 
@@ -60,21 +65,26 @@ class _Tells(web.RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Log an error as it is told; without the query of the URL, which may hold a token."""
+        """Log an error by the request's method and path alone: its query may hold a token."""
         error = _told(value)
+        method, path = self.request.method, self.request.path
         if error is None:
-            super().log_exception(typ, value, tb)
+            what = "Unexpected error at %s %s"
+            app_log.error(what, method, path, exc_info=(typ, value, tb))  # type: ignore[arg-type]  # all three are set
         elif text := error.get_message():
-            request = self.request
-            app_log.warning("%d %s %s: %s", error.status_code, request.method, request.path, text)
+            app_log.warning("%d %s %s: %s", error.status_code, method, path, text)
 
 
 class _Reads(_Tells, APIHandler):
     """Takes only bodies that say what they must."""
 
+    @cached_property
+    def _body(self) -> dict[str, Any] | None:
+        return read_body(self.request.body)
+
     def get_json_body(self) -> dict[str, Any] | None:
         """Return the body, which is an object; None if there is none. Raises a 400."""
-        return read_body(self.request.body)
+        return self._body
 
 
 def _told(error: BaseException | None) -> web.HTTPError | None:
@@ -88,13 +98,16 @@ def _told(error: BaseException | None) -> web.HTTPError | None:
 
 async def _finish_in_pieces(handler: JupyterHandler, pieces: Iterable[bytes]) -> None:
     """Write an answer that may be of many megabytes. To encode it, and to compress it, takes its
-    time; others have their turn after each piece."""
+    time; others have their turn after each piece. The rest is left out if the client goes away."""
     waiting = b""
     for piece in pieces:
         waiting += piece
         if len(waiting) > _PIECE:
             handler.write(waiting)
-            await handler.flush()
+            try:
+                await handler.flush()
+            except StreamClosedError:
+                return
             await asyncio.sleep(0)
             waiting = b""
     handler.finish(waiting)
@@ -157,38 +170,52 @@ class GatewayKernelActionHandler(_Tells, KernelActionHandler):
         self.finish(msgspec.json.encode(await kernels.kernel_model(kernel_id)))
 
 
-class _ChecksKernel(APIHandler):
-    """Takes for a session no kernel of this server that is gone; ``gone`` is the status then.
+class GatewayKernelWebSocketHandler(_Tells, KernelWebsocketHandler):
+    """Opens the websocket of a page."""
 
-    It is looked at before the request is carried out: what Jupyter Server does for one blocks.
-    """
 
-    gone = HTTPStatus.NOT_FOUND
+class _ChecksKernel(_Reads):
+    """Takes for a session no kernel of this server that is gone."""
 
-    async def prepare(self) -> None:
-        """Look at the kernel that is asked for by its id. Raises an HTTP error if it is gone."""
-        await super().prepare()
-        if self.current_user is None or self.request.method not in {"POST", "PATCH"}:
-            return
+    async def check_kernel(self, gone: HTTPStatus) -> None:
+        """Look at the kernel that the body asks for by its id. Raises an HTTP error, with the
+        status ``gone``, if the kernel is gone.
+
+        For users who are authorized: the answer tells whether there is such a kernel.
+        """
         model = self.get_json_body()
-        kernel = model.get("kernel") if isinstance(model, dict) else None
-        kernel_id = kernel.get("id") if isinstance(kernel, dict) else None
+        kernel = model.get("kernel") if model is not None else None
+        kernel_id = kernel.get("id") if kernel is not None else None
+        if kernel_id is None:
+            return
         kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
-        if isinstance(kernel_id, str):
-            await kernels.look_again(kernel_id)
-            reason = kernels.why_lost(kernel_id)
-            if reason is not None:
-                raise web.HTTPError(self.gone.value, reason.replace("%", "%%"))
+        await kernels.look_again(kernel_id)
+        reason = kernels.why_lost(kernel_id)
+        if reason is not None:
+            raise PlainHTTPError(gone.value, reason)
 
 
-class GatewaySessionRootHandler(_Reads, _ChecksKernel, SessionRootHandler):
+class GatewaySessionRootHandler(_ChecksKernel, SessionRootHandler):
     """Lists and starts sessions."""
 
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Start a session, or get the one that there is for the path."""
+        await self.check_kernel(HTTPStatus.NOT_FOUND)
+        await ensure_async(super().post())
 
-class GatewaySessionHandler(_Reads, _ChecksKernel, SessionHandler):
+
+class GatewaySessionHandler(_ChecksKernel, SessionHandler):
     """Gives, changes and deletes sessions."""
 
-    gone = HTTPStatus.BAD_REQUEST  # as for a kernel that Jupyter Server does not know
+    @web.authenticated
+    @authorized
+    async def patch(self, session_id: str) -> None:
+        """Change a session."""
+        # 400 is Jupyter Server's own answer about a kernel that it does not know.
+        await self.check_kernel(HTTPStatus.BAD_REQUEST)
+        await ensure_async(super().patch(session_id))
 
     def set_status(self, status_code: int, reason: str | None = None) -> None:
         """Set the status; not the one by which a change covers why its kernel was not started."""
@@ -222,7 +249,7 @@ class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
         try:
             model = await specs.get_kernel_spec(kernel_name)
         except KeyError as error:
-            raise web.HTTPError(404, f"Kernel spec {kernel_name} not found") from error
+            raise PlainHTTPError(404, f"Kernel spec {kernel_name} not found") from error
         self.finish(json.dumps(model))
 
 
@@ -243,7 +270,7 @@ class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
         specs = cast(GatewayKernelSpecManager, self.kernel_spec_manager)
         content = await specs.get_kernel_spec_resource(kernel_name, path)
         if content is None:
-            raise web.HTTPError(404, f"The kernelspec {kernel_name!r} has no file {path!r}.")
+            raise PlainHTTPError(404, f"The kernelspec {kernel_name!r} has no file {path!r}.")
         if path.lower().endswith(".png"):
             self.set_header("Cache-Control", f"max-age={_MONTH}")
         self.set_header("Content-Type", mimetypes.guess_type(path)[0] or "text/plain")
@@ -258,6 +285,7 @@ KERNEL_HANDLERS = (
     (r"/api/kernels", GatewayKernelsHandler),
     (rf"/api/kernels/{_kernel_id_regex}", GatewayKernelHandler),
     (rf"/api/kernels/{_kernel_id_regex}/{_kernel_action_regex}", GatewayKernelActionHandler),
+    (rf"/api/kernels/{_kernel_id_regex}/channels", GatewayKernelWebSocketHandler),
 )
 """Handlers for kernels of ours, and their URL patterns below the server's base URL."""
 

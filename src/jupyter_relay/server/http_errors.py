@@ -47,16 +47,34 @@ def http_error(error: RelayError, failed: str = "") -> web.HTTPError:
     A refusal of the gateway keeps the gateway's status. ``failed`` says what has failed, where
     the person needs to know more than that.
     """
-    return _Told(_status(error), f"{failed}: {error}" if failed else str(error))
+    return PlainHTTPError(_status(error), f"{failed}: {error}" if failed else str(error))
 
 
-class _Told(web.HTTPError):
-    """An HTTP error whose text is told as it is: tornado doubles each percent sign in it."""
+class PlainHTTPError(web.HTTPError):
+    """An HTTP error whose text is shown as it is, percent signs included.
+
+    Jupyter Server puts `log_message` into an answer of JSON as it stands, where tornado has doubled
+    each percent sign; into a page of HTML it puts that text after formatting it. Ours is the same
+    in both.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self._text = _PlainText(text)
 
     @property
     def log_message(self) -> str | None:
         """The text that Jupyter Server puts into its answer."""
-        return self.get_message()
+        return self._text
+
+
+class _PlainText(str):
+    """A text in which a percent sign stands for itself, also where the text is formatted."""
+
+    __slots__ = ()
+
+    def __mod__(self, _: object) -> str:
+        return self
 
 
 def _status(error: RelayError) -> int:

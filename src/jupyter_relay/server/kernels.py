@@ -20,7 +20,6 @@ from jupyter_server.services.kernels.kernelmanager import (
     emit_kernel_action_event,
 )
 from jupyter_server.utils import ApiPath, to_os_path
-from tornado import web
 from traitlets import Bunch, default, validate
 from traitlets.utils.importstring import import_item
 
@@ -35,7 +34,7 @@ from jupyter_relay.gateway.store import Store
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.headless.manager import shown_id
 from jupyter_relay.server.gateway_config import options_of, state_folder
-from jupyter_relay.server.http_errors import http_errors
+from jupyter_relay.server.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.server.link_events import emit
@@ -354,7 +353,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         a folder or not: the answer would tell which folders the server's machine has."""
         root = os.path.normpath(self.root_dir)
         if not _is_below(root, to_os_path(ApiPath(path), root)):
-            raise web.HTTPError(400, f"The path {path!r} leads out of this server's files.")
+            raise PlainHTTPError(400, f"The path {path!r} leads out of this server's files.")
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         self._loop = asyncio.get_running_loop()
@@ -372,7 +371,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await kernel.start_kernel(kernel_id=kernel_id, **given)
         if self._stopping:  # the server would leave it behind
             await kernel.shutdown_kernel()
-            raise web.HTTPError(503, "The server is about to end, and the kernel was shut down.")
+            raise PlainHTTPError(503, "The server is about to end, and the kernel was shut down.")
         started: str = kernel.running.id
         self._kernels[started] = kernel
         self.look_at(started)

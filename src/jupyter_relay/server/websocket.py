@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from jupyter_server.services.kernels.connection.base import BaseKernelWebsocketConnection
-from tornado import web
 from tornado.websocket import WebSocketClosedError
 
 from jupyter_relay.core.hearing import state_of
@@ -16,6 +15,7 @@ from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMes
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.log import Flood
 from jupyter_relay.gateway.subscription import Subscription, SubscriptionEnded
+from jupyter_relay.server.http_errors import PlainHTTPError
 from jupyter_relay.server.tab_writer import TabWriter
 from jupyter_relay.wire.message import Frame, Message, quoted
 from jupyter_relay.wire.subprotocol import Subprotocol
@@ -60,7 +60,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         """Answer 404 where the kernel is lost, and the page has heard everything of it."""
         remote = self._remote
         if remote.lost and not remote.keeps_for(self.session_id):
-            raise web.HTTPError(404, remote.model.reason)
+            raise PlainHTTPError(404, remote.model.reason)
 
     async def connect(self) -> None:
         """Subscribe to the kernel. The gateway need not be reached for that."""
