@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jupyter_relay.testing import FakeGateway
+import pytest
+
+from jupyter_relay.testing import Answer, FakeGateway
+from jupyter_relay.wire.message import JSON
 from tests.support.server import TestServer
 
 
@@ -19,6 +22,35 @@ async def test_culling_goes_by_what_the_gateway_says_now(
     fake_gateway.kernels[busy].execution_state = "busy"
     await server.kernels.cull_kernels()
     assert set(fake_gateway.kernels) == {active, busy}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"metadata": None},
+        {"metadata": "x", "env": None},
+        {"env": ["A=1"], "argv": "python"},
+        {"interrupt_mode": "shout", "display_name": None, "argv": [1]},
+        {"interrupt_mode": None, "language": 7, "notify_change": 1, "__class__": "x", "parent": 1},
+    ],
+    ids=str,
+)
+async def test_a_kernel_whose_kernelspec_has_values_that_do_not_fit_is_culled(
+    server: TestServer, fake_gateway: FakeGateway, said: dict[str, JSON]
+) -> None:
+    spec: dict[str, JSON] = {"display_name": "P", "language": "python", "argv": [], **said}
+    listed: JSON = {"default": "python3", "kernelspecs": {"python3": {"spec": spec}}}
+    fake_gateway.fault("GET", "/api/kernelspecs", Answer.json(listed))
+    await server.call("GET", "/api/kernelspecs")
+    server.kernels.cull_idle_timeout = 60
+    kernel_id = await server.start_kernel()
+    kernel = server.kernels.get_kernel(kernel_id)
+    fits = {key: value for key, value in spec.items() if key not in said}
+    assert kernel.kernel_spec is not None
+    assert fits.items() <= kernel.kernel_spec.to_dict().items()
+    fake_gateway.kernels[kernel_id].last_activity = datetime.now(UTC) - timedelta(hours=1)
+    await server.kernels.cull_kernels()
+    assert set(fake_gateway.kernels) == set()
 
 
 async def test_culling_works_where_the_gateway_does_not_list(

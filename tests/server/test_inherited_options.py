@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from packaging.version import Version
-from traitlets.config import Config
+from traitlets.config import Config, Configurable
 
 from jupyter_relay.server.extension import _start_jupyter_server_extension
 from jupyter_relay.server.inherited_options import (
@@ -19,7 +20,10 @@ from jupyter_relay.server.inherited_options import (
     InheritedOption,
     unused_options,
 )
-from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.server.sessions import GatewaySessionManager
+from jupyter_relay.server.websocket import GatewayWebSocketConnection
 from jupyter_relay.testing import FakeGateway, FakeKernel, read_content
 from jupyter_relay.wire.message import Channel, Message
 from tests.support.server import server_on
@@ -79,6 +83,44 @@ def test_options_that_are_heeded_or_of_other_classes_are_not_named() -> None:
             heeded[option.owner][option.name] = "set"
     assert unused_options(heeded) == []
     assert unused_options(Config({"Else": {"limit_rate": False}})) == []
+
+
+OURS_BY_OWNER: Mapping[str, type[Configurable]] = {
+    "AsyncMappingKernelManager": GatewayMappingKernelManager,
+    "ServerKernelManager": GatewayKernelManager,
+    "KernelSpecManager": GatewayKernelSpecManager,
+    "SessionManager": GatewaySessionManager,
+    "ZMQChannelsWebsocketConnection": GatewayWebSocketConnection,
+}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [option for option in INHERITED if not option.heeded],
+    ids=lambda option: f"{option.owner}.{option.name}",
+)
+def test_an_option_without_effect_is_named_also_under_the_name_of_our_class(
+    option: InheritedOption,
+) -> None:
+    section = OURS_BY_OWNER[option.owner].__name__
+    (line,) = unused_options(Config({section: {option.name: "set"}}), OURS_BY_OWNER.values())
+    assert line.startswith(f"{section}.{option.name} has no effect")
+
+
+async def test_the_log_names_what_is_set_under_the_names_of_our_classes(
+    fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = (
+        "GatewayKernelManager.autorestart",
+        "GatewayMappingKernelManager.kernel_info_timeout",
+        "GatewayWebSocketConnection.limit_rate",
+        "GatewayKernelSpecManager.ensure_native_kernel",
+    )
+    async with server_on(fake_gateway, tmp_path, argv=tuple(f"--{name}=0" for name in named)):
+        pass
+    log = capsys.readouterr().err
+    for name in named:
+        assert f"{name} has no effect on kernels of a gateway" in log
 
 
 async def test_the_log_names_what_has_no_effect_under_the_name_it_was_set_by(

@@ -32,6 +32,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     if not gateway.gateway_enabled:
         return
     from jupyter_relay.server.classes import OURS, choose
+    from jupyter_relay.server.kernels import GatewayKernelManager
 
     given = {name: getattr(serverapp, name) for name in OURS if _is_set(serverapp, name)}
     choice = choose(given, serverapp.extension_manager.extensions.keys())
@@ -45,7 +46,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     ours = logging.getLogger("jupyter_relay")
     ours.parent = serverapp.log
     ours.setLevel(serverapp.log.level)
-    for line in unused_options(serverapp.config):
+    for line in unused_options(serverapp.config, (*OURS.values(), GatewayKernelManager)):
         serverapp.log.warning("%s", line)
     for name, value in choice.to_set.items():
         setattr(serverapp, name, value)

@@ -7,7 +7,7 @@ classes have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +47,7 @@ class InheritedOption:
 _AS_LOCAL = "as for local kernels"
 _NO_ZMQ = "no ZeroMQ socket leads to a gateway's kernel"
 _GATEWAYS_KERNEL = "the gateway starts, watches and ends the process, by its own setting"
+_HTTPS = f"{_NO_ZMQ}; an https `GatewayClient.url` is what encrypts the way to it"
 _LIMITS = "a slow page is bounded by `GatewayClient.backlog_bytes`; the gateway may limit by itself"
 
 
@@ -91,7 +92,6 @@ def _table() -> Iterator[InheritedOption]:
         SessionManager: {"database_filepath": _AS_LOCAL},
         ZMQChannelsWebsocketConnection: {
             "kernel_ws_protocol": "as for local kernels, between page and server",
-            "session": "holds the session id that the page gives",
         },
     }
     unused: dict[type[Configurable], dict[str, str]] = {
@@ -100,9 +100,7 @@ def _table() -> Iterator[InheritedOption]:
                 "a kernel is not presumed dead for its silence: its gateway is asked"
             ),
             "shared_context": _NO_ZMQ,
-            "transport_encryption": (
-                f"{_NO_ZMQ}; an https `GatewayClient.url` is what encrypts the way to it"
-            ),
+            "transport_encryption": _HTTPS,
             "untracked_message_types": "what counts as activity is what the gateway counts",
         },
         ServerKernelManager: {
@@ -118,9 +116,7 @@ def _table() -> Iterator[InheritedOption]:
             "shutdown_wait_time": _GATEWAYS_KERNEL,
             "stdin_port": _NO_ZMQ,
             "transport": _NO_ZMQ,
-            "transport_encryption": (
-                f"{_NO_ZMQ}; an https `GatewayClient.url` is what encrypts the way to it"
-            ),
+            "transport_encryption": _HTTPS,
         },
         KernelSpecManager: {
             "ensure_native_kernel": "the server's own Python is no kernel of the gateway",
@@ -130,6 +126,7 @@ def _table() -> Iterator[InheritedOption]:
             "iopub_msg_rate_limit": _LIMITS,
             "limit_rate": _LIMITS,
             "rate_limit_window": _LIMITS,
+            "session": "the session id is the one that the page gives",
         },
     }
     for owner in REPLACED:
@@ -142,15 +139,23 @@ INHERITED: Final = tuple(_table())
 """Every option of the classes in `REPLACED`."""
 
 
-def unused_options(config: Config) -> list[str]:
+def _replaces(ours: type[Configurable], owner: type[Configurable]) -> bool:
+    """Whether a class takes the place of another: by descent, or by answering to its name."""
+    return issubclass(ours, owner) or owner.__name__ in ours.section_names()
+
+
+def unused_options(config: Config, ours: Iterable[type[Configurable]] = ()) -> list[str]:
     """Return a sentence for each option that is set in a configuration and does nothing for the
     kernels of a gateway.
 
-    An option may be set under the name of the class that it belongs to, or of one derived from it.
+    An option may be set under the name of the class that it belongs to, of one that this is derived
+    from, or of one of ours that takes its place; ``ours`` are those.
     """
     said = []
     for owner in REPLACED:
-        sections = [section for section in owner.section_names() if section in config]
+        kinds = [owner, *(kind for kind in ours if _replaces(kind, owner))]
+        names = dict.fromkeys(name for kind in kinds for name in kind.section_names())
+        sections = [name for name in names if name in config]
         for option in INHERITED:
             if option.heeded or option.owner != owner.__name__:
                 continue

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
+from traitlets import TraitError
 
 from jupyter_relay.core.models import KernelSpecModel, KernelSpecs
 from jupyter_relay.core.urls import file_of_kernelspec
@@ -137,7 +139,15 @@ class GatewayKernelSpecManager(KernelSpecManager):
         latest = self._lists.get(kernel_user(self.gateway.settings, user))
         listed = latest.value if latest is not None else None
         known = listed.specs.get(kernel_name) if listed is not None else None
-        return self.kernel_spec_class(**known.spec) if known is not None else None
+        if known is None:
+            return None
+        spec: KernelSpec = self.kernel_spec_class()
+        for field, value in known.spec.items():
+            # What the gateway says and the class does not take is as good as not said.
+            with suppress(TraitError):
+                if spec.has_trait(field):
+                    setattr(spec, field, value)
+        return spec
 
     @property
     def _default(self) -> str:
