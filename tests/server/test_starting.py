@@ -84,7 +84,7 @@ async def test_a_session_is_there_before_its_kernel(
     assert list(fake_gateway.kernels) == [answer.json["kernel"]["id"]]
 
 
-async def test_a_slow_start_that_fails_is_culled(
+async def test_a_slow_start_that_fails_is_not_culled_before_and_forgotten_after(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -92,14 +92,17 @@ async def test_a_slow_start_that_fails_is_culled(
     async with server.tab(kernel_id) as tab:
         await server.kernels.cull_kernels()
         assert kernel_id in server.kernels
+        server.kernels.farewell_seconds = server.kernels.lost_seconds = 0.0
         fake_gateway.kernelspecs.clear()
         released.set()
         await tab.to_the_end()
-    await server.kernels.cull_kernels()
+    for _ in range(2):  # it is found to be lost, and then forgotten
+        server.kernels.gateway.forget_listing()
+        await server.kernels.cull_kernels()
     assert kernel_id not in server.kernels
 
 
-async def test_a_slow_start_that_fails_is_a_dead_kernel_with_its_reason(
+async def test_after_a_slow_start_that_fails_each_cell_is_answered_with_the_reason(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     session = (await server.call("POST", "/api/sessions", SESSION)).json
@@ -112,20 +115,38 @@ async def test_a_slow_start_that_fails_is_a_dead_kernel_with_its_reason(
         (reason,) = failures([reply])
         assert "has no kernelspec 'python3'" in reason
         assert not printed(output)
-        assert not await tab.to_the_end()
-    for _ in range(2):
-        (listed,) = (await server.call("GET", KERNELS)).json
-        assert listed["execution_state"] == "dead"
-        assert listed["reason"] == reason.replace(". ", ".\n")  # for a dialog
-        (shown,) = (await server.call("GET", "/api/sessions")).json
-        assert shown["kernel"] == listed
+        for _ in range(2):  # a page that is told `dead`, or loses its websocket, ends no cell
+            output, reply = await tab.until_idle(await tab.execute("2"))
+            assert failures([reply]) == [reason]
+            assert "dead" not in map(status_of, output)
+            assert (await server.call("GET", KERNELS)).json == []
+            assert (await server.call("GET", "/api/sessions")).json == []
     at = f"{KERNELS}/{kernel_id}"
+    model = (await server.call("GET", at)).json
+    assert model["execution_state"] == "dead"
+    assert model["reason"] == reason.replace(". ", ".\n")  # for a dialog
     answer = await server.call("POST", f"{at}/restart")
     assert answer.status == 404
     assert not fake_gateway.requests_to("GET", at)
-    assert (await server.call("DELETE", f"/api/sessions/{session['id']}")).status == 204
-    assert (await server.call("GET", KERNELS)).json == []
-    assert (await server.call("GET", "/api/sessions")).json == []
+    fake_gateway.kernelspecs.append("python3")
+    again = await server.call("POST", "/api/sessions", SESSION)
+    assert again.status == 201
+    assert again.json["kernel"]["id"] != kernel_id
+    assert (await server.call("DELETE", at)).status == 204
+    assert (await server.call("GET", at)).status == 404
+
+
+async def test_a_page_of_a_slow_start_that_failed_loses_its_websocket_after_a_while(
+    server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
+) -> None:
+    server.kernels.farewell_seconds = 0.0
+    kernel_id = (await server.call("POST", KERNELS, {"name": "python3"})).json["id"]
+    async with server.tab(kernel_id) as tab:
+        fake_gateway.kernelspecs.clear()
+        released.set()
+        messages = await tab.to_the_end()
+        assert "dead" not in map(status_of, messages)
+        assert tab.end == "ended: CLOSE 0"
 
 
 async def test_a_start_is_cancelled_by_deleting_its_kernel(

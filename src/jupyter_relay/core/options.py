@@ -423,7 +423,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.SECONDS,
         5.0,
         "How long Jupyter Server waits for the start of a kernel before it shows it as one that "
-        "is starting. An error that comes later shows as a dead kernel.",
+        "is starting. An error that comes later is told in the cells that are run on it.",
     ),
     _requests(
         "listing_ttl",

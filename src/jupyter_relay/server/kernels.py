@@ -215,7 +215,8 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
 class GatewayMappingKernelManager(AsyncMappingKernelManager):
     """The kernels of one server, and only those: what others run on the gateway is not shown.
 
-    A kernel that is gone from the gateway is listed no more, as one that was culled here. Its pages
+    A kernel that is gone from the gateway is not listed, as one that was culled here, and neither
+    is one whose start has failed after it was shown as starting. Its pages
     keep their websockets for ``farewell_seconds``; what it was, and why it is gone, is remembered
     for ``lost_seconds``.
     """
@@ -397,7 +398,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
     async def list_kernels(self, **_: Any) -> list[Model]:
-        """Return the models of our kernels; without those that are gone from the gateway.
+        """Return the models of our kernels; without those that are gone from the gateway, or were
+        not started there.
 
         They are asked for now. Of a gateway that does not answer at once they are as they were last
         heard of: a page must not wait for it, nor think that they have ended.
@@ -406,7 +408,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         for kernel_id in tuple(self._stirred):
             kernel: GatewayKernelManager = self._kernels[kernel_id]
             remote = kernel.remote
-            if remote is None or (remote.lost and remote.exists):
+            if remote is None or remote.lost:
                 self._shown.pop(kernel_id, None)
                 continue
             self._shown[kernel_id] = remote.model, kernel.model()
@@ -439,11 +441,11 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             await kernel.look_again(at_most=at_most, anew=anew)
 
     def why_lost(self, kernel_id: str) -> str | None:
-        """Return why a kernel of ours is gone from the gateway; None if it is not, by what is
-        known, or is none of ours."""
+        """Return why a kernel of ours is gone from the gateway, or was not started there; None if
+        neither is so, by what is known, or it is none of ours."""
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
         remote = kernel.remote if kernel is not None else None
-        if remote is None or not (remote.lost and remote.exists):
+        if remote is None or not remote.lost:
             return None
         return remote.model.reason
 
@@ -476,6 +478,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         while: its pages ask for its model, to say why."""
         await self._forget_lost()
         unasked = {kernel_id for kernel_id in self._stirred if not self._kernels[kernel_id].exists}
+        for kernel_id in unasked:
+            if self.why_lost(kernel_id) is not None:
+                self._lost.setdefault(kernel_id, time.monotonic())
         began = time.monotonic()
         found = await self.gateway.find_kernels(self._kernels.keys() - unasked)
         if found is self._found:

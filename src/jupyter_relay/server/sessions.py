@@ -15,7 +15,7 @@ Model: TypeAlias = dict[str, Any]
 
 
 class GatewaySessionManager(SessionManager):
-    """Sessions that end when their kernel is gone from the gateway.
+    """Sessions that end when their kernel is gone from the gateway, or its start has failed.
 
     A notebook that is opened again then gets a new kernel, as it does on a server with local ones.
     So the kernel of a session that is asked for is asked for, too, if the gateway's last word on it
@@ -25,10 +25,7 @@ class GatewaySessionManager(SessionManager):
     kernel_manager = Instance(GatewayMappingKernelManager)
 
     async def kernel_culled(self, kernel_id: str) -> bool:
-        """Whether a kernel is gone, by what is known.
-
-        One whose start has failed stays until it is deleted, since it shows why.
-        """
+        """Whether a kernel is gone, or was not started, by what is known."""
         if kernel_id not in self.kernel_manager:
             return True
         if self.kernel_manager.get_kernel(kernel_id).remote is None:

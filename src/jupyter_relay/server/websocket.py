@@ -29,15 +29,15 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
 
     What the tab speaks is agreed upon with the tab alone: v1 if it offers that, else legacy.
 
-    A page whose kernel is gone from the gateway keeps its websocket for half a minute, and
-    what it asks is answered with the reason. JupyterLab finds out by its lists, which it gets every
-    10 s, and lets go of kernel and session together. It must not be told sooner: a cell that is run
-    on a kernel that Lab knows to be dead, in a session that it takes to be alive, never ends there
-    (4.6, read and seen).
+    A page whose kernel is gone from the gateway, or could not be started there, keeps its websocket
+    for half a minute, and what it asks is answered with the reason. JupyterLab finds out by its
+    lists, which it gets every 10 s, and lets go of kernel and session together. It must not be told
+    sooner: a cell that is run on a kernel that Lab knows to be dead, in a session that it takes to
+    be alive, never ends there (4.6, read and seen).
 
-    One that is still there after that, and one whose kernel could not be started, is told by the
-    end of its websocket, and a new one is refused. JupyterLab then asks for the kernel's model, and
-    shows the reason that it finds there; after a status ``dead`` it would not ask.
+    One that is still there after that is told by the end of its websocket, and a new one is
+    refused. JupyterLab then asks for the kernel's model, and shows the reason that it finds there;
+    after a status ``dead`` it would not ask.
 
     Options of Jupyter Server's own class that are heeded here may also be set under its name,
     ``ZMQChannelsWebsocketConnection``.
@@ -142,10 +142,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                     continue
                 said = [message for message in messages if state_of(message) != "dead"]
                 await writer.write(list(self._encoded(said)))
-                if remote.exists:
-                    self._end_soon()
-                elif len(said) < len(messages):
-                    break
+                self._end_soon()
         except SubscriptionEnded:
             pass
         except WebSocketClosedError:
