@@ -344,7 +344,7 @@ class Gateway:
                 delay = _AGAIN.delay(attempt, random.random())  # noqa: S311  # jitter
                 if isinstance(error, TooManyRequests):
                     delay += error.retry_after or 0.0
-                if not _may_pass(error) or loop.time() + delay >= self._ends_at:
+                if not may_pass(error) or loop.time() + delay >= self._ends_at:
                     raise
             await asyncio.sleep(delay)
             attempt += 1
@@ -582,7 +582,7 @@ async def _in_turns(steps: Reading[T]) -> T:
             until = time.monotonic() + _TURN
 
 
-def _may_pass(error: RelayError) -> bool:
+def may_pass(error: RelayError) -> bool:
     """Whether a request that failed so may succeed in a moment."""
     if isinstance(error, GatewayUnavailable):
         return error.retryable and not isinstance(error, GatewayClosed)

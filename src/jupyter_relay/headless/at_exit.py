@@ -15,14 +15,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final, TypeVar
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotFound, RelayError
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.client import Gateway, may_pass
 
 T = TypeVar("T")
 
@@ -142,6 +141,7 @@ async def _delete_all(kernels: Iterable[StartedKernel]) -> None:
         key = id(kernel.settings)
         if key not in gateways:
             gateways[key] = Gateway(kernel.settings, AiohttpTransport)
+            gateways[key].end_soon(_SECONDS)  # so that what fails is tried again until then
     await asyncio.gather(
         *(_delete_in_time(gateways[id(kernel.settings)], kernel) for kernel in kernels)
     )
@@ -164,8 +164,13 @@ async def _delete_in_time(gateway: Gateway, kernel: StartedKernel) -> None:
 
 async def _delete(gateway: Gateway, kernel: StartedKernel) -> None:
     while not kernel.settled:
-        with suppress(KernelNotFound):
+        try:
             await gateway.kernel(kernel.kernel_id)
             break
+        except KernelNotFound:
+            pass
+        except RelayError as error:
+            if not may_pass(error):
+                raise
         await asyncio.sleep(_LOOK_SECONDS)
     await gateway.shutdown_kernel(kernel.kernel_id)
