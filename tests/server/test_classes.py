@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -25,14 +25,11 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import (
     AsyncMappingKernelManager,
-    ServerKernelManager,
 )
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 
-from jupyter_relay.server.classes import OURS, Classes, choose
+from jupyter_relay.server.classes import OURS, Classes, choose, replaced_line
 from jupyter_relay.server.gateway_config import GatewayConfig
-from jupyter_relay.server.kernel_connections import KernelConnections
-from jupyter_relay.server.kernels import GatewayKernelManager
 from jupyter_relay.server.sessions import GatewaySessionManager
 from jupyter_relay.testing import FakeGateway
 from tests.support.server import TestServer, server_on
@@ -112,11 +109,20 @@ def test_an_extensions_session_manager_stands_on_top_of_ours() -> None:
     assert joined.__mro__[1:3] == (theirs, GatewaySessionManager)
 
 
-def test_an_extensions_connection_class_is_left_to_other_kernels() -> None:
+def test_an_extensions_connection_class_is_replaced_and_named() -> None:
     theirs = derived(ZMQChannelsWebsocketConnection, "docs.websocket")
     choice = choose({"kernel_websocket_connection_class": theirs}, {"docs"})
-    assert choice.ours
-    assert "kernel_websocket_connection_class" not in choice.to_set
+    assert (choice.ours, choice.to_set) == (True, OURS)
+    assert "kernel_websocket_connection_class = docs.websocket.Mine is not used" in choice.line
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=called)
+def test_a_class_that_replaces_one_of_ours_later_is_named(subset: tuple[str, ...]) -> None:
+    line = replaced_line({**OURS, **{name: derived(LOCAL[name]) for name in subset}})
+    mixed = 0 < len(subset) < len(OURS)
+    assert bool(line) is mixed
+    for name in OURS:
+        assert (f"ServerApp.{name} = mine.kernels.Mine" in line) is (mixed and name in subset)
 
 
 @pytest.mark.parametrize(
@@ -131,19 +137,6 @@ def test_other_classes_of_extensions_are_foreign(name: str, base: type) -> None:
     choice = choose({name: derived(base, "docs.kernels")}, {"docs"})
     assert not choice.ours
     assert f"ServerApp.{name} = docs.kernels.Mine" in choice.line
-
-
-def test_each_kernel_gets_the_connection_for_it() -> None:
-    made: list[tuple[str, object]] = []
-
-    def connection(which: str) -> Callable[..., None]:
-        return lambda *, parent, websocket_handler: made.append((which, parent))
-
-    connections = KernelConnections(ours=connection("ours"), others=connection("others"))
-    kernels = [GatewayKernelManager(), ServerKernelManager()]
-    for kernel in kernels:
-        connections(parent=kernel, websocket_handler=None)
-    assert made == [("ours", kernels[0]), ("others", kernels[1])]
 
 
 # Real servers.
@@ -217,6 +210,35 @@ def test_a_class_given_as_an_argument_counts_as_set(tmp_path: Path) -> None:
     assert app.session_manager_class is UsersSessionManager
     assert not app.trait_has_value("kernel_manager_class")
     GatewayConfig.withdraw()
+
+
+def test_a_class_that_an_extension_after_ours_sets_when_it_is_linked_is_chosen_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zz_after_ours.py").write_text(EXTENSION)
+    monkeypatch.syspath_prepend(tmp_path)
+    app = ServerApp(root_dir=str(tmp_path))
+    app.config.GatewayClient.url = "http://127.0.0.1:1"
+    app.jpserver_extensions = {"jupyter_relay": True, "zz_after_ours": True}
+    app.init_server_extensions()
+    joined = app.session_manager_class
+    assert (joined.__module__, issubclass(joined, GatewaySessionManager)) == ("zz_after_ours", True)
+    assert {**used(app), "session_manager_class": GatewaySessionManager} == OURS
+    GatewayConfig.withdraw()
+
+
+EXTENSION = """
+from jupyter_server.services.sessions.sessionmanager import SessionManager
+
+class Mine(SessionManager):
+    pass
+
+def _link_jupyter_server_extension(app):
+    app.session_manager_class = Mine
+
+def _load_jupyter_server_extension(app):
+    pass
+"""
 
 
 async def test_a_class_of_the_users_own_that_is_made_from_ours_is_used(

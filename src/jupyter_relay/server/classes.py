@@ -52,13 +52,14 @@ def choose(given: Classes, extensions: Collection[str]) -> Choice:
     ``given`` are those that are set, ``extensions`` the packages of the server's extensions.
 
     A class that is derived from ours is as good. One of Jupyter Server's own gateway client counts
-    as not set. A session manager of an extension is put on top of ours, and the connection class of
-    an extension is left to kernels that are not ours (see `KernelConnections`). With any other
-    class, none of ours is used.
+    as not set. A session manager of an extension is put on top of ours. The connection class of an
+    extension is replaced by ours: all kernels are on the gateway, where it leads nowhere. With any
+    other class, none of ours is used.
     """
     to_set: dict[str, type] = {}
     built_in: list[str] = []
     foreign: list[str] = []
+    dropped = ""
     for option, ours in OURS.items():
         kind = given.get(option)
         if kind is None or _name(kind) in _BUILT_IN:
@@ -72,7 +73,13 @@ def choose(given: Classes, extensions: Collection[str]) -> Choice:
             kind, BuiltInGatewaySessionManager
         ):
             to_set[option] = type(kind.__name__, (kind, ours), {"__module__": kind.__module__})
-        elif option != "kernel_websocket_connection_class":
+        elif option == "kernel_websocket_connection_class":
+            to_set[option] = ours
+            dropped = (
+                f"ServerApp.{option} = {_name(kind)} is not used: jupyter_relay's own joins pages "
+                "to kernels on a gateway."
+            )
+        else:
             foreign.append(f"ServerApp.{option} = {_name(kind)}")
     if foreign:
         return Choice(
@@ -85,9 +92,25 @@ def choose(given: Classes, extensions: Collection[str]) -> Choice:
         return Choice(
             ours=True, to_set=to_set,
             line=f"{names}: jupyter_relay's classes are used in the place of Jupyter Server's own "
-            "gateway classes.",
+            f"gateway classes. {dropped}".rstrip(),
         )  # fmt: skip
-    return Choice(ours=True, to_set=to_set)
+    return Choice(ours=True, to_set=to_set, line=dropped)
+
+
+def replaced_line(used: Classes) -> str:
+    """Return what the log should say if only some of the classes in use are ours; else nothing."""
+    others = [
+        f"ServerApp.{option} = {_name(used[option])}"
+        for option, ours in OURS.items()
+        if not issubclass(used[option], ours)
+    ]
+    if not others or len(others) == len(OURS):
+        return ""
+    return (
+        f"{', '.join(others)}: in use beside classes of jupyter_relay, with which it does not work "
+        "together. Kernels on the gateway may not start, be shown or answer. Disable the extension "
+        "that sets it, or jupyter_relay."
+    )
 
 
 def _name(kind: type) -> str:

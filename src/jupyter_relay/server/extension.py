@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from traitlets import TraitError
 
@@ -23,7 +23,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     from jupyter_relay.server.gateway_config import GatewayConfig
     from jupyter_relay.server.inherited_options import unused_options
 
-    _link_applications(serverapp)
+    _link_others(serverapp)
     try:
         gateway = GatewayConfig.install(serverapp)
     except (ConfigurationError, TraitError) as error:  # ours, or that of the built-in class
@@ -57,12 +57,13 @@ def _is_set(serverapp: ServerApp, name: str) -> bool:
     return name in serverapp.config.ServerApp or serverapp.trait_has_value(name)
 
 
-def _link_applications(serverapp: ServerApp) -> None:
-    """Link the applications among the extensions, such as JupyterLab: they bring the options of
-    their own configuration files only then."""
+def _link_others(serverapp: ServerApp) -> None:
+    """Link all other extensions before the classes are chosen: they set classes when they are
+    linked, and applications, such as JupyterLab, bring the options of their configuration files
+    only then. An extension that is linked already stays as it is."""
     manager = serverapp.extension_manager
-    for name, applications in manager.extension_apps.items():
-        if applications:
+    for name in manager.sorted_extensions:
+        if name.partition(".")[0] != __name__.partition(".")[0]:
             manager.link_extension(name)
 
 
@@ -72,16 +73,19 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         return
     from jupyter_server.utils import url_path_join
 
+    from jupyter_relay.server.classes import replaced_line
     from jupyter_relay.server.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
     from jupyter_relay.server.kernels import GatewayMappingKernelManager
     from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
     from jupyter_relay.server.link_events import register
 
+    line = replaced_line(_in_use(serverapp))
+    if line:
+        serverapp.log.warning("%s", line)
     ours: list[tuple[str, type[RequestHandler]]] = []
     if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
         register(serverapp.event_logger)
         ours += KERNEL_HANDLERS
-        _decide_for_each_kernel(serverapp.web_app.settings)
     if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
         ours += KERNELSPEC_HANDLERS
     base_url = serverapp.web_app.settings["base_url"]
@@ -89,15 +93,16 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     serverapp.web_app.add_handlers(".*$", handlers)
 
 
-def _decide_for_each_kernel(settings: dict[str, Any]) -> None:
-    """Where pages are joined to kernels by a class that is not ours, leave it to other kernels."""
-    from jupyter_relay.server.kernel_connections import KernelConnections
-    from jupyter_relay.server.websocket import GatewayWebSocketConnection
-
-    name = "kernel_websocket_connection_class"
-    found = settings[name]
-    if not (isinstance(found, type) and issubclass(found, GatewayWebSocketConnection)):
-        settings[name] = KernelConnections(ours=GatewayWebSocketConnection, others=found)
+def _in_use(serverapp: ServerApp) -> dict[str, type]:
+    """The classes that the server has made its managers of, by the options that name them."""
+    return {
+        "kernel_manager_class": type(serverapp.kernel_manager),
+        "kernel_spec_manager_class": type(serverapp.kernel_spec_manager),
+        "session_manager_class": type(serverapp.session_manager),
+        "kernel_websocket_connection_class": serverapp.web_app.settings[
+            "kernel_websocket_connection_class"
+        ],
+    }
 
 
 async def _start_jupyter_server_extension(serverapp: ServerApp) -> None:
