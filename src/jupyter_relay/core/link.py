@@ -117,8 +117,8 @@ class Link:
     the next handshake, another one if the gateway's own end of it turns out to be broken. ``clock``
     tells the time with its offset from UTC, ``new_id`` gives a fresh id and ``chance`` a random
     number from 0 to 1. ``seconds`` is a quicker clock, which is asked with each output: seconds
-    from anywhere. ``active_at`` is when, by that, the kernel was last heard to work, as a local
-    server counts activity; None if it never was.
+    from anywhere. ``active_at`` is when, by that, the kernel was last heard to work: by an output,
+    or by the status of a request that `Hearing.note` takes for work; None if it never was.
     """
 
     def __init__(

@@ -101,7 +101,10 @@ def _table() -> Iterator[InheritedOption]:
             ),
             "shared_context": _NO_ZMQ,
             "transport_encryption": _HTTPS,
-            "untracked_message_types": "what counts as activity is what the gateway counts",
+            "untracked_message_types": (
+                "output counts as activity, and the status of each request but those for kernel "
+                "and comm info, debugging, interrupts and shutdowns; and what the gateway counts"
+            ),
         },
         ServerKernelManager: {
             "autorestart": _GATEWAYS_KERNEL,
