@@ -2,7 +2,7 @@
 each route answers the same after each step, but for what the table `DIFFERENCES` lists.
 
 Status, content type, ``Location`` and JSON are compared, value by value. Ids are replaced by names.
-Of a date it is compared whether it is later than the last one that was told of the same thing.
+Of a date it is compared whether it is later than what was told of the same thing at earlier steps.
 """
 
 from __future__ import annotations
@@ -87,14 +87,16 @@ class Row(NamedTuple):
 class Player:
     """Takes one server through the steps, and writes down what it answers.
 
-    ``delete_elsewhere`` deletes a kernel behind the server's back; a server with kernels of its own
-    has nobody behind it, and is asked itself. ``flag`` is a file that a cell waits for.
+    ``behind`` is the server that has the kernels, and ``delete_elsewhere`` deletes one there; a
+    server with kernels of its own has nobody behind it, and is asked itself. ``flag`` is a file
+    that a cell waits for.
     """
 
     def __init__(
         self,
         server: RunningServer,
         http: aiohttp.ClientSession,
+        behind: RunningServer,
         delete_elsewhere: Callable[[str], Awaitable[None]],
     ) -> None:
         self.rows: dict[str, Row] = {}
@@ -103,13 +105,19 @@ class Player:
         self._server = server
         self._http = http
         self._names: dict[str, str] = {}
+        self._behind = behind
+        self._step = ""
         self._dates: dict[str, str] = {}
+        self._dates_of_step: dict[str, str] = {}
 
     async def ask(
         self, step: str, method: str, path: str, body: object = None, *, token: str = ""
     ) -> Row:
         """Make a request, and write down the answer. A body that is a text is sent as it is."""
         row = await self._request(method, path, body, token)
+        if step != self._step:
+            self._step = step
+            self._dates |= self._dates_of_step
         name = f"{step}: {method} {self._named(path)}"
         assert name not in self.rows, name
         self._name_what_is_new(row.body)
@@ -140,9 +148,18 @@ class Player:
             await self.ask(step, "GET", f"/api/{name.split()[0]}s/{known}")
 
     async def until(self, kernel_id: str, state: str, connections: int) -> None:
-        """Wait until the server says this of a kernel. It hears what a kernel does, and that a page
-        has closed, beside the pages; nothing but its answers tells that it has."""
+        """Wait until the server says this of a kernel, and the one behind it says so of its state.
+        They hear what a kernel does, and that a page has closed, beside the pages; nothing but
+        their answers tells that they have."""
+        url = f"{self._behind.url}/api/kernels/{kernel_id}"
         async with asyncio.timeout(SECONDS):
+            while True:
+                async with self._http.get(
+                    url, params=UNNOTICED, headers=self._behind.headers
+                ) as answer:
+                    if (await answer.json())["execution_state"] == state:
+                        break
+                await asyncio.sleep(0.05)
             while True:
                 model = (await self._request("GET", f"/api/kernels/{kernel_id}", None)).body
                 assert isinstance(model, dict)
@@ -211,7 +228,7 @@ class Player:
         return text
 
     def _without_dates(self, model: JSON, place: str) -> JSON:
-        """Return the JSON with each date replaced by how it is to the last one of its place."""
+        """Return the JSON with each date replaced by how it is to that of earlier steps."""
         if isinstance(model, list):
             return [self._without_dates(value, place) for value in model]
         if isinstance(model, dict):
@@ -219,7 +236,7 @@ class Player:
             return {k: self._without_dates(value, f"{at} {k}") for k, value in model.items()}
         if not isinstance(model, str) or not _DATE.fullmatch(model):
             return model
-        before, self._dates[place] = self._dates.get(place, ""), model
+        before, self._dates_of_step[place] = self._dates.get(place, ""), model
         if model == before:
             return "<the same date>"
         return "<a later date>" if model > before else "<an earlier date>"
@@ -422,7 +439,7 @@ async def two_players() -> AsyncIterator[tuple[Player, Player]]:
         players = []
         for server, behind in ((local, local), (relayed, gateway)):
             http = await enter(aiohttp.ClientSession(headers=server.headers))
-            players.append(Player(server, http, partial(delete, behind)))
+            players.append(Player(server, http, behind, partial(delete, behind)))
         yield players[0], players[1]
 
 
