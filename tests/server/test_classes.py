@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
+import aiohttp
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.gateway.connections import (
@@ -32,6 +33,7 @@ from jupyter_relay.server.classes import OURS, Classes, choose, replaced_line
 from jupyter_relay.server.gateway_config import GatewayConfig
 from jupyter_relay.server.sessions import GatewaySessionManager
 from jupyter_relay.testing import FakeGateway
+from jupyter_relay.testing.servers import jupyter_lab
 from tests.support.server import TestServer, server_on
 
 BUILT_IN: Classes = dict(
@@ -177,6 +179,27 @@ async def test_a_server_that_names_built_in_gateway_classes_runs_cells_on_ours(
         await runs_a_cell(server)
     log = capsys.readouterr().err
     assert log.count("jupyter_relay's classes are used") == bool(subset)
+
+
+@pytest.mark.parametrize("subset", [tuple(OURS)[:1], tuple(OURS)], ids=called)
+async def test_jupyterlab_that_names_built_in_gateway_classes_uses_ours(
+    subset: tuple[str, ...], fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    # It reads its configuration once more, after all extensions are linked.
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not among the oldest versions")
+    env = {"JUPYTER_GATEWAY_URL": fake_gateway.url, "JUPYTER_GATEWAY_AUTH_TOKEN": "a-token"}
+    fake_gateway.token = "a-token"
+    argv = configured({name: BUILT_IN[name] for name in subset})
+    async with (
+        jupyter_lab(env=env, extra_args=argv, directory=tmp_path) as server,
+        aiohttp.ClientSession(server.url, headers=server.headers) as http,
+        http.post("/api/kernels", json={"name": "python3"}) as answer,
+    ):
+        assert answer.status == 201
+        started = await answer.json()
+    log = server.log_path.read_text()
+    assert f"Kernel {started['id']}: runs on" in log
+    assert "a-token" not in log
 
 
 @pytest.fixture

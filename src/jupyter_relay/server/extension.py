@@ -6,13 +6,15 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from traitlets import TraitError
+from traitlets import Bunch, TraitError
 
 from jupyter_relay.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
     from tornado.web import RequestHandler
+
+    from jupyter_relay.server.classes import Classes
 
 
 def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
@@ -48,8 +50,23 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     ours.setLevel(serverapp.log.level)
     for line in unused_options(serverapp.config, (*OURS.values(), GatewayKernelManager)):
         serverapp.log.warning("%s", line)
-    for name, value in choice.to_set.items():
+    _use(serverapp, choice.to_set, given)
+
+
+def _use(serverapp: ServerApp, to_set: Classes, given: Classes) -> None:
+    """Set classes, and set them again when the server returns to those that were ``given``.
+
+    It reads its configuration once more for the application that it was started as, such as
+    JupyterLab, after all extensions are linked.
+    """
+
+    def set_again(change: Bunch) -> None:
+        if change.new is given.get(change.name):
+            setattr(serverapp, change.name, to_set[change.name])
+
+    for name, value in to_set.items():
         setattr(serverapp, name, value)
+    serverapp.observe(set_again, names=list(to_set))
 
 
 def _is_set(serverapp: ServerApp, name: str) -> bool:
