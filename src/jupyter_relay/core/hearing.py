@@ -270,12 +270,15 @@ class Hearing:
 
     def _verdict(self, request: Request, passed: Passed) -> str:
         """Say what became of a request whose reply can no longer come."""
-        down = f"The connection to {self._gateway} was down for {passed.seconds:.1f} s"
+        if passed.seconds:
+            why = f"The connection to {self._gateway} was down for {passed.seconds:.1f} s"
+        else:
+            why = "The kernel has answered what was asked after this"
         if request.seen:
-            return f"{down}: this ran, but its result was lost."
+            return f"{why}: this ran, but its result was lost."
         if passed.whole:
-            return f"{down}: this never reached the kernel."
-        return f"{down}: this may have run, and its result was lost."
+            return f"{why}: this never reached the kernel."
+        return f"{why}: this may have run, and its result was lost."
 
 
 def state_of(message: Message) -> str:
