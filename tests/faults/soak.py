@@ -128,7 +128,8 @@ class Worker:
 
     async def run(self, until: float) -> None:
         """Run bursts until it is that late (`time.monotonic`); then wait for all answers."""
-        await self._listener.done(f"notes = open({str(self._file)!r}, 'a', buffering=1)", 60.0)
+        # A gateway holds the first handshake for a minute if the kernel is slow to come up.
+        await self._listener.done(f"notes = open({str(self._file)!r}, 'a', buffering=1)", 150.0)
         stop = asyncio.Event()
         harming = asyncio.create_task(self._harm(stop))
         try:

@@ -140,7 +140,7 @@ async def test_every_line_is_there_once_or_its_loss_was_told(
     assert grown < MOST_GROWTH
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_each_cell_of_a_burst_that_misses_a_line_is_told(
     server: RunningServer, record_property: Callable[[str, object], None]
 ) -> None:

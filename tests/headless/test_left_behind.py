@@ -133,6 +133,8 @@ HEAD = """\
 import asyncio, os, signal, sys, threading, time
 from jupyter_relay.headless.manager import GatewayKernelManager
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and what it runs inherits that
+
 def say():
     print("there", flush=True)
 
