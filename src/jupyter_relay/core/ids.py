@@ -48,7 +48,7 @@ class KernelIds:
         self._users[shown] += 1
 
     def release(self, shown: str) -> None:
-        """Note that one of those who use a kernel no longer does."""
+        """Note that one user of a kernel has stopped using it."""
         self._users[shown] -= 1
         if self._users[shown] <= 0:
             del self._users[shown]
