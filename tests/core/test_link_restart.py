@@ -69,6 +69,33 @@ def test_resume_does_nothing_to_a_link_that_ended_meanwhile() -> None:
     assert rig.link.pause() == []
 
 
+def test_the_end_that_a_process_wrote_before_a_restart_is_heard_once_and_its_output_too() -> None:
+    old = Voice()
+    rig = known(old)
+    cell = rig.send()
+    rig.hear(old.status("busy", cell))
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=True))
+    rig.open()
+    error = old.say(Channel.IOPUB, "error", {"ename": "KeyboardInterrupt"}, cell)
+    rig.hear(old.stream("kept", cell), error, old.reply(cell), old.status("idle", cell))
+    assert types(rig.heard_of(cell)) == ["status:busy", *FAILURE, "stream"]
+
+
+def test_an_idle_that_comes_after_it_was_written_here_is_not_heard_and_an_error_is() -> None:
+    old = Voice()
+    rig = known(old)
+    cell = rig.send()
+    rig.hear(old.status("busy", cell), old.reply(cell))
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=True))
+    rig.open()
+    error = old.say(Channel.IOPUB, "error", {"ename": "ValueError"}, cell)
+    rig.hear(error, old.status("idle", cell))
+    assert types(rig.heard_of(cell)).count("status:idle") == 1
+    assert types(rig.heard_of(cell))[-1] == "error"
+
+
 def test_what_the_gateway_kept_of_the_old_process_is_not_taken_for_a_restart() -> None:
     old, new = Voice(), Voice("kernel-2", 72)
     rig = known(old)
@@ -97,6 +124,36 @@ def test_a_death_is_passed_on_and_answers_what_was_sent() -> None:
     assert types(rig.heard(since=before)) == ["status:restarting", *FAILURE]
     assert "The kernel died" in failures(rig.heard_of(asked))[0]
     assert rig.link.deaths == 1
+
+
+@pytest.mark.parametrize("fate", ["died", "another process", "barrier"])
+def test_a_request_that_was_answered_here_ends_once(fate: str) -> None:
+    old, new = Voice(), Voice("kernel-2", 72)
+    rig = known(old)
+    asked = rig.send()
+    rig.hear(old.status("busy", asked))
+    if fate == "died":
+        rig.hear(gateway_status("restarting", UPSTREAM))
+        rig.open()
+    elif fate == "another process":
+        rig.hear(*new.answer(rig.send()))
+    else:
+        rig.drop()
+        rig.reopen()
+        rig.hear(*old.answer(rig.barriers[0]))
+    rig.hear(old.say(Channel.IOPUB, "error", {}, asked), *old.answer(asked))
+    rest = [word for word in types(rig.heard_of(asked)) if word != "stream"]
+    assert rest == ["status:busy", *FAILURE]
+
+
+def test_a_request_that_is_sent_again_under_its_id_is_heard_again() -> None:
+    rig, kernel = known(Voice()), Voice("kernel-2", 72)
+    first = rig.send()
+    rig.hear(gateway_status("restarting", UPSTREAM))
+    rig.open()
+    again = rig.send(request(msg_id=first.head.msg_id))
+    rig.hear(*kernel.answer(again))
+    assert types(rig.heard_of(again)) == [*FAILURE, *ANSWERED]
 
 
 def test_a_death_opens_another_socket_since_the_new_process_may_listen_elsewhere() -> None:

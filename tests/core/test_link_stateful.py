@@ -270,6 +270,13 @@ class LinkHistory(RuleBasedStateMachine):
         assert max(self.replies().values(), default=0) <= 1
 
     @invariant()
+    def no_request_ends_twice(self) -> None:
+        idles = Counter(
+            m.parent.msg_id for _, m in self.rig.delivered if types([m]) == ["status:idle"]
+        )
+        assert max(idles.values(), default=0) <= 1
+
+    @invariant()
     def a_socket_is_there_when_the_state_says_so(self) -> None:
         assert self.rig.has_socket == (self.rig.link.state in {State.OPENING, State.OPEN})
 

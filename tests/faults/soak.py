@@ -333,7 +333,7 @@ def held(found: list[Worker]) -> str:
             {
                 "pending": len(link._pending),
                 "outbox": len(link._outbox),
-                "answered": len(link._substitute._answered),
+                "answered": len(link._substitute._ended),
                 "barriers": len(link._recovery),
                 "holes": len(link._hearing._numbering._holes),
                 "backlog": sum(backlog.size for backlog in remote._backlogs.values()),

@@ -117,6 +117,23 @@ async def test_a_kernel_restarted_by_someone_else_ends_its_cells(any_site: Site)
     assert site.remote.deaths == 1
 
 
+async def test_a_restart_ends_a_cell_once_though_the_gateway_kept_its_own_end(
+    any_site: Site,
+) -> None:
+    site = any_site
+    listener, other = Listener(site.remote), Listener(site.remote)
+    await listener.done("x = 1")
+    cells = [await stay_busy(listener), other.run("pass")]
+    await site.remote.restart()
+    await listener.wait_over(cells[0])
+    await other.wait_over(cells[1])
+    await comes_back(other)  # what the gateway kept comes before that
+    for cell in cells:
+        assert cell.status == "error"
+        assert cell.errors == [cell.reason]
+        assert len(cell.replies) == cell.idles == 1
+
+
 async def test_nbclient_raises_dead_kernel_error(server: RunningServer) -> None:
     cells = [nbformat.v4.new_code_cell(DIE)]  # type: ignore[no-untyped-call]
     notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]

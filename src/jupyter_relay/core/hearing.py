@@ -108,7 +108,9 @@ class Hearing:
             return actions + self._aside(message, number)
         if channel is _IOPUB:
             request = self._pending.seen(parent.msg_id)
-            if request is None or head.msg_type != "status":
+            if request is None:
+                return [] if self._substitute.has_said(message) else [Deliver(message)]
+            if head.msg_type != "status":
                 return [Deliver(message)]
             return self._status_of(request, message, number)
         if channel is Channel.STDIN:

@@ -39,7 +39,8 @@ happens to messages hangs on a few facts beside the state:
     cell; or behind the barrier, if that idle was lost too. See ``recovery.py``.
 *   A kernel's process is known by the session in the headers of its replies. Another one means that
     what was asked before it is lost with the old one. What is answered in the kernel's place stays
-    answered: a reply that comes later, from a gateway's buffer for one, goes to nobody.
+    answered: the reply, the error and the idle that come later, from a gateway's buffer for one, go
+    to nobody.
 *   Whoever listens is a *subscriber*, known by its client session id. Detached ones still count as
     addressees: what they miss is kept for them, elsewhere.
 

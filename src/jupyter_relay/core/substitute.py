@@ -9,11 +9,11 @@ from dataclasses import replace
 from jupyter_relay.core.actions import Action, Deliver, Happening, Report
 from jupyter_relay.core.notices import Notices
 from jupyter_relay.core.pending import MOST_REQUESTS, Pending, Request
-from jupyter_relay.wire.message import quoted
+from jupyter_relay.wire.message import Message, quoted
 
-_MOST_ANSWERED = 2 * MOST_REQUESTS
-"""How many of its answers it remembers, since the kernel's own may come late, and since some of
-the requests may still wait in the outbox: more than can be under way at once."""
+_MOST_ENDED = 2 * MOST_REQUESTS
+"""How many of the requests that it has ended it remembers, since the kernel's own answers may come
+late, and some of the requests may still wait in the outbox: more than can be under way at once."""
 
 _LONGEST_ID = 128
 """The ids of known clients have 32 to 45 signs."""
@@ -25,15 +25,30 @@ class Substitute:
     def __init__(self, pending: Pending, notices: Notices) -> None:
         self._pending = pending
         self._notices = notices
-        self._answered: dict[str, None] = {}
+        self._ended: dict[str, bool] = {}
+        """The requests that were ended here, and whether their reply was written here, too."""
 
     def has_answered(self, msg_id: str) -> bool:
         """Whether this request got its reply from here."""
-        return _key(msg_id) in self._answered
+        return self._ended.get(_key(msg_id), False)
+
+    def has_said(self, output: Message) -> bool:
+        """Whether output of a request that is no longer pending says what was said here already:
+        its status, if it was ended here, and its error, if it was answered with one.
+
+        A process that is killed in mid-cell ends that cell itself, and a gateway can keep this and
+        pass it on once the cell is answered. Other output is not to be lost for that.
+        """
+        match output.head.msg_type:
+            case "status":
+                return _key(output.parent.msg_id) in self._ended
+            case "error":
+                return self.has_answered(output.parent.msg_id)
+        return False
 
     def forget(self, msg_id: str) -> None:
         """Somebody asks again under the same id."""
-        self._answered.pop(_key(msg_id), None)
+        self._ended.pop(_key(msg_id), None)
 
     def end_with(self, report: Report, requests: Iterable[Request], text: str) -> list[Action]:
         """Report what ends these requests, with how many they are, and end them as `end` does."""
@@ -71,6 +86,7 @@ class Substitute:
     def idle(self, request: Request) -> list[Action]:
         """End a request that has its reply, and whose idle was lost."""
         self._pending.remove(request)
+        self._remember(request, answered=False)
         request.ended = True
         return [Deliver(self._notices.status("idle", request.header))]
 
@@ -82,12 +98,15 @@ class Substitute:
             notice = f"{text} The last of this cell's output may be lost."
             return [Deliver(self._notices.stderr(notice, request.header)), *end]
         self._pending.remove(request)
-        self._answered[_key(request.msg_id)] = None
-        if len(self._answered) > _MOST_ANSWERED:
-            del self._answered[next(iter(self._answered))]
+        self._remember(request, answered=True)
         actions = self.fail(request, text, told=told)
         request.replied = request.ended = True
         return actions
+
+    def _remember(self, request: Request, *, answered: bool) -> None:
+        self._ended[_key(request.msg_id)] = answered
+        if len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
 
 
 def _key(msg_id: str) -> str:
