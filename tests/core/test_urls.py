@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.core.urls import Endpoints, file_of_kernelspec
-from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
+from jupyter_relay.errors import GatewayRefused, KernelNotFound, KernelSpecNotFound
 from jupyter_relay.testing import EVIL_PATHS
 
 KERNEL = "0b8f6b9e-2f0c-4a4f-8f0c-0d6c3c6d2b11"
@@ -78,7 +78,8 @@ def test_a_session_is_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    "kernel_id", ["", ".", "..", "../api", "a/b", "a\\b", "a?b", "a#b", "a b", "%2e%2e", "ä", "a\n"]
+    "kernel_id",
+    ["", ".", "..", "../api", "a/b", "a\\b", "a?b", "a#b", "a b", "%2e%2e", "ä", "a\n", "a" * 256],
 )
 def test_what_is_no_id_is_no_kernel(kernel_id: str) -> None:
     for ask in (endpoints().kernel, lambda name: endpoints().channels(name, "me")):
@@ -87,17 +88,47 @@ def test_what_is_no_id_is_no_kernel(kernel_id: str) -> None:
         assert caught.value.status == 404
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "a\n", "a" * 256])
 def test_what_is_no_name_is_no_kernelspec(name: str) -> None:
     for ask in (endpoints().kernelspec, lambda given: endpoints().resource(given, "logo.svg")):
         with pytest.raises(KernelSpecNotFound):
             ask(name)
 
 
-@pytest.mark.parametrize("path", ["", "..", "a/../b", "a//b", "/etc/passwd", ".", "a\\..\\b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "..",
+        "a/../b",
+        "a//b",
+        "/etc/passwd",
+        ".",
+        "a\\..\\b",
+        "a" * 256,
+        "a/" * 512 + "a",
+        "a\nb",
+    ],
+)
 def test_a_path_that_leaves_the_kernelspec_is_no_file(path: str) -> None:
     with pytest.raises(KernelSpecNotFound):
         endpoints().resource("python3", path)
+
+
+def test_names_of_the_greatest_length_are_taken() -> None:
+    name, at = "a" * 255, endpoints()
+    assert at.kernel(name).endswith(f"/{name}")
+    assert at.kernelspec(name).endswith(f"/{name}")
+    assert at.resource(name, f"{name}/{name}").endswith(f"/{name}/{name}/{name}")
+
+
+def test_an_error_quotes_no_more_than_the_beginning_of_a_text() -> None:
+    at, long = endpoints(), "\x1b" * 100_000
+    for ask in (at.kernel, at.kernelspec, lambda name: at.resource("python3", name)):
+        with pytest.raises(GatewayRefused) as caught:
+            ask(long)
+        assert len(str(caught.value)) < 200
+        assert str(caught.value).isprintable()
 
 
 def test_names_are_quoted() -> None:

@@ -24,6 +24,8 @@ and each may read a list of 64 MiB."""
 
 MOST_ANSWERED = 64 * 1024
 MOST_LOGGED = MIB
+MOST_IN_A_LINE = 10_000
+"""The characters of a line in the log: the end of a gateway's traceback has 8,000."""
 
 WAYS = {
     "GET /api/kernelspecs": None,
@@ -160,6 +162,7 @@ async def test_no_misdeed_harms_the_server_or_tells_a_secret(tmp_path: Path) -> 
     assert {name: found for name, found in wrong.items() if found} == {}
     assert "[D " in log
     assert [line[:500] for line in log.splitlines() if quotations(line)] == []
+    assert [line[:500] for line in log.splitlines() if len(line) > MOST_IN_A_LINE] == []
 
 
 async def suffer(at: Site, misdeed: Misdeed) -> list[str]:

@@ -10,11 +10,19 @@ from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
+from jupyter_relay.wire.message import quoted
 
 _UNQUOTED: Final = 4
 """How often a path is unquoted to see where it leads: proxies do so, and then the gateway."""
 
-_ID = re.compile(r"\w[\w.-]*", re.ASCII)
+_MOST_OF_A_NAME: Final = 255
+"""How many characters the name of a kernelspec or of a file, or the id of a kernel, may have: they
+name files and folders on the gateway's machine, and those of Linux have 255 bytes at the most."""
+
+_MOST_OF_A_PATH: Final = 1024
+"""How many characters the path of a kernelspec's file may have."""
+
+_ID = re.compile(rf"\w[\w.-]{{0,{_MOST_OF_A_NAME - 1}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +62,11 @@ class Endpoints:
 
     def resource(self, name: str, path: str) -> str:
         """A file of a kernelspec, by its path beneath it."""
+        self.check_kernelspec(name)
         segments = path.split("/")
-        if not all(_names_a_file(segment) for segment in segments):
+        if len(path) > _MOST_OF_A_PATH or not all(map(_names_a_file, segments)):
             raise KernelSpecNotFound(
-                f"{path!r} cannot be a file of the kernelspec {name!r}.",
+                f"{quoted(path)!r} cannot be a file of the kernelspec {quoted(name)!r}.",
                 status=404,
                 gateway=self.settings.name,
             )
@@ -68,10 +77,20 @@ class Endpoints:
             *(quote(segment, safe="") for segment in segments),
         )
 
+    def check_kernelspec(self, name: str) -> None:
+        """Raise `KernelSpecNotFound` for what cannot be the name of a kernelspec."""
+        fits = name.isprintable() and 0 < len(name) <= _MOST_OF_A_NAME
+        if not fits or name in {".", ".."} or "/" in name or "\\" in name:
+            raise KernelSpecNotFound(
+                f"{quoted(name)!r} cannot be the name of a kernelspec.",
+                status=404,
+                gateway=self.settings.name,
+            )
+
     def _id(self, kernel_id: str) -> str:
         if not _ID.fullmatch(kernel_id):
             raise KernelNotFound(
-                f"{kernel_id!r} cannot be the id of a kernel.",
+                f"{quoted(kernel_id)!r} cannot be the id of a kernel.",
                 status=404,
                 gateway=self.settings.name,
                 kernel_id=kernel_id,
@@ -79,12 +98,7 @@ class Endpoints:
         return quote(kernel_id, safe="")
 
     def _name(self, name: str) -> str:
-        if not name or name in {".", ".."} or "/" in name or "\\" in name:
-            raise KernelSpecNotFound(
-                f"{name!r} cannot be the name of a kernelspec.",
-                status=404,
-                gateway=self.settings.name,
-            )
+        self.check_kernelspec(name)
         # Jupyter Server's routes know a percent sign, and no ~, which `quote` lets stand.
         return quote(name, safe="").replace("~", "%7E")
 
@@ -116,6 +130,8 @@ def file_of_kernelspec(url: str, name: str, gateway_url: str) -> str | None:
 def _names_a_file(segment: str) -> bool:
     """Whether a segment of a path, unquoted once, names a file or folder that lies where it stands;
     also for somebody who unquotes it again."""
+    if len(segment) > _MOST_OF_A_NAME:
+        return False
     for _ in range(_UNQUOTED):
         if segment in {"", ".", ".."} or "/" in segment or "\\" in segment:
             return False

@@ -67,6 +67,7 @@ from jupyter_relay.gateway.transport import (
     Socket,
     Transport,
 )
+from jupyter_relay.wire.message import quoted
 
 T = TypeVar("T")
 
@@ -78,6 +79,9 @@ _WORKING_DIR = "KERNEL_WORKING_DIR"
 
 _MOST_LEFT_OUT = 1000
 """Of how many variables the log says that they are left out; pages may ask with any number."""
+
+_MOST_NAMED: Final = 10
+"""How many of them one line names."""
 
 _NO_MODEL: Final = b"null"
 """The body of the 201 with which Jupyter Server's own gateway client answers a start with an id
@@ -187,6 +191,8 @@ class Gateway:
             raise KernelNotRunning(
                 "No kernel is started any more: this program is about to end.", gateway=self.name
             )
+        if name is not None:
+            self._endpoints.check_kernelspec(name)
         kernel_id = str(uuid4())
         sent = self._environment(env or {}, cwd, user)
         # Enterprise Gateway looks for the id in the environment, the others in the request, and
@@ -485,11 +491,14 @@ class Gateway:
                 left_out[_WORKING_DIR] = f"the path of the folder {flaw} (env_values)"
             else:
                 sent[_WORKING_DIR] = cwd
-        new = sorted(left_out.keys() - self._left_out)[: _MOST_LEFT_OUT - len(self._left_out)]
+        why = {quoted(name): reason for name, reason in left_out.items()}
+        new = sorted(why.keys() - self._left_out)[: _MOST_LEFT_OUT - len(self._left_out)]
         self._left_out.update(new)
-        for reason in dict.fromkeys(left_out[name] for name in new):
-            names = ", ".join(name for name in new if left_out[name] == reason)
-            _log.warning("%s: not sent to kernels, since %s.", names, reason)
+        for reason in dict.fromkeys(why[name] for name in new):
+            names = [name for name in new if why[name] == reason]
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            shown = ", ".join(names[:_MOST_NAMED]) + more
+            _log.warning("%s: not sent to kernels, since %s.", shown, reason)
         return sent
 
     async def _has_spec(self, name: str, user: NotebookUser | None) -> bool:

@@ -15,12 +15,13 @@ from jupyter_relay.core.backlog import Dropped
 from jupyter_relay.core.models import KernelModel
 from jupyter_relay.core.notices import is_ours
 from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.core.wording import MOST_QUOTED
 from jupyter_relay.errors import KernelNotRunning
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription
 from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, MessageDict
-from jupyter_relay.wire.message import Channel, Message
+from jupyter_relay.wire.message import Channel, Message, quoted
 
 if TYPE_CHECKING:
     from jupyter_relay.headless.manager import GatewayKernelManager
@@ -155,9 +156,8 @@ class GatewayKernelClient(AsyncKernelClient):
         except TimeoutError:
             raise RuntimeError(f"Kernel didn't respond in {timeout} seconds") from None
         if reply["content"].get("status") == "error":
-            raise KernelNotRunning(
-                f"Kernel died before replying to kernel_info: {reply['content'].get('evalue')}"
-            )
+            why = quoted(reply["content"].get("evalue"), MOST_QUOTED)
+            raise KernelNotRunning(f"Kernel died before replying to kernel_info: {why}")
         self._handle_kernel_info_reply(reply)
 
     wait_for_ready = _async_wait_for_ready

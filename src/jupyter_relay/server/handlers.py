@@ -37,10 +37,12 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 
+from jupyter_relay.core.wording import MOST_QUOTED
 from jupyter_relay.server.bodies import read_body
-from jupyter_relay.server.http_errors import PlainHTTPError
+from jupyter_relay.server.http_errors import PlainHTTPError, cut_short
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager, Model
+from jupyter_relay.wire.message import quoted
 
 _PIECE: Final = 256 * 1024
 """How many bytes of an answer are encoded or compressed in one go; that takes some milliseconds."""
@@ -67,7 +69,7 @@ class _Tells(web.RequestHandler):
     ) -> None:
         """Log an error by the request's method and path alone: its query may hold a token."""
         error = _told(value)
-        method, path = self.request.method, self.request.path
+        method, path = self.request.method, quoted(self.request.path, MOST_QUOTED)
         if error is None:
             what = "Unexpected error at %s %s"
             app_log.error(what, method, path, exc_info=(typ, value, tb))  # type: ignore[arg-type]  # all three are set
@@ -88,11 +90,11 @@ class _Reads(_Tells, APIHandler):
 
 
 def _told(error: BaseException | None) -> web.HTTPError | None:
-    """The HTTP error to tell for what was raised: itself, or rather the one that it covers."""
+    """The HTTP error to tell for what was raised: itself, or rather the one that it covers, cut."""
     cause = error.__cause__ if error is not None else None
     for candidate in (cause, error):
         if isinstance(candidate, web.HTTPError):
-            return candidate
+            return cut_short(candidate)
     return None
 
 
@@ -249,7 +251,7 @@ class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
         try:
             model = await specs.get_kernel_spec(kernel_name)
         except KeyError as error:
-            raise PlainHTTPError(404, f"Kernel spec {kernel_name} not found") from error
+            raise PlainHTTPError(404, f"Kernel spec {quoted(kernel_name)} not found") from error
         self.finish(json.dumps(model))
 
 
@@ -270,7 +272,8 @@ class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
         specs = cast(GatewayKernelSpecManager, self.kernel_spec_manager)
         content = await specs.get_kernel_spec_resource(kernel_name, path)
         if content is None:
-            raise PlainHTTPError(404, f"The kernelspec {kernel_name!r} has no file {path!r}.")
+            name, file = quoted(kernel_name), quoted(path)
+            raise PlainHTTPError(404, f"The kernelspec {name!r} has no file {file!r}.")
         if path.lower().endswith(".png"):
             self.set_header("Cache-Control", f"max-age={_MONTH}")
         self.set_header("Content-Type", mimetypes.guess_type(path)[0] or "text/plain")

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from tornado import web
 
+from jupyter_relay.core.wording import MOST_QUOTED
 from jupyter_relay.errors import (
     ConfigurationError,
     CredentialsUnavailable,
@@ -24,6 +25,7 @@ from jupyter_relay.errors import (
     UnexpectedAnswer,
     VariableRefused,
 )
+from jupyter_relay.wire.message import quoted
 
 _STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
     (KernelNotFound, HTTPStatus.NOT_FOUND),
@@ -66,6 +68,17 @@ class PlainHTTPError(web.HTTPError):
     def log_message(self) -> str | None:
         """The text that Jupyter Server puts into its answer."""
         return self._text
+
+
+def cut_short(error: web.HTTPError) -> web.HTTPError:
+    """Return an HTTP error whose text is cut and cleaned. Those of Jupyter Server quote what a
+    request says, however long it is; ours, which may have several sentences, have that done."""
+    text = error.get_message()
+    if isinstance(error, PlainHTTPError) or not text or quoted(text, MOST_QUOTED) == text:
+        return error
+    cut = PlainHTTPError(error.status_code, quoted(text, MOST_QUOTED))
+    cut.reason = error.reason
+    return cut.with_traceback(error.__traceback__)
 
 
 class _PlainText(str):

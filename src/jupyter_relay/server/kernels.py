@@ -38,6 +38,7 @@ from jupyter_relay.server.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.server.link_events import emit
+from jupyter_relay.wire.message import quoted
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
@@ -354,7 +355,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         a folder or not: the answer would tell which folders the server's machine has."""
         root = os.path.normpath(self.root_dir)
         if not _is_below(root, to_os_path(ApiPath(path), root)):
-            raise PlainHTTPError(400, f"The path {path!r} leads out of this server's files.")
+            shown = quoted(path)
+            raise PlainHTTPError(400, f"The path {shown!r} leads out of this server's files.")
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         self._loop = asyncio.get_running_loop()

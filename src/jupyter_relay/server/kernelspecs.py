@@ -23,6 +23,7 @@ from jupyter_relay.gateway.store import Store
 from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
+from jupyter_relay.wire.message import quoted
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def not_allowed(self, kernel_name: str) -> KernelSpecNotFound:
         """Return the error for a kernelspec that is not allowed."""
         return KernelSpecNotFound(
-            f"The kernelspec {kernel_name!r} is not allowed on this server.",
+            f"The kernelspec {quoted(kernel_name)!r} is not allowed on this server.",
             status=HTTPStatus.NOT_FOUND,
             hint="Choose another, or add it to KernelSpecManager.allowed_kernelspecs.",
             gateway=self.gateway.name,

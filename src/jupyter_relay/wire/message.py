@@ -46,6 +46,7 @@ BUFFER_COST: Final = 200
 """The bytes that each buffer costs beside what is in it."""
 
 _MOST_QUOTED: Final = 100
+"""How many characters of a text are quoted, unless the sentence has room for more."""
 
 
 class Channel(StrEnum):
@@ -158,13 +159,14 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
         return f"<Message {self.channel} {self.size} bytes>"
 
 
-def quoted(text: object) -> str:
-    """Return the beginning of a text that others had a part in, on one line, for an error.
+def quoted(text: object, most: int = _MOST_QUOTED) -> str:
+    """Return the first ``most`` characters of a text that others had a part in, on one line and
+    without control characters, for an error or a log.
 
     No errors of this room quote what a gateway wrote, since its secrets are not known here.
     """
     said = str(text)
-    cut = said[:_MOST_QUOTED] + ("…" if len(said) > _MOST_QUOTED else "")
+    cut = said[:most] + ("…" if len(said) > most else "")
     return "".join(sign if sign.isprintable() else " " for sign in cut)
 
 
