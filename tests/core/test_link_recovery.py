@@ -635,6 +635,67 @@ def test_cells_whose_idle_was_lost_end_as_soon_as_a_later_one_does() -> None:
     assert types(rig.heard_of(last)) == ANSWERED
 
 
+def test_a_cell_whose_reply_comes_after_the_idle_of_a_later_one_is_told_that_it_lost_output() -> (
+    None
+):
+    kernel = Voice()
+    rig = known(kernel)
+    overtaken, later = rig.send(), rig.send()
+    kernel.status("busy", overtaken)
+    kernel.lose(2)
+    late_reply = kernel.reply(overtaken)
+    kernel.status("idle", overtaken)
+    outage(rig)
+    rig.hear(*kernel.answer(later), late_reply)
+    pass_barriers(rig, kernel)
+    assert "may have been lost" in notices(rig.heard_of(overtaken))[0]
+    assert types(rig.heard_of(overtaken)) == ["execute_reply", "stream", "status:idle"]
+
+
+def test_a_cell_that_has_begun_is_told_of_its_lost_line_though_earlier_replies_are_missing() -> (
+    None
+):
+    kernel = Voice()
+    rig = known(kernel)
+    waiting, cell = rig.send(), rig.send()
+    rig.hear(kernel.status("busy", waiting))
+    late_reply = kernel.reply(waiting)
+    outage(rig)
+    kernel.status("idle", waiting)
+    rig.hear(kernel.status("busy", cell))
+    kernel.lose()
+    rig.hear(kernel.reply(cell), kernel.status("idle", cell))
+    assert "up to 1 message was lost" in notices(rig.heard_of(cell))[0]
+    rig.hear(late_reply)
+
+
+def test_a_line_lost_before_the_idle_of_the_gateways_own_question_is_told() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    nudge = request("kernel_info_request", {}, session=UPSTREAM, channel=Channel.CONTROL)
+    outage(rig)
+    rig.hear(kernel.status("busy", nudge))
+    kernel.lose()  # the reply, which the gateway keeps
+    rig.hear(kernel.status("busy", cell))
+    kernel.lose()  # a line of the cell
+    rig.hear(kernel.status("idle", nudge), kernel.reply(cell), kernel.status("idle", cell))
+    assert "up to 1 message was lost" in notices(rig.heard_of(cell))[0]
+
+
+def test_a_cell_on_control_whose_reply_overtook_its_lost_line_is_told() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send(request(channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", cell))
+    kernel.lose()
+    rig.hear(kernel.reply(cell))
+    late_idle = kernel.status("idle", cell)
+    outage(rig)
+    rig.hear(kernel.reply(rig.barriers[-1]), late_idle)
+    assert "may have been lost" in notices(rig.heard_of(cell))[0]
+
+
 def test_cells_whose_replies_were_lost_too_are_told_by_their_errors() -> None:
     kernel = Voice()
     rig = known(kernel)

@@ -49,6 +49,7 @@ class LinkHistory(RuleBasedStateMachine):
         self.pipes: dict[Channel, deque[Message]] = {channel: deque() for channel in PIPES}
         self.lost: set[str] = set()
         self.ran: set[str] = set()
+        self.questions: set[str] = set()
         self.begin_process()
         self.rig.attach("tab")
         self.rig.open()
@@ -85,6 +86,14 @@ class LinkHistory(RuleBasedStateMachine):
         self.asked[asked.head.msg_id] = (subscriber, asked)
         self.order.setdefault((subscriber, channel), []).append(asked.head.msg_id)
         self.rig.send(asked, subscriber)
+
+    @rule(lane=LANES, count=st.integers(2, 8), answered=st.integers(0, 8))
+    def run_all(self, lane: tuple[Channel, str | None], count: int, answered: int) -> None:
+        """A page runs several cells at once; the kernel answers the first of them."""
+        for _ in range(count):
+            self.ask("tab", lane)
+        for _ in range(answered):
+            self.answer(lane, 1)
 
     @rule(writable=st.booleans())
     def set_writable(self, *, writable: bool) -> None:
@@ -133,12 +142,20 @@ class LinkHistory(RuleBasedStateMachine):
             for line in range(lines):
                 self.say(self.kernel.stream(f"{line}", self.running[lane]))
 
-    @rule(lane=LANES)
-    def finish(self, lane: tuple[Channel, str | None]) -> None:
-        """The kernel finishes what runs in a lane."""
+    @rule(lane=LANES, meanwhile=LANES)
+    def finish(
+        self, lane: tuple[Channel, str | None], meanwhile: tuple[Channel, str | None] | None = None
+    ) -> None:
+        """The kernel finishes what runs in a lane; what runs in another one may write between the
+        reply and the idle."""
         if lane in self.running:
             asked = self.running.pop(lane)
-            self.say(self.kernel.reply(asked), self.kernel.status("idle", asked))
+            reply = self.kernel.reply(asked)
+            if asked.head.msg_id not in self.questions:  # else the gateway keeps it
+                self.say(reply)
+            if meanwhile is not None:
+                self.write(meanwhile, 1)
+            self.say(self.kernel.status("idle", asked))
 
     @rule(lane=LANES, lines=st.integers(0, 3))
     def answer(self, lane: tuple[Channel, str | None], lines: int) -> None:
@@ -147,6 +164,14 @@ class LinkHistory(RuleBasedStateMachine):
         self.begin_next(lane)
         self.write(lane, lines)
         self.finish(lane)
+
+    @rule(channel=st.sampled_from([Channel.SHELL, Channel.CONTROL]))
+    def be_asked_by_the_gateway(self, channel: Channel) -> None:
+        """The gateway asks the kernel itself, as at a handshake, and in our session's name."""
+        self.arrive()
+        asked = request("kernel_info_request", {}, session=UPSTREAM, channel=channel)
+        self.questions.add(asked.head.msg_id)
+        self.lanes.setdefault((channel, None), deque()).append(asked)
 
     @precondition(lambda self: not self.is_open())
     @rule()

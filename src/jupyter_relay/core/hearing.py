@@ -87,6 +87,10 @@ class Hearing:
         self._process = ""
         self._status: Message | None = None
         self._told: Told | None = None
+        self._aside_began = "", -1
+        """The last question of the gateway's own that the kernel began, and the number of its busy
+        status."""
+
         self.deaths = 0
 
     def hear(self, message: Message) -> list[Action]:
@@ -208,12 +212,18 @@ class Hearing:
             owned = self._recovery.owns(msg_id)
             return self._settled(self._recovery.reply(msg_id, number) if owned else None)
         if state_of(message) != "idle":
+            if number is not None:
+                self._aside_began = msg_id, number
             return []
         if self._recovery.owns(msg_id):
             return self._settled(self._recovery.idle(msg_id, number))
-        if number is not None and not self._recovery.has_passed(
-            msg_id
-        ):  # its reply was numbered just before, and the gateway has it
+        # Its reply, which the gateway has, is the only message between its busy and its idle; else
+        # the hole may as well be a line of a cell that ran beside it.
+        if (
+            number is not None
+            and self._aside_began == (msg_id, number - 2)
+            and not self._recovery.has_passed(msg_id)
+        ):
             self._numbering.excuse(number - 1)
         return []
 

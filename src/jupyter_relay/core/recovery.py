@@ -275,8 +275,9 @@ class Recovery:
             return [] if told else [Missed(request, Loss(None, gap.seconds))]
         earlier = self._earlier(gap, request)
         missed = self._unidle(gap, [r for r in earlier if r.answered is not None], request)
-        awaited = sum(r.seen and not r.replied and r.order > lane.order for r in earlier)
-        awaited += not request.replied
+        awaited = int(not request.replied)
+        if request.began is None:
+            awaited += sum(r.seen and not r.replied and r.order > lane.order for r in earlier)
         missed.append(Missed(request, self._account(gap, request, number, spare=awaited)))
         return missed
 
@@ -388,7 +389,7 @@ class Recovery:
         lane.order = max(lane.order, request.order)
         lane.floor = max(lane.floor, end)
         lost = self._numbering.missing(first, end) - spare
-        if lost <= 0:
+        if lost <= 0 and not _lacks_an_end(request, end):
             return None
         fresh = self._numbering.missing(max(first, gap.announced), end) - spare
         gap.announced = max(gap.announced, end)
@@ -411,6 +412,18 @@ class Recovery:
             if not other.ended and other.lane == request.lane:
                 earlier.append(other)
         return earlier
+
+
+def _lacks_an_end(request: Request, end: int) -> bool:
+    """Whether a cell that ran has lost its ``busy``, or its reply lies behind the output that came.
+
+    Then some of its output may be lost, though no hole is left to show it: its holes were counted
+    in a later cell, since its reply came late; or they lie behind the number up to which was
+    counted.
+    """
+    if not request.is_cell or not request.seen:
+        return False
+    return request.began is None or end < (request.answered or 0)
 
 
 def _without_reply(requests: list[Request]) -> list[Request]:
