@@ -122,6 +122,48 @@ class Link:
     or by the status of a request that `Hearing.note` takes for work; None if it never was.
     """
 
+    # With more than 30 attributes each link would have a dict of its own, of 1.6 kB (CPython 3.11).
+    __slots__ = (
+        "_alarmed",
+        "_answers",
+        "_answers_beside",
+        "_asked_at",
+        "_attached",
+        "_before",
+        "_clock",
+        "_deaf",
+        "_doubted",
+        "_enough",
+        "_fresh",
+        "_gateway",
+        "_heard",
+        "_hearing",
+        "_hurried",
+        "_largest",
+        "_limit",
+        "_lingering",
+        "_new_id",
+        "_notices",
+        "_outage",
+        "_outbox",
+        "_pending",
+        "_queues",
+        "_recovery",
+        "_seconds",
+        "_session",
+        "_settings",
+        "_silences",
+        "_silent_since",
+        "_substitute",
+        "_suspected",
+        "_unanswered",
+        "_watching",
+        "active_at",
+        "reason",
+        "state",
+        "upstream",
+    )
+
     def __init__(
         self,
         settings: LinkSettings,
@@ -157,7 +199,7 @@ class Link:
             substitute=self._substitute,
         )
         self._outage = Outage(settings, clock=clock, chance=chance)
-        self._attached: set[str] = set()
+        self._attached: dict[str, None] = {}  # an empty set takes three times as much
         self._before: list[Request] = []
         self.reason = ""
         self._heard = False
@@ -202,14 +244,14 @@ class Link:
 
     def attach(self, subscriber: str) -> list[Action]:
         """Somebody listens."""
-        self._attached.add(subscriber)
+        self._attached[subscriber] = None
         if self.state is State.GONE:
             return [Deliver(self._notices.status("dead"), subscriber)]
         return [*self._need(), *self._rest()]
 
     def detach(self, subscriber: str) -> list[Action]:
         """Somebody went away, for good or to come back."""
-        self._attached.discard(subscriber)
+        self._attached.pop(subscriber, None)
         return self._rest()
 
     def send(self, subscriber: str, message: Message) -> list[Action]:

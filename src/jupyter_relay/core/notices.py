@@ -32,6 +32,8 @@ class Notices:
     to be forgotten; then it is the upstream session id.
     """
 
+    __slots__ = ("_clock", "_new_id", "_session", "kernel_session")
+
     def __init__(
         self, *, session: str, clock: Callable[[], datetime], new_id: Callable[[], str]
     ) -> None:

@@ -9,7 +9,6 @@ later, on the same channel or behind a barrier, is in.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from typing import Final
 
 from jupyter_relay.wire.message import Channel
@@ -44,6 +43,19 @@ class Numbering:
     its messages leaves this empty: both stay None.
     """
 
+    __slots__ = (
+        "_control",
+        "_excused",
+        "_holes",
+        "_known_from",
+        "_leaps",
+        "_next",
+        "_replayed_to",
+        "_series",
+        "high",
+        "output",
+    )
+
     def __init__(self) -> None:
         self._series: str | None = None
         self._next: str | None = None
@@ -57,7 +69,7 @@ class Numbering:
         self._replayed_to = -1
         """The highest number when the socket was opened: a gateway replays nothing above it."""
 
-        self._excused: deque[int] = deque(maxlen=_MOST_EXCUSED)
+        self._excused: dict[int, None] = {}
         self._control: int | None = None
         self.high: int | None = None
         self.output: int | None = None
@@ -143,7 +155,9 @@ class Numbering:
     def excuse(self, number: int) -> None:
         """A number is not missing: it is known to be for somebody else."""
         if self._fill(number):
-            self._excused.append(number)
+            self._excused[number] = None
+            if len(self._excused) > _MOST_EXCUSED:
+                del self._excused[next(iter(self._excused))]
 
     def _fill(self, number: int) -> bool:
         """Take a number out of the hole that it lies in; return whether there was one."""

@@ -18,6 +18,17 @@ class Outage:
     socket, or try, ended; ``failed`` is how many tries in a row did not open.
     """
 
+    __slots__ = (
+        "_attempt",
+        "_chance",
+        "_clock",
+        "_open_since",
+        "_settings",
+        "cause",
+        "failed",
+        "since",
+    )
+
     def __init__(
         self,
         settings: LinkSettings,

@@ -16,14 +16,19 @@ _FLOWING = 16
 class Outbox:
     """Messages in the order they came, bounded by count and by bytes."""
 
+    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_messages")
+
     def __init__(self, *, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._messages: deque[Message] = deque()
+        self._messages: deque[Message] | None = None
+        """None until the first message: an empty one takes 760 bytes, and many kernels are never
+        asked anything."""
+
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._messages or ())
 
     @property
     def size(self) -> int:
@@ -44,13 +49,13 @@ class Outbox:
             or self._bytes + message.size > times * self._max_bytes
         ):
             return False
-        self._messages.append(message)
+        self._queue().append(message)
         self._bytes += message.size
         return True
 
     def put_first(self, message: Message) -> None:
         """Hold a message of the link's own, which goes before all others."""
-        self._messages.appendleft(message)
+        self._queue().appendleft(message)
         self._bytes += message.size
 
     def take(self) -> Message | None:
@@ -63,13 +68,19 @@ class Outbox:
 
     def remove_larger(self, size: int) -> list[Message]:
         """Remove and return the messages that take a frame of so many bytes, or a larger one."""
-        removed = [message for message in self._messages if message.frame_size >= size]
+        messages = self._messages or ()
+        removed = [message for message in messages if message.frame_size >= size]
         if removed:
-            self._messages = deque(m for m in self._messages if m.frame_size < size)
+            self._messages = deque(m for m in messages if m.frame_size < size)
             self._bytes -= sum(message.size for message in removed)
         return removed
 
     def clear(self) -> None:
         """Drop all."""
-        self._messages.clear()
+        self._messages = None
         self._bytes = 0
+
+    def _queue(self) -> deque[Message]:
+        if self._messages is None:
+            self._messages = deque()
+        return self._messages

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from jupyter_relay.wire.message import Channel, Message, Part
 
@@ -18,6 +18,9 @@ MOST_BYTES = 64 * 2**20
 
 _COST = 1024
 """The bytes of memory that a request takes beside its header."""
+
+LaneName: TypeAlias = tuple[Channel, str | None]
+"""What a lane is known by: its channel, and on the shell its subshell."""
 
 
 @dataclass(slots=True)
@@ -88,7 +91,7 @@ class Request:
         return self.msg_type.removesuffix(_REQUEST) + "_reply"
 
     @property
-    def lane(self) -> tuple[Channel, str | None]:
+    def lane(self) -> LaneName:
         """What answers first-in first-out: a channel, and on the shell each subshell by itself."""
         return (self.channel, self.subshell_id)
 
@@ -101,11 +104,32 @@ def size_under_way(header: Part) -> int:
     return 2 * len(header) + _COST
 
 
+@dataclass(slots=True)
+class _Lane:
+    """How many requests of one lane are under way, and the order of the latest one that got its
+    reply, and its idle."""
+
+    under_way: int = 0
+    last_replied: int = 0
+    last_ended: int = 0
+
+
 class Pending:
     """The requests under way, in the order they came.
 
     Who adds one asks `make_room` first, and answers those that have to be given up for it.
     """
+
+    __slots__ = (
+        "_added",
+        "_all_needed",
+        "_bytes",
+        "_lanes",
+        "_max_bytes",
+        "_max_requests",
+        "_requests",
+        "_unanswered",
+    )
 
     def __init__(self, *, max_requests: int = MOST_REQUESTS, max_bytes: int = MOST_BYTES) -> None:
         self._max_requests = max_requests
@@ -114,13 +138,9 @@ class Pending:
         self._requests: dict[str, Request] = {}
         self._added = 0
         self._unanswered = 0
-        self._lanes: Counter[tuple[Channel, str | None]] = Counter()
-        """How many requests are under way in each lane that has any."""
-
-        self._last_replied: dict[tuple[Channel, str | None], int] = {}
-        self._last_ended: dict[tuple[Channel, str | None], int] = {}
-        """The order of the latest request that got its reply, and its idle, by lane. A lane is
-        forgotten with its last request: its name is a page's, and may be long."""
+        self._lanes: dict[LaneName, _Lane] = {}
+        """Those that have requests under way. A lane is forgotten with its last request: its name
+        is a page's, and may be long."""
 
         self._all_needed = False
         """Whether none could be given up when this was last asked, and none was answered since."""
@@ -189,7 +209,7 @@ class Pending:
                 self.remove(earlier)
             self._bytes += request.size
             self._unanswered += 1
-            self._lanes[request.lane] += 1
+            self._lanes.setdefault(request.lane, _Lane()).under_way += 1
             self._requests[request.msg_id] = request
         return request
 
@@ -204,11 +224,10 @@ class Pending:
             return
         self._bytes -= removed.size
         self._unanswered -= not removed.replied
-        lane = removed.lane
-        self._lanes[lane] -= 1
-        if not self._lanes[lane]:
-            for by_lane in (self._lanes, self._last_replied, self._last_ended):
-                by_lane.pop(lane, None)
+        lane = self._lanes[removed.lane]
+        lane.under_way -= 1
+        if not lane.under_way:
+            del self._lanes[removed.lane]
 
     def __contains__(self, request: Request) -> bool:
         return self._requests.get(request.msg_id) is request
@@ -225,20 +244,20 @@ class Pending:
         self._unanswered -= not request.replied
         request.seen = request.replied = True
         self._all_needed = False
-        self._last_replied[request.lane] = request.order
+        self._lanes[request.lane].last_replied = request.order
         if request.ended:
             self.remove(request)
 
     def ended(self, request: Request) -> None:
         """Note the idle status that ends a request's output."""
         request.ended = True
-        self._last_ended[request.lane] = request.order
+        self._lanes[request.lane].last_ended = request.order
         if request.replied:
             self.remove(request)
 
     def _is_passed_over(self, request: Request) -> bool:
-        last = self._last_ended if request.replied else self._last_replied
-        return request.order < last.get(request.lane, 0)
+        lane = self._lanes[request.lane]
+        return request.order < (lane.last_ended if request.replied else lane.last_replied)
 
 
 def _misses_its_idle(request: Request) -> bool:

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from jupyter_relay.core.numbering import Numbering
-from jupyter_relay.core.pending import Request
+from jupyter_relay.core.pending import LaneName, Request
 from jupyter_relay.wire.message import Channel, Message
 
 _MOST_BARRIERS = 32
@@ -34,8 +34,6 @@ none; of the oldest the answers may be lost."""
 _MOST_PAST = 4 * _MOST_BARRIERS
 """How many questions of ours are remembered that are over: an idle may follow the reply that ended
 one."""
-
-LaneName: TypeAlias = tuple[Channel, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +137,8 @@ class _Barrier:
 
 class Recovery:
     """Keeps the gap of the last outage, and the barriers that will close it."""
+
+    __slots__ = ("_barriers", "_gap", "_numbering", "_past")
 
     def __init__(self, numbering: Numbering) -> None:
         self._numbering = numbering

@@ -22,6 +22,8 @@ _LONGEST_ID = 128
 class Substitute:
     """Ends requests, each once, and remembers which."""
 
+    __slots__ = ("_ended", "_notices", "_pending")
+
     def __init__(self, pending: Pending, notices: Notices) -> None:
         self._pending = pending
         self._notices = notices

@@ -50,6 +50,24 @@ class Connection:
     more bytes of memory.
     """
 
+    __slots__ = (
+        "_cancelled",
+        "_connect",
+        "_deliver",
+        "_ease",
+        "_flush",
+        "_link",
+        "_probe",
+        "_probers",
+        "_report",
+        "_runners",
+        "_skip",
+        "_stride",
+        "_timers",
+        "_turn",
+        "_writing",
+    )
+
     def __init__(
         self,
         link: Link,
@@ -71,11 +89,15 @@ class Connection:
         self._ease = ease
         self._stride = stride
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
-        self._runners: set[asyncio.Task[None]] = set()
+        # Of few tasks; empty sets would take four times the memory of lists.
+        self._runners: list[asyncio.Task[None]] = []
         self._turn = asyncio.Lock()
         self._probers: list[asyncio.Task[None]] = []
-        self._cancelled: set[asyncio.Task[None]] = set()
-        self._flush = asyncio.Event()
+        self._cancelled: list[asyncio.Task[None]] = []
+        self._flush: asyncio.Event | None = None
+        """Set when there is something to write; there is one while a socket is served, since an
+        event takes 800 bytes."""
+
         self._writing: Message | None = None
 
     def perform(self, actions: Iterable[Action]) -> None:
@@ -85,7 +107,8 @@ class Connection:
                 case Deliver():
                     self._deliver(action.message, action.to)
                 case Flush():
-                    self._flush.set()
+                    if self._flush is not None:
+                        self._flush.set()
                 case StartTimer(timer, seconds):
                     self._start_timer(timer, seconds)
                 case StopTimer(timer):
@@ -93,8 +116,8 @@ class Connection:
                 case Connect():
                     self._stop_probers()  # what they find out is about the last socket
                     runner = asyncio.create_task(self._run())
-                    self._runners.add(runner)
-                    runner.add_done_callback(self._runners.discard)
+                    self._runners.append(runner)
+                    runner.add_done_callback(self._runners.remove)
                 case Disconnect():
                     for runner in self._runners:
                         runner.cancel()
@@ -154,12 +177,14 @@ class Connection:
     async def _serve(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
         """Pass messages both ways until the socket ends; return why it did."""
         self._writing = None
-        writer = asyncio.create_task(self._write(socket, subprotocol))
+        self._flush = asyncio.Event()
+        writer = asyncio.create_task(self._write(socket, subprotocol, self._flush))
         try:
             self._stop_probers()  # what they find out is about the handshake
             self.perform(self._link.opened())
             return await self._read(socket, subprotocol)
         finally:
+            self._flush = None
             writer.cancel()
             await asyncio.wait([writer])
 
@@ -186,11 +211,11 @@ class Connection:
                 unreadable = 0
                 self.perform(actions)
 
-    async def _write(self, socket: Socket, subprotocol: Subprotocol) -> None:
+    async def _write(self, socket: Socket, subprotocol: Subprotocol, flush: asyncio.Event) -> None:
         try:
             while True:
-                await self._flush.wait()
-                self._flush.clear()
+                await flush.wait()
+                flush.clear()
                 while (message := self._link.take()) is not None:
                     try:
                         frame = subprotocol.encode(message)
@@ -223,8 +248,8 @@ class Connection:
 
     def _cancel(self, prober: asyncio.Task[None]) -> None:
         if prober is not asyncio.current_task() and prober.cancel():
-            self._cancelled.add(prober)
-            prober.add_done_callback(self._cancelled.discard)
+            self._cancelled.append(prober)
+            prober.add_done_callback(self._cancelled.remove)
 
     async def _ask(self) -> None:
         try:

@@ -77,6 +77,29 @@ class RemoteKernel:
     told of it, by `time.monotonic`. It belongs to the event loop that it is used in.
     """
 
+    __slots__ = (
+        "_backlogs",
+        "_connection",
+        "_deleted",
+        "_ending",
+        "_floods",
+        "_id",
+        "_in_use",
+        "_link",
+        "_log",
+        "_model",
+        "_on_close",
+        "_on_report",
+        "_on_stir",
+        "_operations",
+        "_skipped",
+        "_start",
+        "_subscriptions",
+        "asked_at",
+        "gateway",
+        "session",
+    )
+
     def __init__(
         self,
         gateway: Gateway,
@@ -98,20 +121,20 @@ class RemoteKernel:
         self._on_close = on_close
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
-        self._operations = Operations(self._restart, self._delete)
+        self._operations: Operations | None = None
         self._ending = False
         self._deleted = False
-        self.session = session or uuid4().hex
+        self.session = session or _new_id()
         self._link = Link(
             gateway.settings.link,
             gateway=gateway.name,
             session=self.session,
-            clock=lambda: datetime.now(UTC),
-            new_id=lambda: uuid4().hex,
+            clock=_now,
+            new_id=_new_id,
             chance=random.random,
             seconds=time.time,
         )
-        self._skipped = Flood(lambda line: log.warning("Kernel %s: %s", self.id, line))
+        self._skipped: Flood | None = None
         self._floods: dict[Happening, Flood] = {}
         self._connection = Connection(
             self._link,
@@ -216,7 +239,7 @@ class RemoteKernel:
         """
         if self._link.state is State.CLOSED:
             raise KernelNotRunning(gateway=self.gateway.name, kernel_id=self.id)
-        session_id = session_id or uuid4().hex
+        session_id = session_id or _new_id()
         earlier = self._subscriptions.pop(session_id, None)
         if earlier is not None:
             earlier.supersede()
@@ -299,7 +322,7 @@ class RemoteKernel:
         is told in the cell that runs, too.
         """
         self._check_exists()
-        await self._operations.restart()
+        await self._get_operations().restart()
 
     async def _restart(self) -> None:
         if self.gone:
@@ -336,7 +359,7 @@ class RemoteKernel:
         If it is being started, the start is given up; `KernelStart` sees to the rest. If it is
         being restarted, that is waited for, ``patience`` seconds at most.
         """
-        await self._operations.delete(patience=patience)
+        await self._get_operations().delete(patience=patience)
 
     async def _delete(self) -> None:
         if self._start is not None:
@@ -359,7 +382,8 @@ class RemoteKernel:
         if self._start is not None and self._start.under_way:
             await self._start.let_go()
         await self._connection.close("The connection to the kernel was closed.")
-        self._skipped.end()
+        if self._skipped is not None:
+            self._skipped.end()
         for flood in self._floods.values():
             flood.end()
         for subscription in tuple(self._subscriptions.values()):
@@ -409,11 +433,19 @@ class RemoteKernel:
             self._connection.perform(self._link.cannot(what, str(error), unreachable=unreachable))
             raise
 
+    def _get_operations(self) -> Operations:
+        """Return its operations; they are made when first asked for, since they take 1.3 kB and
+        most kernels have none for hours."""
+        if self._operations is None:
+            self._operations = Operations(self._restart, self._delete)
+        return self._operations
+
     def _check_interruptible(self) -> None:
         """Raise `OperationUnderWay` while nothing runs in it that could be interrupted."""
-        if self._operations.deleting:
+        operations = self._operations
+        if operations is not None and operations.deleting:
             what = "shut down"
-        elif self._operations.restarting:
+        elif operations is not None and operations.restarting:
             what = "restarted"
         else:
             return
@@ -484,6 +516,8 @@ class RemoteKernel:
             self._on_stir()
 
     def _skip(self, why: str) -> None:
+        if self._skipped is None:
+            self._skipped = Flood(lambda line: self._log.warning("Kernel %s: %s", self.id, line))
         self._skipped.add(f"a frame from the gateway was skipped: {why}")
 
     def _flood_of(self, happening: Happening, level: int) -> Flood:
@@ -506,3 +540,11 @@ class RemoteKernel:
                 self._on_report(report)
             except Exception:  # noqa: BLE001  # whoever hears of it, the link goes on
                 self._log.exception("What happened to kernel %s could not be told.", self.id)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid4().hex

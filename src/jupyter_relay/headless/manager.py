@@ -181,8 +181,9 @@ class GatewayKernelManager(AsyncKernelManager):
             if start is not None and claim is not None:
                 start.when_decided(_noter(gateway, claim))
         except BaseException:
-            if start is not None and started is not None:
+            if start is not None:
                 start.give_up()
+            if start is not None and started is not None:
                 start.when_over(partial(STARTED.remove, started))
             if self.remote is None:  # nobody cleans up where nothing was started
                 await self._let_go()
@@ -323,9 +324,11 @@ class GatewayKernelManager(AsyncKernelManager):
         if started is not None:
             STARTED.remove(started)
 
-    def _end_with_program(self, start: KernelStart) -> StartedKernel:
-        """Have a kernel deleted at the program's end, unless that is none of this manager's
+    def _end_with_program(self, start: KernelStart) -> StartedKernel | None:
+        """Have a kernel deleted at the program's end; None if that is none of this manager's
         business."""
+        if not self.ends_kernels:
+            return None
         started, ids = StartedKernel(self.gateway.settings, start.id), self.gateway.ids
 
         def settle(outcome: Outcome) -> None:
@@ -334,9 +337,8 @@ class GatewayKernelManager(AsyncKernelManager):
             else:
                 start.when_over(partial(STARTED.remove, started))
 
-        if self.ends_kernels:
-            STARTED.add(started)
-            start.when_decided(settle)
+        STARTED.add(started)
+        start.when_decided(settle)
         return started
 
     async def _let_go(self) -> None:
