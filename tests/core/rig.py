@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from jupyter_relay.core.actions import (
     Action,
     Connect,
+    ConnectBeside,
     Deliver,
     Disconnect,
     Flush,
@@ -39,6 +40,7 @@ class Rig:
     message that the kernel sent last.
 
     ``sent`` holds what went up, ``delivered`` what came down, with whom it is for (None for all).
+    ``beside`` are the session ids of the handshakes under way beside the first.
     With ``writable`` off the socket takes nothing, as one whose buffers are full.
     """
 
@@ -57,6 +59,7 @@ class Rig:
             seconds=lambda: self.now.timestamp(),
         )
         self.has_socket = False
+        self.beside: list[str] = []
         self.kernel_session = UPSTREAM
         self.writable = True
         self.sent: list[Message] = []
@@ -72,9 +75,13 @@ class Rig:
                 case Connect():
                     assert not self.has_socket, "a second socket beside the first"
                     self.has_socket = True
+                case ConnectBeside(session):
+                    assert self.link.state is State.OPENING, "nothing to open beside"
+                    self.beside.append(session)
                 case Disconnect():
                     assert self.has_socket, "no socket to close"
                     self.has_socket = False
+                    self.beside.clear()
                 case Flush():
                     self.flush()
                 case Deliver(message, to):
@@ -107,13 +114,15 @@ class Rig:
         """Somebody goes away."""
         self.do(self.link.detach(subscriber))
 
-    def open(self) -> None:
-        """The handshake is done."""
-        self.do(self.link.opened())
+    def open(self, session: str = "") -> None:
+        """The handshake is done, or the one beside it under this session id."""
+        self.beside.clear()
+        self.do(self.link.opened(session))
 
     def drop(self, cause: str = "it was cut.", *, silent: float = 0.0) -> None:
         """The socket ends, after so many seconds of silence."""
         self.has_socket = False
+        self.beside.clear()
         self.do(self.link.dropped(cause, silent=silent))
 
     def reopen(self, seconds: float = 5.0) -> None:

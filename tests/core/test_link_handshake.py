@@ -6,8 +6,8 @@ import pytest
 
 from jupyter_relay.core.actions import Timer
 from jupyter_relay.core.table import State
-from tests.core.rig import Rig, connected
-from tests.support.messages import notices
+from tests.core.rig import UPSTREAM, Rig, connected
+from tests.support.messages import Voice, notices, request
 
 
 def ask(rig: Rig, state: str, times: int = 1) -> None:
@@ -43,7 +43,44 @@ def test_a_handshake_is_given_up_if_the_gateway_says_twice_that_the_kernel_is_th
 @pytest.mark.parametrize("state", ["starting", "restarting", "unknown"])
 def test_a_handshake_with_a_kernel_that_cannot_be_talked_to_yet_is_waited_for(state: str) -> None:
     rig = reopening()
-    ask(rig, state, 9)
+    ask(rig, state)
+    assert rig.beside == []
+    ask(rig, state)
+    assert len(rig.beside) == 1
+    ask(rig, state, 7)
+    assert len(set(rig.beside) - {UPSTREAM}) == 3
+    assert rig.link.state is State.OPENING
+    rig.open(UPSTREAM)
+    assert rig.link.upstream == UPSTREAM
+
+
+def test_the_handshake_that_is_answered_first_gives_the_socket_its_session_id() -> None:
+    rig, kernel = reopening(), Voice()
+    ask(rig, "starting", 2)
+    (beside,) = rig.beside
+    rig.open(beside)
+    assert rig.link.upstream == beside
+    delivered = len(rig.delivered)
+    of_the_handshake = request("kernel_info_request", {}, session=beside)
+    rig.hear(kernel.status("busy", of_the_handshake), kernel.status("idle", of_the_handshake))
+    assert len(rig.delivered) == delivered, "that is for the gateway"
+
+
+def test_each_handshake_is_waited_for_before_another_goes_beside_it() -> None:
+    rig = reopening()
+    for _ in range(2):
+        ask(rig, "starting")
+        assert rig.beside == []
+        ask(rig, "starting", 2)
+        assert len(rig.beside) == 1
+        rig.drop("nobody answered.")
+        rig.fire(Timer.RETRY)
+
+
+def test_what_is_said_of_a_kernel_that_starts_does_not_end_its_handshake_when_it_is_idle() -> None:
+    rig = reopening()
+    ask(rig, "starting", 3)
+    ask(rig, "idle")
     assert rig.link.state is State.OPENING
 
 

@@ -90,13 +90,14 @@ async def open_site(
     *,
     edit: Callable[[GatewaySettings], GatewaySettings] = lambda settings: settings,
     transport: Callable[[GatewaySettings], Transport] = AiohttpTransport,
+    kernel_name: str = "python3",
 ) -> AsyncIterator[Site]:
     """Start a kernel, and reach it through a proxy; end all of it afterwards."""
     async with FaultyProxy("127.0.0.1", server.port) as proxy:
         direct = Gateway(settings_for(server.url, server.token))
         settings = edit(settings_for(proxy.url, server.token))
         through = Gateway(settings, transport)
-        model = await direct.start_kernel("python3")
+        model = await direct.start_kernel(kernel_name)
         site = Site(proxy, direct, through, model)
         try:
             yield site

@@ -82,7 +82,7 @@ class Driven:
             stride=2**30,
         )
 
-    async def _connect(self) -> Socket:
+    async def _connect(self, session: str) -> Socket:
         socket = next(self.sockets)
         if isinstance(socket, Exception):
             raise socket

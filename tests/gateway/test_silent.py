@@ -105,6 +105,60 @@ async def test_a_handshake_on_a_connection_that_is_forgotten_is_tried_again(
         assert failures(await run(listener, request(session="tab"))) == []
 
 
+async def test_a_handshake_that_is_lost_while_the_kernel_starts_is_made_good_by_one_beside_it(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_kernel.execution_state = "starting"
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        assert failures(await run(kernel.subscribe("tab"), request(session="tab"))) == []
+        first = fake_gateway.requests_to("GET", CHANNELS)[0]
+        assert first not in fake_gateway.abandoned, "the gateway may hold it"
+    await fake_gateway.wait_for(lambda: first in fake_gateway.abandoned)
+
+
+@pytest.mark.parametrize("answered_first", [0, 1])
+async def test_of_two_handshakes_that_are_held_the_first_to_be_answered_counts_alone(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, answered_first: int
+) -> None:
+    fake_kernel.execution_state = "starting"
+    held = [asyncio.Event(), asyncio.Event()]
+    for released in held:
+        fake_gateway.fault("GET", CHANNELS, Hold(released), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", CHANNELS)) == 2)
+        first, second = fake_gateway.requests_to("GET", CHANNELS)
+        assert first.query["session_id"] != second.query["session_id"]
+        held[answered_first].set()
+        assert failures(await run(listener, request(session="tab"))) == []
+        held[1 - answered_first].set()
+        await fake_gateway.wait_for_socket(2)
+        await fake_gateway.wait_for(lambda: fake_kernel.connections == 1)
+        assert failures(await run(listener, request(session="tab"))) == []
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_link_that_is_closed_gives_up_all_its_handshakes(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, answered: bool
+) -> None:
+    fake_kernel.execution_state = "starting"
+    released = asyncio.Event()
+    fake_gateway.fault("GET", CHANNELS, Hold(released), times=1)
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", CHANNELS)) == 2)
+        first, second = fake_gateway.requests_to("GET", CHANNELS)
+        if answered:
+            released.set()
+            await run(listener, request(session="tab"))
+    await fake_gateway.wait_for(lambda: second in fake_gateway.abandoned)
+    await fake_gateway.wait_for(lambda: answered or first in fake_gateway.abandoned)
+    released.set()
+    await fake_gateway.wait_for(lambda: fake_kernel.connections == 0)
+
+
 async def test_what_a_gateway_says_during_a_handshake_is_not_held_against_the_websocket(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:

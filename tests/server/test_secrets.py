@@ -199,7 +199,12 @@ async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
     gateway = Gateway(settings, lambda _: transport)
     remote = RemoteKernel(gateway, KernelModel("k1", "python3"))
     errors: list[RelayError] = []
-    asked = (gateway.kernelspecs, remote.refresh, remote._open, partial(gateway.start_kernel, "x"))
+    asked = (
+        gateway.kernelspecs,
+        remote.refresh,
+        partial(remote._open, "s"),
+        partial(gateway.start_kernel, "x"),
+    )
     for failure in failures(QUOTED["token"])[:-1]:
         rules = [fake_gateway.fault("*", "/*" * n, failure) for n in (2, 3, 4)]
         for ask in asked:

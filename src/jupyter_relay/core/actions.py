@@ -26,8 +26,16 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectBeside:
+    """Begin another handshake under this session id, beside the one that has no answer yet. The
+    first that is answered is the socket; tell `Link.opened` which it was."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the socket, or end the try to open one, and tell nobody."""
+    """Close the socket, or end all tries to open one, and tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +99,6 @@ class Report:
     told: bool = False
 
 
-Action: TypeAlias = Connect | Disconnect | Flush | Deliver | StartTimer | StopTimer | Probe | Report
+Action: TypeAlias = (
+    Connect | ConnectBeside | Disconnect | Flush | Deliver | StartTimer | StopTimer | Probe | Report
+)

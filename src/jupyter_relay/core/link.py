@@ -57,6 +57,7 @@ from typing import Final, NamedTuple
 from jupyter_relay.core.actions import (
     Action,
     Connect,
+    ConnectBeside,
     Deliver,
     Disconnect,
     Flush,
@@ -102,8 +103,8 @@ _SILENCES: Final = 2
 """After how many silences of a kernel that should have said something its socket is replaced."""
 
 _OVERDUE: Final = 2
-"""How often in a row the gateway has to answer for its kernel while a handshake with it has no
-answer, until that is given up."""
+"""How often the gateway has to answer for its kernel while a handshake with it has no answer, until
+that is given up, or another one goes beside it."""
 
 _USUAL_LIMIT: Final = 10 * 2**20
 """The bytes of a message that gateways take: what Tornado does unless it is told otherwise."""
@@ -115,7 +116,8 @@ class Link:
     """One upstream link. Each method is told something and returns what to do, in order.
 
     ``gateway`` is its name for people; ``session`` the upstream session id. ``upstream`` is that of
-    the next handshake, another one if the gateway's own end of it turns out to be broken. ``clock``
+    the next handshake, another one if the gateway's own end of it turns out to be broken, or a
+    handshake beside it was answered first. ``clock``
     tells the time with its offset from UTC, ``new_id`` gives a fresh id and ``chance`` a random
     number from 0 to 1. ``seconds`` is a quicker clock, which is asked with each output: seconds
     from anywhere. ``active_at`` is when, by that, the kernel was last heard to work: by an output,
@@ -157,6 +159,7 @@ class Link:
         "_substitute",
         "_suspected",
         "_unanswered",
+        "_unready",
         "_watching",
         "active_at",
         "reason",
@@ -209,6 +212,7 @@ class Link:
         self._silences = 0
         self._asked_at: datetime | None = None
         self._answers = 0
+        self._unready = 0
         self._enough = _OVERDUE
         self._unanswered = 0
         self._answers_beside = False
@@ -307,9 +311,11 @@ class Link:
 
     # Upstream: the socket, and what the kernel says.
 
-    def opened(self) -> list[Action]:
-        """The handshake is done."""
+    def opened(self, session: str = "") -> list[Action]:
+        """The handshake is done, under this session id, if it was not ``upstream``."""
         self._move(Event.OPENED)
+        if session and session != self.upstream:
+            self._renew_upstream(session)
         actions: list[Action] = [StopTimer(Timer.ALARM), StopTimer(Timer.PROBE)]
         self._enough = _OVERDUE
         seconds = self._outage.seconds
@@ -428,8 +434,7 @@ class Link:
             return self.silent("busy")
         self._deaf += 1
         if self._deaf > 1:
-            self.upstream = self._new_id()
-            self._hearing.answer_to(self.upstream)
+            self._renew_upstream(self._new_id())
         text = f"{self._gateway} says that the kernel is idle, but it owes an answer."
         return [Report(Happening.DROPPED, text), *self._reopen()]
 
@@ -444,8 +449,8 @@ class Link:
         the next one is silent too, and nothing shows that the kernel has begun with what it owes,
         another id makes the gateway let go of what is deaf. The waits between are doubled.
         """
-        if self.state is State.OPENING and state == "busy":
-            return self._overdue()
+        if self.state is State.OPENING:
+            return self._overdue() if state == "busy" else self._connect_beside()
         owed = self._owed()
         if self._heard or self.state is not State.OPEN or not owed:
             return []
@@ -457,8 +462,7 @@ class Link:
         if self._silences < _SILENCES or self._silences & (self._silences - 1):
             return []
         if self._silences > _SILENCES and not was_busy:
-            self.upstream = self._new_id()
-            self._hearing.answer_to(self.upstream)
+            self._renew_upstream(self._new_id())
         text = (
             f"Nothing was heard of this, though {self._gateway} says that the kernel is "
             f"{quoted(state)}: another connection to it is opened."
@@ -608,6 +612,24 @@ class Link:
         cause = f"the handshake had no answer in {seconds:.0f} s, though the gateway answers."
         actions = [Disconnect(), *self.dropped(cause, silent=seconds)]
         return [*actions, *(self._alarm() if self._outage.is_long else [])]
+
+    def _connect_beside(self) -> list[Action]:
+        """The gateway answers for a kernel that it does not call idle or busy, and not the
+        handshake with it.
+
+        A handshake is kept waiting for a kernel that is slow to come up, and then to end it would
+        do harm: Jupyter Server counts its clients wrong afterwards. Or it is lost on its way. So
+        another one goes beside it; that each has a session id of its own makes two harmless.
+        """
+        self._unready += 1
+        if self._unready < _OVERDUE or self._unready & (self._unready - 1):
+            return []
+        return [ConnectBeside(self._new_id())]
+
+    def _renew_upstream(self, session: str) -> None:
+        """The gateway knows us by another session id from now on."""
+        self.upstream = session
+        self._hearing.answer_to(session)
 
     def _died(self, message: Message) -> list[Action]:
         """The gateway says that the kernel died, and that it starts it again.
@@ -771,7 +793,7 @@ class Link:
     def _connect(self) -> list[Action]:
         """Begin a handshake, and watch it."""
         self._asked_at = self._clock()
-        self._answers = 0
+        self._answers = self._unready = 0
         return [Connect(), StartTimer(Timer.PROBE, self._settings.probe_after)]
 
     def _stop(self, event: Event) -> list[Action]:

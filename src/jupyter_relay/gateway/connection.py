@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from jupyter_relay.core.actions import (
     Action,
     Connect,
+    ConnectBeside,
     Deliver,
     Disconnect,
     Flush,
@@ -27,6 +28,7 @@ from jupyter_relay.errors import (
     RelayError,
     UnsendableMessage,
 )
+from jupyter_relay.gateway.handshakes import Handshakes
 from jupyter_relay.gateway.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import MESSAGE_COST, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
@@ -44,10 +46,10 @@ _log = logging.getLogger(__name__)
 class Connection:
     """Runs one link in the current event loop.
 
-    ``connect`` opens a socket; ``probe`` asks for the kernel's model, and raises `KernelNotFound`;
-    ``deliver`` hands a message to a subscriber, or to all; ``report`` is told what happened, and
-    ``skip`` why a frame was no message. ``ease`` is awaited whenever what was read takes ``stride``
-    more bytes of memory.
+    ``connect`` opens a socket under a session id; ``probe`` asks for the kernel's model, and raises
+    `KernelNotFound`; ``deliver`` hands a message to a subscriber, or to all; ``report`` is told
+    what happened, and ``skip`` why a frame was no message. ``ease`` is awaited whenever what was
+    read takes ``stride`` more bytes of memory.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Connection:
         "_deliver",
         "_ease",
         "_flush",
+        "_handshakes",
         "_link",
         "_probe",
         "_probers",
@@ -72,7 +75,7 @@ class Connection:
         self,
         link: Link,
         *,
-        connect: Callable[[], Awaitable[Socket]],
+        connect: Callable[[str], Awaitable[Socket]],
         probe: Callable[[], Awaitable[KernelModel]],
         deliver: Callable[[Message, str | None], None],
         report: Callable[[Report], None],
@@ -82,6 +85,7 @@ class Connection:
     ) -> None:
         self._link = link
         self._connect = connect
+        self._handshakes: Handshakes | None = None
         self._probe = probe
         self._deliver = deliver
         self._report = report
@@ -118,6 +122,9 @@ class Connection:
                     runner = asyncio.create_task(self._run())
                     self._runners.append(runner)
                     runner.add_done_callback(self._runners.remove)
+                case ConnectBeside(session):
+                    if self._handshakes is not None:
+                        self._handshakes.begin_beside(session)
                 case Disconnect():
                     for runner in self._runners:
                         runner.cancel()
@@ -138,12 +145,14 @@ class Connection:
         if self._cancelled:
             await asyncio.wait(self._cancelled)
         await self.settle()
+        if self._handshakes is not None:
+            await self._handshakes.close()
 
     async def _run(self) -> None:
-        """One socket, from its handshake to its end, and never two at once.
+        """One socket, from its handshake to its end, and never two of one session id at once.
 
-        Two sockets of one session id would fight over the kernel's replies, and a second handshake
-        deadlocks Enterprise Gateway (seen on 3.3.0).
+        They would fight over the kernel's replies, and a second handshake deadlocks Enterprise
+        Gateway (seen on 3.3.0).
         """
         async with self._turn:
             try:
@@ -168,20 +177,26 @@ class Connection:
 
     async def _open(self) -> SocketClosed:
         """Open a socket and serve it; return why it ended."""
-        socket = await self._connect()
+        self._handshakes = handshakes = self._handshakes or Handshakes(self._connect)
         try:
-            return await self._serve(socket, Subprotocol.answered(socket.subprotocol))
+            socket, session = await handshakes.first(self._link.upstream)
+        finally:
+            if handshakes.at_rest:
+                self._handshakes = None
+        try:
+            return await self._serve(socket, session)
         finally:
             await socket.close()
 
-    async def _serve(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
+    async def _serve(self, socket: Socket, session: str) -> SocketClosed:
         """Pass messages both ways until the socket ends; return why it did."""
+        subprotocol = Subprotocol.answered(socket.subprotocol)
         self._writing = None
         self._flush = asyncio.Event()
         writer = asyncio.create_task(self._write(socket, subprotocol, self._flush))
         try:
             self._stop_probers()  # what they find out is about the handshake
-            self.perform(self._link.opened())
+            self.perform(self._link.opened(session))
             return await self._read(socket, subprotocol)
         finally:
             self._flush = None

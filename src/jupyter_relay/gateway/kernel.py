@@ -464,10 +464,10 @@ class RemoteKernel:
             )
         raise no_kernel(self.gateway.name, self.id, self._link.reason)
 
-    async def _open(self) -> Socket:
+    async def _open(self, session: str) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""
         try:
-            return await self.gateway.connect(self.id, self._link.upstream)
+            return await self.gateway.connect(self.id, session)
         except KernelNotFound as error:
             await self._ask()
             raise GatewayUnavailable(
