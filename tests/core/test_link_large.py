@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec import structs
 
 from jupyter_relay.core.actions import Happening, Timer
+from jupyter_relay.wire.message import Message
 from tests.core.rig import Rig, connected
 from tests.support.messages import Voice, failures, notices, request, types
 
@@ -93,6 +95,68 @@ def test_a_socket_that_is_cut_in_a_small_message_says_nothing_of_sizes() -> None
     rig.has_socket = False
     rig.do(rig.link.dropped("it was cut.", unfinished=small))
     assert failures(rig.heard_of(small)) == []
+
+
+def of_size(mebibytes: float, msg_type: str = "execute_request") -> Message:
+    """A message a little larger than so many MiB."""
+    return request(msg_type, {"code": "x" * int(mebibytes * 2**20)})
+
+
+def test_what_went_behind_one_that_was_too_large_never_reached_the_kernel() -> None:
+    rig, kernel = connected(), Voice()
+    running = rig.send()
+    rig.hear(kernel.status("busy", running))
+    large, large_too, small = (rig.send(of_size(size)) for size in (13, 12, 0.001))
+    rig.send(of_size(11, "comm_msg"))
+    refuse(rig)
+    assert "13.0 MiB is larger than gpu takes" in failures(rig.heard_of(large))[0]
+    (text,) = failures(rig.heard_of(large_too))
+    assert text == (
+        "This message of 12.0 MiB is probably larger than gpu takes, too. It never reached the "
+        "kernel."
+    )
+    (text,) = failures(rig.heard_of(small))
+    assert text == (
+        "gpu closed the connection, since a message before this one was larger than it takes. This "
+        "one never reached the kernel."
+    )
+    (told,) = notices(rig.heard_of(running))
+    assert "A comm_msg was lost. This message of 11.0 MiB is probably larger" in told
+    assert failures(rig.heard_of(running)) == []
+
+
+@pytest.mark.parametrize("code", [1009, None])
+def test_a_large_one_before_the_largest_may_have_run_only_if_the_kernel_answers(
+    code: int | None,
+) -> None:
+    rig, kernel = connected(), Voice()
+    rig.hear(*kernel.answer(rig.send()))
+    runs, lost, largest = (rig.send(of_size(size)) for size in (12, 11, 13))
+    if code == 1009:
+        refuse(rig)
+    else:
+        rig.has_socket = False
+        rig.do(rig.link.dropped("it was cut.", unfinished=largest))
+    assert len(failures(rig.heard_of(largest))) == 1
+    assert rig.heard_of(runs) == rig.heard_of(lost) == []
+    rig.reopen()
+    rig.hear(*kernel.answer(runs), *kernel.answer(rig.barriers[0]))
+    assert failures(rig.heard_of(runs)) == []
+    (text,) = failures(rig.heard_of(lost))
+    assert text == (
+        "This message of 11.0 MiB never reached the kernel, or its result was lost. It is probably "
+        "larger than gpu takes, which is 10 MiB unless it is set up otherwise."
+    )
+
+
+def test_what_went_behind_a_large_message_without_a_reply_never_reached_the_kernel() -> None:
+    rig = connected()
+    before = rig.send()
+    rig.send(of_size(12, "comm_msg"))
+    behind = rig.send()
+    refuse(rig)
+    assert failures(rig.heard_of(before)) == []
+    assert "This one never reached the kernel." in failures(rig.heard_of(behind))[0]
 
 
 def test_one_that_the_kernel_has_seen_was_not_too_large() -> None:

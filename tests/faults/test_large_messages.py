@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jupyter_relay.core.actions import Happening
 from tests.faults.site import Site
 from tests.gateway.support import answer_of, run
@@ -27,4 +29,21 @@ async def test_a_large_request_is_answered_with_the_reason_and_what_waits_goes_o
         assert "larger than the gateway takes" in failures(await run(tab, again))[0]
     # Behind a proxy the gateway's closing frame may be lost; then the second cut is the proof.
     assert len(site.told(Happening.DROPPED)) <= 2
+    assert "execute_reply" in types(await run(tab, request()))
+
+
+@pytest.mark.parametrize("sizes", [(13, 12), (11, 12)])
+async def test_of_several_large_requests_at_once_none_is_said_to_have_run(
+    any_site: Site, sizes: tuple[int, int]
+) -> None:
+    tab = any_site.remote.subscribe("tab")
+    await run(tab, request())
+    large = [request(content={"code": "#" + "x" * size * 2**20}) for size in sizes]
+    for message in large:
+        tab.send(message)
+    for message, size in zip(large, sizes, strict=True):
+        (text,) = failures(await answer_of(tab, message))
+        assert f"message of {size}.0 MiB" in text
+        assert "larger than the gateway takes" in text
+        assert "may have run" not in text
     assert "execute_reply" in types(await run(tab, request()))

@@ -307,6 +307,13 @@ class Hearing:
             why = "The kernel has answered what was asked after this"
         if request.seen:
             return f"{why}: this ran, but its result was lost."
+        if request.doubted_size:
+            size = f"{request.doubted_size / 2**20:.1f} MiB"
+            return (
+                f"This message of {size} never reached the kernel, or its result was lost. It is "
+                f"probably larger than {self._gateway} takes, which is 10 MiB unless it is set up "
+                "otherwise."
+            )
         if passed.whole:
             return f"{why}: this never reached the kernel."
         return f"{why}: this may have run, and its result was lost."

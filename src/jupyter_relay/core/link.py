@@ -92,11 +92,20 @@ _CONTROL: Final = Channel.CONTROL
 
 
 class _Sent(NamedTuple):
-    """A message that the socket took: its size, its type, and what it asked if it was a request."""
+    """A message that the socket took: its size, its type, and what it asked if it was a request.
+
+    ``order`` is that of its request, or of the one that the socket took before it.
+    """
 
     size: int
     msg_type: str = ""
     request: Request | None = None
+    order: int = 0
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether something of it came back."""
+        return self.request is not None and self.request.seen
 
 
 _SILENCES: Final = 2
@@ -110,6 +119,9 @@ _USUAL_LIMIT: Final = 10 * 2**20
 """The bytes of a message that gateways take: what Tornado does unless it is told otherwise."""
 
 _NOTHING_SENT: Final = _Sent(0)
+
+_MOST_LARGE: Final = 64
+"""How many messages above the usual limit are remembered of a socket: more than are under way."""
 
 
 class Link:
@@ -141,6 +153,7 @@ class Link:
         "_heard",
         "_hearing",
         "_hurried",
+        "_large",
         "_largest",
         "_limit",
         "_lingering",
@@ -223,6 +236,7 @@ class Link:
         self._hurried = False
         self._alarmed: Request | None = None
         self._largest = _NOTHING_SENT
+        self._large: tuple[_Sent, ...] = ()
         self._limit: int | None = None
         self._suspected: int | None = None
         self.state = State.IDLE
@@ -330,7 +344,7 @@ class Link:
         self._fresh = True
         self._hurried = False
         self._alarmed = None
-        self._largest = _NOTHING_SENT
+        self._largest, self._large = _NOTHING_SENT, ()
         for barrier in self._recovery.reopen(self._pending.sent, seconds, self._notices.barrier):
             self._outbox.put_first(barrier)
         return [*actions, *self._rest(), Flush()]
@@ -384,8 +398,9 @@ class Link:
                 request.sent = True
             else:
                 self._recovery.sent(message.head.msg_id)
-            if message.frame_size > self._largest.size:
-                self._largest = _Sent(message.frame_size, message.head.msg_type, request)
+            size = message.frame_size
+            if size > self._largest.size or size > _USUAL_LIMIT:
+                self._note_size(size, message.head.msg_type, request)
         return message
 
     def receive(self, message: Message) -> list[Action]:
@@ -693,14 +708,49 @@ class Link:
 
     # Messages larger than the gateway takes.
 
+    def _note_size(self, size: int, msg_type: str, request: Request | None) -> None:
+        """Note a message that the socket takes, since it may turn out to be too large."""
+        order = self._pending.last_sent if request is None else request.order
+        sent = _Sent(size, msg_type, request, order)
+        if size > self._largest.size:
+            self._largest = sent
+        if size > _USUAL_LIMIT:
+            large = [earlier for earlier in self._large if not earlier.was_taken]
+            self._large = (*large[1 - _MOST_LARGE :], sent)
+
     def _learn_limit(self) -> list[Action]:
-        """The gateway closed the socket since a message was too large: that was the largest which
-        the socket took, and the kernel gets none as large."""
-        sent, self._largest = self._largest, _NOTHING_SENT
-        request = sent.request
-        if sent.size == 0 or (request is not None and request.seen):
+        """The gateway closed the socket since a message was too large: the largest which the socket
+        took was so in any case, and the kernel gets none as large.
+
+        It reads nothing behind the first that is too large, and that was the largest, or one before
+        it: so what went behind the largest never reached the kernel either.
+        """
+        largest = self._largest
+        if largest.size == 0 or largest.was_taken:
             return []
-        return self._end_large(sent.msg_type, request, self._larger(sent.size), sent.size)
+        text = self._larger(largest.size)
+        actions = self._end_large(largest.msg_type, largest.request, text, largest.size)
+        unread = "It never reached the kernel."
+        behind = self._large[self._large.index(largest) + 1 :] if largest in self._large else ()
+        for sent in behind:
+            if sent.request is None:
+                text = f"{self._doubtful(sent.size)} {unread}"
+                actions += self._lose_large(sent.msg_type, text)
+        sizes = {sent.request.msg_id: sent.size for sent in behind if sent.request is not None}
+        for request in self._pending.sent:
+            if request.order > largest.order and not request.seen:
+                size = sizes.get(request.msg_id)
+                text = self._behind_large() if size is None else f"{self._doubtful(size)} {unread}"
+                actions += self._substitute.end([request], text)
+        self._doubt_sizes()
+        return actions
+
+    def _doubt_sizes(self) -> None:
+        """Note that other large messages may have been too large, too: whether the kernel has them
+        shows behind the next barrier."""
+        for sent in self._large:
+            if sent.request is not None:
+                sent.request.doubted_size = sent.size
 
     def _suspect(self, message: Message) -> list[Action]:
         """The socket was cut while a large message was written: the gateway's closing frame may
@@ -713,6 +763,7 @@ class Link:
             f"{self._gateway} takes, which is 10 MiB unless it is set up otherwise."
         )
         request = self._pending.get(message.head.msg_id)
+        self._doubt_sizes()
         if request is not None and request.seen:
             return []
         limit = message.frame_size if again else None
@@ -750,6 +801,18 @@ class Link:
         cell = self._running_cell()
         line = [Deliver(self._notices.stderr(text, cell.header))] if cell is not None else []
         return [Report(Happening.FAILED, text), *line]
+
+    def _doubtful(self, size: int) -> str:
+        return (
+            f"This message of {size / 2**20:.1f} MiB is probably larger than {self._gateway} "
+            "takes, too."
+        )
+
+    def _behind_large(self) -> str:
+        return (
+            f"{self._gateway} closed the connection, since a message before this one was larger "
+            "than it takes. This one never reached the kernel."
+        )
 
     def _larger(self, size: int) -> str:
         return (

@@ -32,6 +32,8 @@ class Request:
     ``ended`` with its idle status; both are set when it is answered in the kernel's place, too.
     ``order`` counts the requests of a link as they came. ``began`` and ``answered`` are the numbers
     of the status with which the kernel began it, and of its reply, if they came and have one.
+    ``doubted_size`` is that of its frame, in bytes, if it may have been larger than its gateway
+    takes.
     """
 
     msg_id: str
@@ -47,6 +49,7 @@ class Request:
     order: int = 0
     began: int | None = None
     answered: int | None = None
+    doubted_size: int = 0
 
     @classmethod
     def of(cls, message: Message, subscriber: str) -> Request | None:
@@ -165,6 +168,11 @@ class Pending:
     def sent(self) -> list[Request]:
         """Those that a socket has taken."""
         return [request for request in self._requests.values() if request.sent]
+
+    @property
+    def last_sent(self) -> int:
+        """The order of the last one that a socket has taken; 0 if there is none."""
+        return next((r.order for r in reversed(self._requests.values()) if r.sent), 0)
 
     def make_room(self, size: int = 0) -> list[Request] | None:
         """Return what has to be given up so that one more can be added; None if that is not enough.
