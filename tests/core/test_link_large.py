@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from jupyter_relay.core.actions import Happening, Timer
+from jupyter_relay.core.settings import LinkSettings
 from jupyter_relay.wire.message import Message
 from tests.core.rig import Rig, connected
 from tests.support.messages import Voice, failures, notices, request, types
@@ -189,3 +190,17 @@ def test_a_message_with_many_buffers_is_as_large_as_its_frame() -> None:
     many = structs.replace(plain, buffers=[b""] * 8000, _size=-1)
     assert many.size > 2_000_000
     assert rig.send(many) in rig.sent
+
+
+def test_a_message_above_max_message_bytes_is_answered_and_never_sent() -> None:
+    rig = connected(LinkSettings(max_message_bytes=1_000_000))
+    went = len(rig.sent)
+    text = failures(rig.heard_of(rig.send(request(content=LARGE))))
+    assert "1.9 MiB is larger than max_message_bytes (1,000,000), and never reached" in text[0]
+    small = rig.send(request())
+    assert rig.sent[went:] == [small]
+
+
+def test_without_max_message_bytes_any_message_is_sent() -> None:
+    rig = connected(LinkSettings(max_message_bytes=0))
+    assert rig.send(request(content=LARGE)) in rig.sent

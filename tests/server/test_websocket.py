@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -13,7 +14,8 @@ import pytest
 from jupyter_relay.testing import FakeGateway, FakeKernel, Hold
 from jupyter_relay.wire.message import Channel, Message, compose
 from jupyter_relay.wire.subprotocol import OFFERED, Subprotocol
-from tests.support.server import TestServer
+from tests.support.messages import failures
+from tests.support.server import TestServer, server_on
 from tests.support.tab import Tab
 
 LEGS = pytest.mark.parametrize(
@@ -122,15 +124,58 @@ async def test_a_message_of_200_mb_comes_down(
     assert len(fake_gateway.sockets) == 1
 
 
-async def test_a_large_message_goes_up(server: TestServer, fake_gateway: FakeGateway) -> None:
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_a_large_message_goes_up(
+    server: TestServer, fake_gateway: FakeGateway, legacy: bool
+) -> None:
     kernel_id = await server.start_kernel()
     kernel = fake_gateway.kernels[kernel_id]
     kernel.handlers["comm_msg"] = echo
     size = 9 * 2**20
-    async with server.tab(kernel_id) as tab:
+    async with server.tab(kernel_id, legacy=legacy) as tab:
         await tab.send_message(message_of("comm_msg", buffers=(bytes(size),)))
         came = await receive_type(tab, "comm_msg")
     assert len(came.buffers[0]) == size
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_a_cell_larger_than_tornado_takes_by_default_reaches_the_gateway(
+    server: TestServer, fake_gateway: FakeGateway, legacy: bool
+) -> None:
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id, legacy=legacy) as tab:
+        output, reply = await tab.until_idle(await tab.execute("x" * 12 * 2**20))
+        (text,) = failures([*output, reply])
+        assert f"This message of 12.0 MiB is larger than {fake_gateway.url} takes" in text
+        assert await tab.run("1") == "1\n"
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_a_cell_above_max_message_bytes_ends_with_the_reason(
+    fake_gateway: FakeGateway, tmp_path: Path, legacy: bool
+) -> None:
+    argv = ("--GatewayClient.max_message_bytes=1_000_000",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        kernel_id = await server.start_kernel()
+        async with server.tab(kernel_id, legacy=legacy) as tab:
+            msg_id = await tab.execute("x" * 12_000_000)
+            output, reply = await tab.until_idle(msg_id)
+            (text,) = failures([*output, reply])
+            assert "This message of 11.4 MiB is larger than max_message_bytes" in text
+            assert await tab.run("1") == "1\n"
+    assert len(fake_gateway.sockets) == 1
+
+
+async def test_a_limit_of_messages_in_the_servers_tornado_settings_is_heeded(
+    server: TestServer,
+) -> None:
+    server.app.web_app.settings["websocket_max_message_size"] = 1_000_000
+    kernel_id = await server.start_kernel()
+    async with server.tab(kernel_id) as tab:
+        await tab.until_idle(await tab.execute("x" * 900_000))
+        await tab.execute("x" * 1_000_001)
+        await tab.to_the_end()
+        assert tab.websocket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xff" * 40, "no JSON", "[]", '{"header": 1}'], ids=repr)

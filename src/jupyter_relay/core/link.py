@@ -279,6 +279,10 @@ class Link:
             return self._substitute.fail(request, self.reason) if request else []
         if self._limit is not None and message.frame_size >= self._limit:
             return self._refuse_large(message, Request.of(message, subscriber))
+        most = self._settings.max_message_bytes
+        if 0 < most < message.size and most < message.frame_size:
+            text = self._larger(message.frame_size, than=f"max_message_bytes ({most:,})")
+            return self._refuse_large(message, Request.of(message, subscriber), text)
         given_up = self._pending.make_room(size_under_way(message.header))
         if given_up is None and (request := Request.of(message, subscriber)) is not None:
             return self._substitute.fail(request, self._too_many())
@@ -787,9 +791,11 @@ class Link:
             actions += self._refuse_large(message, held)
         return actions
 
-    def _refuse_large(self, message: Message, request: Request | None) -> list[Action]:
-        """Answer a message that was not sent, since one no larger was refused."""
-        text = self._larger(message.frame_size)
+    def _refuse_large(
+        self, message: Message, request: Request | None, text: str = ""
+    ) -> list[Action]:
+        """Answer a message that was not sent, with ``text``, or since one no larger was refused."""
+        text = text or self._larger(message.frame_size)
         if request is None:
             return self._lose_large(message.head.msg_type, text)
         return self._substitute.fail(request, text)
@@ -814,10 +820,11 @@ class Link:
             "than it takes. This one never reached the kernel."
         )
 
-    def _larger(self, size: int) -> str:
+    def _larger(self, size: int, than: str = "") -> str:
+        than = than or f"{self._gateway} takes"
         return (
-            f"This message of {size / 2**20:.1f} MiB is larger than {self._gateway} takes, and "
-            "never reached the kernel."
+            f"This message of {size / 2**20:.1f} MiB is larger than {than}, and never reached the "
+            "kernel."
         )
 
     def _alarm(self) -> list[Action]:

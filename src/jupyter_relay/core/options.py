@@ -475,7 +475,8 @@ OPTIONS: tuple[Option, ...] = (
         "max_message_bytes",
         Kind.COUNT,
         2**28,
-        "The largest message that is taken from a gateway, complete or not; 0 takes any.",
+        "The largest message that is taken from a gateway, complete or not, or sent to a kernel; 0 "
+        "is for any.",
     ),
     _link(
         "state_folder",

@@ -28,7 +28,7 @@ class LinkSettings:
     ``retry_max`` None means to go on as long as somebody needs the link. ``linger`` is how long a
     socket that nobody needs stays open. ``probe_after`` is how long a kernel that owes an answer
     may be silent before it is asked for; ``alarm_after`` how long an outage may last before the
-    waiting cells are told.
+    waiting cells are told. A message of more than ``max_message_bytes`` is not sent; 0 sends any.
     """
 
     backoff: Backoff = field(
@@ -43,6 +43,7 @@ class LinkSettings:
     alarm_after: float = 10.0
     outbox_messages: int = default_of("outbox_messages", int)
     outbox_bytes: int = default_of("outbox_bytes", int)
+    max_message_bytes: int = default_of("max_message_bytes", int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +179,7 @@ class GatewaySettings:
                 linger=number["linger"],
                 outbox_messages=int(number["outbox_messages"]),
                 outbox_bytes=int(number["outbox_bytes"]),
+                max_message_bytes=int(number["max_message_bytes"]),
             ),
             "forward_user": forward,
             "variable_rules": rules,

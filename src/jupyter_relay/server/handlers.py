@@ -175,6 +175,16 @@ class GatewayKernelActionHandler(_Tells, KernelActionHandler):
 class GatewayKernelWebSocketHandler(_Tells, KernelWebsocketHandler):
     """Opens the websocket of a page."""
 
+    @property
+    def max_message_size(self) -> int:
+        """The largest message of a page that is read: as large as the server's other requests may
+        be, unless its ``websocket_max_message_size`` is set. At a larger one Tornado closes the
+        websocket; one that is read and too large for the kernel is answered."""
+        most: int | None = self.settings.get("websocket_max_message_size")
+        if most is None and self.serverapp is not None:
+            most = self.serverapp.max_buffer_size
+        return most or super().max_message_size
+
 
 class _ChecksKernel(_Reads):
     """Takes for a session no kernel of this server that is gone."""
