@@ -31,6 +31,7 @@ GIVEN: dict[Kind, tuple[str, Value]] = {
     Kind.COMMAND: ("print 'a token'", ("print", "a token")),
     Kind.NAMES: ("A, MY_*", "A, MY_*"),
     Kind.VALUES: ("ANY", "any"),
+    Kind.ON_EXIT: ("Keep-Busy", "keep-busy"),
     Kind.CLASS: ("mine.Renewer", "mine.Renewer"),
 }
 """A text for each kind of option, and what it means."""

@@ -405,6 +405,18 @@ def test_close_answers_what_waits_and_is_final() -> None:
     assert not rig.has_socket
 
 
+def test_close_leaves_to_the_next_one_what_the_kernel_is_at_work_on() -> None:
+    rig = connected()
+    sent = rig.send()
+    rig.drop()
+    held = rig.send()
+    rig.do(rig.link.close("The server stops.", leave_work=True))
+    assert rig.heard_of(sent) == []
+    assert failures(rig.heard_of(held)) == ["The server stops."]
+    rig.do(rig.link.close("Again."))
+    assert rig.heard_of(sent) == []
+
+
 # The alarm.
 
 

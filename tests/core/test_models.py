@@ -292,6 +292,16 @@ def test_the_words_of_a_kernel_are_on_one_line_short_and_without_secrets() -> No
         assert len(told) < 310
 
 
+@pytest.mark.parametrize("state", ["busy", "unknown", "", "a new word"])
+def test_a_kernel_may_be_at_work_unless_its_state_says_that_it_rests(state: str) -> None:
+    assert KernelModel(id="k", name="", execution_state=state).may_be_at_work
+
+
+@pytest.mark.parametrize("state", ["starting", "idle", "restarting", "dead"])
+def test_a_kernel_in_a_state_of_rest_is_not_at_work(state: str) -> None:
+    assert not KernelModel(id="k", name="", execution_state=state).may_be_at_work
+
+
 def test_a_kernel_whose_id_tells_a_secret_is_none() -> None:
     with pytest.raises(ModelError, match="its id cannot be one"):
         KernelModel.read({"id": "a-t0ken-secret"}, Quoter(["t0ken-secret"]))

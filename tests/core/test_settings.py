@@ -32,6 +32,7 @@ BAD: dict[Kind, tuple[object, ...]] = {
     Kind.COMMAND: ("a 'b", 7, True, [], ["a", 7]),
     Kind.NAMES: ("A=B", "a b", "A;B", "1A", "[A]", "A-B", "two\nlines", True, 1.5),
     Kind.VALUES: ("unsafe", "none", 7, True),
+    Kind.ON_EXIT: ("delete", "keep busy", "keepbusy", 7, True),
     Kind.CLASS: ("Renewer", "a b.C", "a..C", 7, ".C"),
 }
 
@@ -51,6 +52,7 @@ GOOD: dict[Kind, tuple[tuple[Value, Value], ...]] = {
     Kind.COMMAND: (("a 'b c'", ("a", "b c")), (["a", "b c"], ("a", "b c"))),
     Kind.NAMES: (("", ""), ("A, b_1 ,,", "A, b_1 ,,"), ("MY_*,*_?", "MY_*,*_?")),
     Kind.VALUES: (("safe", "safe"), (" Any ", "any")),
+    Kind.ON_EXIT: (("shutdown", "shutdown"), (" Keep ", "keep"), ("KEEP-BUSY", "keep-busy")),
     Kind.CLASS: ((" mine.Renewer ", "mine.Renewer"), (dict, dict)),
 }
 

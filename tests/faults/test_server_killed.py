@@ -1,8 +1,10 @@
-"""A Jupyter Server is killed while a cell prints, and its successor hears what was kept."""
+"""A Jupyter Server ends while a cell prints, and its successor hears what was kept."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -51,18 +53,25 @@ async def lines_until(page: Tab, msg_id: str, count: int) -> list[int]:
     return [int(line) for line in printed(heard).split()]
 
 
-@pytest.mark.parametrize("same_page", [True, False])
+KEPT = {"JUPYTER_GATEWAY_ON_EXIT": "keep-busy"}
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "same_page"),
+    [(signal.SIGKILL, True), (signal.SIGKILL, False), (signal.SIGTERM, True)],
+)
 async def test_all_that_the_gateway_kept_arrives_in_order_and_once(
-    tmp_path: Path, same_page: bool
+    tmp_path: Path, ended_by: signal.Signals, same_page: bool
 ) -> None:
     go = tmp_path / "go"
     async with kernel_gateway(extra_args=UNLIMITED) as gateway, asyncio.timeout(2 * DEADLINE):
-        async with relay(gateway, tmp_path / "server") as server:
+        async with relay(gateway, tmp_path / "server", env=KEPT) as server:
             kernel_id = await open_session(server, {"name": "python3"})
             async with tab(server, kernel_id, "page") as page:
                 cell = await page.execute(counter(go))
                 assert await lines_until(page, cell, BEFORE) == list(range(BEFORE))
-                await server.kill()
+                os.kill(server.pid, ended_by)
+                assert await asyncio.to_thread(server.process.wait, DEADLINE)
             await wait_alone(gateway, kernel_id)
             await asyncio.to_thread(go.touch)
         async with relay(gateway, tmp_path / "server") as server:

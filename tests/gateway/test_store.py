@@ -179,7 +179,21 @@ async def test_both_ids_of_a_kernel_outlive_the_process(folder: Path) -> None:
         assert await store.ids_of(GATEWAY, "given") is None
 
 
-@pytest.mark.parametrize("version", [1, 2])
+async def test_a_servers_kernel_is_known_for_one_by_who_is_left_its_id(folder: Path) -> None:
+    async with opened(folder) as store:
+        assert store.claim_new(GATEWAY, "server's", by_server=True).started_by_server
+        assert not store.claim_new(GATEWAY, "program's").started_by_server
+        async with opened(folder) as other:
+            visitor = await other.claim(GATEWAY, "server's")
+            assert not visitor.started_by_server, "its server lives"
+    for _ in range(2):
+        async with opened(folder) as store:  # of two ids that are left
+            assert (await store.claim(GATEWAY, "server's")).started_by_server
+            assert not (await store.claim(GATEWAY, "program's")).started_by_server
+            assert not (await store.claim("http://another.example", "server's")).started_by_server
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 async def test_a_file_of_an_earlier_version_is_used(folder: Path, version: int) -> None:
     folder.mkdir(parents=True, mode=0o700)  # noqa: ASYNC240  # of a local disk
     with closing(sqlite3.connect(folder / "links.sqlite")) as links, links:
@@ -188,9 +202,13 @@ async def test_a_file_of_an_earlier_version_is_used(folder: Path, version: int) 
         links.execute("INSERT INTO links VALUES (?, 'a', 'session', '')", [GATEWAY])
         if version > 1:
             links.execute("ALTER TABLE links ADD COLUMN given TEXT NOT NULL DEFAULT ''")
+        if version > 2:
+            links.execute("CREATE TABLE kernelspecs (gateway TEXT NOT NULL, user TEXT NOT NULL, "
+                          "listed BLOB NOT NULL, PRIMARY KEY (gateway, user))")  # fmt: skip
         links.execute(f"PRAGMA user_version = {version}")
     async with opened(folder) as store:
-        assert (await store.claim(GATEWAY, "a")).session == "session"
+        claim = await store.claim(GATEWAY, "a")
+        assert (claim.session, claim.started_by_server) == ("session", False)
         assert await store.ids_of(GATEWAY, "a") is None
         store.keep_kernelspecs(GATEWAY, "", SPECS.outline())
         assert await store.kernelspecs(GATEWAY, "") is not None

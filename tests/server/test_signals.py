@@ -1,4 +1,5 @@
-"""A server that is ended deletes its kernels, by whichever signal, with a terminal or without."""
+"""A server that is ended does with its kernels what ``on_exit`` says, by whatever it is ended: a
+signal, with a terminal or without, or a request."""
 
 from __future__ import annotations
 
@@ -45,29 +46,45 @@ def signals_as_at_a_login() -> Iterator[None]:
     signal.signal(signal.SIGHUP, hangup)
 
 
-def gateway_arguments(gateway: FakeGateway) -> list[str]:
-    return [f"--gateway-url={gateway.url}", f"--GatewayClient.auth_token={gateway.token}"]
+def gateway_arguments(gateway: FakeGateway, on_exit: str = "shutdown") -> list[str]:
+    return [
+        f"--gateway-url={gateway.url}",
+        f"--GatewayClient.auth_token={gateway.token}",
+        f"--GatewayClient.on_exit={on_exit}",
+    ]
+
+
+async def post(url: str, token: str, path: str, body: object) -> int:
+    """Make a request that must succeed; return its status."""
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"token {token}"}) as http,
+        http.post(url + path, json=body) as response,
+    ):
+        assert response.ok, await response.text()
+        return response.status
 
 
 async def start_kernel(url: str, token: str) -> None:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"token {token}"}) as http,
-        http.post(f"{url}/api/kernels", json={}) as response,
-    ):
-        assert response.status == 201, await response.text()
+    assert await post(url, token, "/api/kernels", {}) == 201
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-async def test_a_server_without_a_terminal_deletes_its_kernels(
-    name: str, fake_gateway: FakeGateway
+@pytest.mark.parametrize("on_exit", ["shutdown", "keep"])
+@pytest.mark.parametrize("ended_by", ["SIGINT", "SIGTERM", "SIGHUP", "/api/shutdown"])
+async def test_a_server_without_a_terminal_ends_in_order(
+    ended_by: str, on_exit: str, fake_gateway: FakeGateway
 ) -> None:
-    async with jupyter_server(extra_args=gateway_arguments(fake_gateway)) as server:
+    async with jupyter_server(extra_args=gateway_arguments(fake_gateway, on_exit)) as server:
         await start_kernel(server.url, server.token)
-        assert len(fake_gateway.kernels) == 1
-        os.kill(server.pid, getattr(signal, name))
+        kernel_ids = list(fake_gateway.kernels)
+        if ended_by.startswith("SIG"):
+            os.kill(server.pid, getattr(signal, ended_by))
+        else:
+            await post(server.url, server.token, ended_by, {})
         assert await asyncio.to_thread(server.process.wait, ENDS_WITHIN)
         log = server.log_path.read_text()
-    assert not fake_gateway.kernels
+    kept = kernel_ids if on_exit == "keep" else []
+    assert list(fake_gateway.kernels) == kept
+    assert f"(on_exit = keep): {kernel_ids[0]}." in log or not kept
     assert "Traceback" not in log
     assert server.process.exit_code == 0
 
@@ -113,7 +130,11 @@ class Terminal:
 
 @asynccontextmanager
 async def at_a_terminal(
-    gateway: FakeGateway, directory: Path, *, ignores_hangups: bool = False
+    gateway: FakeGateway,
+    directory: Path,
+    *,
+    ignores_hangups: bool = False,
+    on_exit: str = "shutdown",
 ) -> AsyncIterator[Terminal]:
     """Run a server at a terminal, with one kernel."""
     master, slave = pty.openpty()
@@ -121,7 +142,7 @@ async def at_a_terminal(
         subprocess.Popen,
         [
             sys.executable, "-c", AT_A_TERMINAL.format(ignored=ignores_hangups),
-            *gateway_arguments(gateway),
+            *gateway_arguments(gateway, on_exit),
             "--debug", "--no-browser", "--ServerApp.allow_root=True", "--ip=127.0.0.1",
             f"--port={_free_port()}",  # Jupyter Server 2.17 prints a 0 as it was given
             f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={directory}",
@@ -155,6 +176,19 @@ async def test_ctrl_c_at_a_terminal_asks_and_a_yes_deletes_the_kernels(
         terminal.type("y\n")
         assert await terminal.ended() == 0
     assert not fake_gateway.kernels
+
+
+async def test_ctrl_c_at_a_terminal_and_a_yes_leave_the_kernels_that_are_kept(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with at_a_terminal(fake_gateway, tmp_path, on_exit="keep") as terminal:
+        terminal.type("\x03")
+        await terminal.shows("Shut down this Jupyter server (y/[n])?")
+        terminal.type("y\n")
+        await terminal.shows("1 kernel runs on at")
+        assert await terminal.ended() == 0
+    assert len(fake_gateway.kernels) == 1
+    assert not fake_gateway.requests_to("DELETE", "/api/kernels/*")
 
 
 async def test_a_no_keeps_the_server(fake_gateway: FakeGateway, tmp_path: Path) -> None:

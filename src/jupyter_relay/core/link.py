@@ -254,6 +254,11 @@ class Link:
         return self._hearing.told
 
     @property
+    def owes_reply(self) -> bool:
+        """Whether the kernel was asked something and has not replied to it."""
+        return bool(self._owed())
+
+    @property
     def is_down(self) -> bool:
         """Whether the socket was lost, or would not open, and has not opened since."""
         return self._outage.since is not None
@@ -528,11 +533,22 @@ class Link:
         self._outage.forget()
         return self._need() if self._attached or self._outbox or self._pending else []
 
-    def close(self, reason: str) -> list[Action]:
-        """End the link for good; ``reason`` answers whatever is under way."""
+    def close(self, reason: str, *, leave_work: bool = False) -> list[Action]:
+        """End the link for good; ``reason`` answers whatever is under way.
+
+        With ``leave_work``, only what was not sent. The kernel goes on with the rest, and its
+        answers are for whoever attaches next under this session id: a cell that was ended here
+        could not show them any more.
+        """
         stop = self._stop(Event.CLOSE)
         self.reason = reason
-        return [*stop, *self._substitute.end(self._forget_all(), reason)]
+        under_way = self._forget_all()
+        if leave_work:
+            for request in under_way:
+                if request.sent:
+                    self._pending.remove(request)
+        ended = [request for request in under_way if request in self._pending]
+        return [*stop, *self._substitute.end(ended, reason)]
 
     def fired(self, timer: Timer) -> list[Action]:
         """A timer that was asked for has run out."""

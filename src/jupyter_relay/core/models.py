@@ -59,6 +59,10 @@ class ModelError(ValueError):
     """What was read is not the model that was expected; its text ends "but …"."""
 
 
+_AT_REST: Final = frozenset({"starting", "idle", "restarting", "dead"})
+"""The states in which a kernel computes nothing."""
+
+
 class KernelModel(msgspec.Struct, frozen=True, gc=False):
     """A running kernel, as its gateway describes it.
 
@@ -92,6 +96,12 @@ class KernelModel(msgspec.Struct, frozen=True, gc=False):
             connections=max(0, connections) if isinstance(connections, int) else 0,
             reason=quoter.quote(_string(model.get("reason"))),
         )
+
+    @property
+    def may_be_at_work(self) -> bool:
+        """Whether its state leaves it open that it computes something. One that is starting has not
+        been asked for anything yet."""
+        return self.execution_state not in _AT_REST
 
     def updated(self, state: str, at: datetime) -> KernelModel:
         """Return what is known once the kernel itself has told its state: the later word counts.

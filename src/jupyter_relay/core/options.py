@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from jupyter_relay.core.on_exit import OnExit
 from jupyter_relay.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Kind(Enum):
     COMMAND = "a list of texts, or one text with quotes as in a shell"
     NAMES = "names of variables, with commas between them; * and ? stand for any characters"
     VALUES = "safe or any"
+    ON_EXIT = "shutdown, keep or keep-busy"
     CLASS = "a class, or its name with that of its module before it"
 
 
@@ -208,9 +210,9 @@ def _names(given: object) -> str:
     return text
 
 
-def _values(given: object) -> str:
+def _one_of(words: Collection[str], given: object) -> str:
     text = _text(given).strip().lower()
-    if text not in {"safe", "any"}:
+    if text not in words:
         raise ValueError
     return text
 
@@ -239,7 +241,8 @@ _READERS: Mapping[Kind, Callable[[object], Value]] = {
     Kind.HEADERS: _headers,
     Kind.COMMAND: _command,
     Kind.NAMES: _names,
-    Kind.VALUES: _values,
+    Kind.VALUES: partial(_one_of, ("safe", "any")),
+    Kind.ON_EXIT: partial(_one_of, [choice.value for choice in OnExit]),
     Kind.CLASS: _class,
 }
 
@@ -485,6 +488,15 @@ OPTIONS: tuple[Option, ...] = (
         "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
         "what we missed; of a server also the names of the kernelspecs. For a server the default "
         "is jupyter_relay in its data folder; other programs keep none unless told where.",
+    ),
+    _requests(
+        "on_exit",
+        Kind.ON_EXIT,
+        "shutdown",
+        "What becomes of the kernels that a Jupyter Server has started when it stops. shutdown "
+        "deletes them. keep leaves them running for the next server. keep-busy leaves those "
+        "running that are at work, or may be, and deletes the others. Programs without a server, "
+        "such as nbclient, delete what they have started in any case.",
     ),
     _requests(
         "pool_size",

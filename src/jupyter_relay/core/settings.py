@@ -10,6 +10,7 @@ import msgspec
 
 from jupyter_relay.core.backoff import Backoff
 from jupyter_relay.core.environment import Rules, choose
+from jupyter_relay.core.on_exit import OnExit
 from jupyter_relay.core.options import OPTIONS, Value, default_of
 from jupyter_relay.core.origins import FromOAuth2, Origin, Renew, origin_of
 from jupyter_relay.core.wording import SHORTEST_SECRET, secrets_in_headers, secrets_in_url
@@ -95,6 +96,7 @@ class GatewaySettings:
     backlog_bytes: int
     max_message_bytes: int
     state_folder: str | None
+    on_exit: OnExit
     link: LinkSettings
     env_values: str
     variable_rules: Rules
@@ -182,6 +184,7 @@ class GatewaySettings:
                 max_message_bytes=int(number["max_message_bytes"]),
             ),
             "forward_user": forward,
+            "on_exit": OnExit(text["on_exit"]),
             "variable_rules": rules,
             "kernel_env": kernel_env,
             "left_out": left_out,

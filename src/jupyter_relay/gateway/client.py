@@ -298,7 +298,7 @@ class Gateway:
         """Return the model of one kernel. Raises `KernelNotFound`."""
         url = self._endpoints.kernel(self.ids.given(kernel_id))
         response = await self._requester.request(
-            "GET", url, at_most=MODEL_BYTES, kernel_id=kernel_id
+            "GET", url, at_most=MODEL_BYTES, kernel_id=kernel_id, share=self._share
         )
         model = await self._read(response, KernelModel.read, kernel_id)
         if model.id != self.ids.given(kernel_id):
@@ -357,11 +357,10 @@ class Gateway:
 
     async def _delete_kernel(self, kernel_id: str) -> None:
         url = self._endpoints.kernel(self.ids.given(kernel_id))
-        share = Share.LAST if self._ends_at > -inf else Share.ALL
         try:
             with suppress(KernelNotFound):
                 response = await self._requester.request(
-                    "DELETE", url, kernel_id=kernel_id, share=share
+                    "DELETE", url, kernel_id=kernel_id, share=self._share
                 )
                 self._check_kernel(response, kernel_id)
         finally:
@@ -481,6 +480,11 @@ class Gateway:
 
     # Requests.
 
+    @property
+    def _share(self) -> Share:
+        """What part of the connections a question about kernels may take, or a deletion."""
+        return Share.LAST if self._ends_at > -inf else Share.ALL
+
     def _environment(
         self, asked: Mapping[str, str], cwd: str | None, user: NotebookUser | None
     ) -> dict[str, str]:
@@ -512,7 +516,9 @@ class Gateway:
         return True
 
     async def _kernels(self) -> tuple[KernelModel, ...]:
-        response = await self._requester.request("GET", self._endpoints.kernels, at_most=LIST_BYTES)
+        response = await self._requester.request(
+            "GET", self._endpoints.kernels, at_most=LIST_BYTES, share=self._share
+        )
         return self.ids.all_named(await self._understood(response, self._lists.steps))
 
     def _check_kernel(self, response: Response, kernel_id: str) -> None:

@@ -138,9 +138,9 @@ class Connection:
         if self._runners:
             await asyncio.wait(self._runners)
 
-    async def close(self, reason: str) -> None:
-        """End the link and wait until nothing of it is left."""
-        self.perform(self._link.close(reason))
+    async def close(self, reason: str, *, leave_work: bool = False) -> None:
+        """End the link, see `Link.close`, and wait until nothing of it is left."""
+        self.perform(self._link.close(reason, leave_work=leave_work))
         self._stop_probers()
         if self._cancelled:
             await asyncio.wait(self._cancelled)

@@ -205,6 +205,17 @@ class RemoteKernel:
         return self._start is None
 
     @property
+    def at_work(self) -> bool:
+        """Whether it may be at work, by what is known: it computes, or owes a reply, or nobody can
+        tell."""
+        return self.model.may_be_at_work or self._link.owes_reply
+
+    @property
+    def deleting(self) -> bool:
+        """Whether its deletion is under way."""
+        return self._operations is not None and self._operations.deleting
+
+    @property
     def connections(self) -> int:
         """How many listen to it: here, and beside us on its gateway."""
         ours = self._link.state is _OPEN
@@ -372,16 +383,19 @@ class RemoteKernel:
         self.vanished(f"The kernel was shut down on {self.gateway.name}.")
         await self.close()
 
-    async def close(self) -> None:
+    async def close(self, *, leave_work: bool = False) -> None:
         """Let go of it: end the socket and every subscription, and leave the kernel running.
 
-        One that is being started is left to its gateway.
+        One that is being started is left to its gateway. With ``leave_work``, requests that the
+        kernel is at work on are not answered in its place: whoever attaches next hears its answers.
         """
         gone = self.gone
         self._stir()
         if self._start is not None and self._start.under_way:
             await self._start.let_go()
-        await self._connection.close("The connection to the kernel was closed.")
+        await self._connection.close(
+            "The connection to the kernel was closed.", leave_work=leave_work
+        )
         if self._skipped is not None:
             self._skipped.end()
         for flood in self._floods.values():
@@ -443,7 +457,7 @@ class RemoteKernel:
     def _check_interruptible(self) -> None:
         """Raise `OperationUnderWay` while nothing runs in it that could be interrupted."""
         operations = self._operations
-        if operations is not None and operations.deleting:
+        if self.deleting:
             what = "shut down"
         elif operations is not None and operations.restarting:
             what = "restarted"

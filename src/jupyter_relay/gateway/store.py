@@ -1,6 +1,6 @@
 """What must outlive us: the session id under which a gateway knows us, for each kernel; the
-gateway's own id of each kernel that is shown under another here (see ``core/ids.py``); and which
-kernelspecs a gateway had.
+gateway's own id of each kernel that is shown under another here (see ``core/ids.py``); whether a
+server has started it; and which kernelspecs a gateway had.
 
 A gateway keeps what a kernel says while our websocket is away, and gives it to the session id that
 was there before, and to no other. So the next process must come with the id of the last one; but
@@ -47,7 +47,7 @@ _LOCK = re.compile(r"[0-9a-f]{32}\.lock(-journal)?")
 _MOST_LISTS = 64
 """For how many gateways and users the kernelspecs are kept."""
 
-_VERSION = 3
+_VERSION = 4
 _KERNELSPECS = (
     "CREATE TABLE kernelspecs (gateway TEXT NOT NULL, user TEXT NOT NULL, listed BLOB NOT NULL, "
     "PRIMARY KEY (gateway, user))"
@@ -61,7 +61,10 @@ _BOUND_LISTED = (
     "(SELECT rowid FROM kernelspecs ORDER BY rowid DESC LIMIT ?)"
 )
 _LISTED = "SELECT listed FROM kernelspecs WHERE gateway = ? AND user = ?"
-_INSERT = "INSERT INTO links (gateway, kernel_id, session, owner) VALUES (?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO links (gateway, kernel_id, session, owner, started_by_server) "
+    "VALUES (?, ?, ?, ?, ?)"
+)
 _GIVE = "UPDATE links SET given = ? WHERE gateway = ? AND kernel_id = ?"
 _GIVEN = (
     "SELECT kernel_id, given FROM links WHERE gateway = ? AND given != '' "
@@ -73,12 +76,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A session id at one kernel that is nobody else's until `end`."""
+    """A session id at one kernel that is nobody else's until `end`.
+
+    ``started_by_server`` says whether the kernel was started by a server: by the one that has the
+    claim, or by one that has left the id to it.
+    """
 
     store: Store
     gateway: str
     kernel_id: str
     session: str
+    started_by_server: bool
 
     def note_given(self, given: str) -> None:
         """Keep the id by which the gateway knows the kernel, where it is not ``kernel_id``."""
@@ -132,14 +140,15 @@ class Store:
 
         It is held until the claim ends, or this process does.
         """
-        session = await self._do(lambda links: self._claim(links, gateway, kernel_id))
-        return Claim(self, gateway, kernel_id, session)
+        claimed = await self._do(lambda links: self._claim(links, gateway, kernel_id))
+        return Claim(self, gateway, kernel_id, *claimed)
 
-    def claim_new(self, gateway: str, kernel_id: str) -> Claim:
-        """Return a new id for a kernel that was just started here; it is written down soon."""
+    def claim_new(self, gateway: str, kernel_id: str, *, by_server: bool = False) -> Claim:
+        """Return a new id for a kernel that was just started here, ``by_server`` or by another
+        program; it is written down soon."""
         session = uuid4().hex
-        self._write_soon(_INSERT, gateway, kernel_id, session, self._owner)
-        return Claim(self, gateway, kernel_id, session)
+        self._write_soon(_INSERT, gateway, kernel_id, session, self._owner, by_server)
+        return Claim(self, gateway, kernel_id, session, by_server)
 
     def note_given(self, gateway: str, kernel_id: str, given: str) -> None:
         """Keep the id by which a gateway knows a kernel that is shown under another; soon."""
@@ -257,19 +266,21 @@ class Store:
                 self._lock.execute("BEGIN EXCLUSIVE")
             return work(links)
 
-    def _claim(self, links: sqlite3.Connection, gateway: str, kernel_id: str) -> str:
+    def _claim(self, links: sqlite3.Connection, gateway: str, kernel_id: str) -> tuple[str, bool]:
+        """Return the session id, and whether a server has started the kernel that left one."""
         for (owner,) in links.execute("SELECT DISTINCT owner FROM links").fetchall():
             if owner not in {"", self._owner} and not _is_held(self._lock_of(owner)):
                 links.execute("UPDATE links SET owner = '' WHERE owner = ?", [owner])
         both = links.execute(_GIVEN, (gateway, kernel_id, kernel_id)).fetchone()
         free = "gateway = ? AND kernel_id = ? AND owner = ''"
         left = links.execute(
-            f"SELECT session FROM links WHERE {free} ORDER BY rowid DESC",  # noqa: S608  # a constant
+            f"SELECT session, started_by_server FROM links WHERE {free} ORDER BY rowid DESC",  # noqa: S608  # a constant
             [gateway, kernel_id],
-        ).fetchone()
-        session = str(left[0]) if left else uuid4().hex
+        ).fetchall()
+        session = str(left[0][0]) if left else uuid4().hex
+        by_server = any(started for _, started in left)
         links.execute(f"DELETE FROM links WHERE {free}", [gateway, kernel_id])  # noqa: S608  # a constant
-        links.execute(_INSERT, (gateway, kernel_id, session, self._owner))
+        links.execute(_INSERT, (gateway, kernel_id, session, self._owner, by_server))
         if both is not None:
             links.execute(_GIVE, (both[1], gateway, kernel_id))
         links.execute(
@@ -277,7 +288,7 @@ class Store:
             "(SELECT rowid FROM links WHERE owner = '' ORDER BY rowid DESC LIMIT ?)",
             [self._max_left],
         )
-        return session
+        return session, by_server
 
     def _lock_of(self, owner: str) -> Path:
         return self._folder.path / f"{owner}.lock"
@@ -322,8 +333,10 @@ def _begin(links: sqlite3.Connection) -> None:
         )
     elif version == 1:  # it had no ``given``
         links.execute("ALTER TABLE links ADD COLUMN given TEXT NOT NULL DEFAULT ''")
-    if 0 <= version < _VERSION:  # it had no kernelspecs
+    if 0 <= version < 3:  # it had no kernelspecs
         links.execute(_KERNELSPECS)
+    if 0 <= version < _VERSION:  # nor did it say who had started a kernel
+        links.execute("ALTER TABLE links ADD COLUMN started_by_server INTEGER NOT NULL DEFAULT 0")
         links.execute(f"PRAGMA user_version = {_VERSION}")
     elif version != _VERSION:
         raise sqlite3.DatabaseError(f"it is of version {version}, and ours is {_VERSION}")

@@ -41,7 +41,8 @@ class GatewayKernelManager(AsyncKernelManager):
 
     It has the methods of `jupyter_client.AsyncKernelManager`, and starts the kernelspec that it is
     told, ``kernel_name``, on the gateway. ``remote`` is the kernel, None before the start and
-    after the shutdown. All its errors are those of ``jupyter_relay.errors``.
+    after the shutdown; ``started_by_server`` is as in `Claim`. All its errors are those of
+    ``jupyter_relay.errors``.
 
     A kernel that it has started ends with it, as a local one ends with its program: it is deleted
     by `shutdown_kernel`, by `cleanup_resources`, and at the program's end. One that it has attached
@@ -69,6 +70,7 @@ class GatewayKernelManager(AsyncKernelManager):
         self._readiness: asyncio.Future[None] | None = None
         self._deaths = 0
         self._started: StartedKernel | None = None
+        self.started_by_server = False
 
     @default("client_factory")
     def _gateway_client(self) -> type[GatewayKernelClient]:
@@ -191,6 +193,7 @@ class GatewayKernelManager(AsyncKernelManager):
         if self._started is not None and self._started.kernel_id == gateway.ids.given(model.id):
             STARTED.remove(self._started)  # it was attached to again, and is no longer its own
         self._started = started
+        self.started_by_server = claim is not None and claim.started_by_server
         self._adopt(
             RemoteKernel(
                 gateway,
@@ -369,7 +372,7 @@ class GatewayKernelManager(AsyncKernelManager):
         if store is None:
             return None
         if new:
-            return store.claim_new(gateway.address, kernel_id)
+            return store.claim_new(gateway.address, kernel_id, by_server=not self.ends_kernels)
         return await store.claim(gateway.address, kernel_id)
 
     def _adopt(self, remote: RemoteKernel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from math import inf
 from typing import Any, Final, TypeAlias
@@ -25,8 +25,10 @@ from traitlets.utils.importstring import import_item
 
 from jupyter_relay.core.actions import Report
 from jupyter_relay.core.models import KernelModel
+from jupyter_relay.core.on_exit import OnExit
 from jupyter_relay.core.users import NotebookUser
 from jupyter_relay.core.wording import in_lines
+from jupyter_relay.errors import RelayError
 from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.latest import PATIENCE, Latest
@@ -51,10 +53,14 @@ _LOST_SECONDS: Final = 60.0
 """For how long such a kernel is remembered, so that its pages can be told why."""
 
 _DELETE_SECONDS: Final = 4.0
-"""How long a server that stops waits for its kernels to be deleted, all at once."""
+"""How long a server that stops waits for its kernels to be deleted, all at once; if some are to run
+on that are at work, to find out which is a part of it."""
 
 _CLOSE_SECONDS: Final = 2.0
 """How long it waits after that for the websockets of the others to be closed in order."""
+
+_MOST_NAMED: Final = 10
+"""How many of the kernels that run on the log names."""
 
 
 class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
@@ -372,8 +378,11 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         grace = 0.0 if self.use_pending_kernels else self.gateway.settings.start_grace
         given = kwargs | {"user": notebook_user(), "patience": grace}
         await kernel.start_kernel(kernel_id=kernel_id, **given)
-        if self._stopping:  # the server would leave it behind
-            await kernel.shutdown_kernel()
+        if self._stopping:
+            if kernel_id is not None:
+                await kernel.release()
+                raise PlainHTTPError(503, "The server is about to end.")
+            await kernel.shutdown_kernel()  # nobody has been told of it
             raise PlainHTTPError(503, "The server is about to end, and the kernel was shut down.")
         started: str = kernel.running.id
         self._kernels[started] = kernel
@@ -537,33 +546,81 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         await self._kernels[kernel_id].interrupt_kernel()
 
     async def shutdown_all(self, now: bool = False) -> None:
-        """Delete all kernels, all at once and each for itself, then close gateway and store.
+        """Do to all kernels what ``on_exit`` says, then close gateway and store. Jupyter Server
+        calls this when it stops, whatever has stopped it.
 
-        One that cannot be deleted in time is named in the log, and goes on running. A server that
-        stops does not wait for its gateway longer than some seconds, nor for restarts: ``now``
-        makes no difference.
+        Kernels are deleted all at once and each for itself. One that cannot be deleted in time is
+        named in the log, and goes on running. A server that stops does not wait for its gateway
+        longer than some seconds, nor for restarts: ``now`` makes no difference.
+
+        Whatever ``on_exit`` says, kernels that were not started by this server, or by one that has
+        left them to it, run on; and a start that is under way is given up, and a deletion carried
+        out.
         """
         self._stopping = True
+        ends_at = asyncio.get_running_loop().time() + _DELETE_SECONDS
         self.gateway.end_soon(_DELETE_SECONDS)
         await self._listing.close()
+        if self.gateway.settings.on_exit is OnExit.KEEP_BUSY:
+            await self._ask_in_time()
         kernels = dict(self._kernels)
+        staying = {
+            kernel_id: why
+            for kernel_id, kernel in kernels.items()
+            if (why := self._why_it_runs_on(kernel)) is not None
+        }
+        self._tell_staying(staying)
+        ending = [kernel_id for kernel_id in kernels if kernel_id not in staying]
         results = await asyncio.gather(
-            *(self._shut_down_in_time(kernel_id) for kernel_id in kernels),
+            *(self._shut_down_in_time(kernel_id, ends_at) for kernel_id in ending),
             return_exceptions=True,
         )
-        left = []
-        for (kernel_id, kernel), result in zip(kernels.items(), results, strict=True):
+        for kernel_id, result in zip(ending, results, strict=True):
             if isinstance(result, Exception):
-                why = result.__cause__ or result  # an HTTP error covers what was wrong
-                self.log.error("Kernel %s: could not be shut down: %s", kernel_id, why)
-                left.append(kernel)
-        await self._let_go(left)
+                error = result.__cause__ or result  # an HTTP error covers what was wrong
+                self.log.error("Kernel %s: could not be shut down: %s", kernel_id, error)
+            else:
+                kernels.pop(kernel_id)
+        await self._let_go(kernels, staying)
         await self.store.close()
         self._stopping = False
 
-    async def _shut_down_in_time(self, kernel_id: str) -> None:
+    async def _ask_in_time(self) -> None:
+        """Ask for our kernels once more, so that it is known which are at work. A gateway that does
+        not answer is waited for no longer than by a page."""
+        self.gateway.forget_listing()
         try:
-            async with asyncio.timeout(_DELETE_SECONDS):
+            async with asyncio.timeout(PATIENCE):
+                await self._ask()
+        except RelayError as error:
+            why = str(error)
+        except TimeoutError:
+            why = f"{self.gateway.name} has not answered for {PATIENCE:g} s."
+        else:
+            return
+        self.log.warning("Which kernels are at work is taken from what was heard last: %s", why)
+
+    def _why_it_runs_on(self, kernel: GatewayKernelManager) -> str | None:
+        """Return why a kernel runs on when the server stops; None if it is to be deleted."""
+        remote, on_exit = kernel.remote, self.gateway.settings.on_exit
+        if remote is None or remote.gone or remote.deleting:
+            return None
+        if not kernel.started_by_server:
+            return "not started by this server"
+        return f"on_exit = {on_exit.value}" if on_exit.keeps(at_work=remote.at_work) else None
+
+    def _tell_staying(self, staying: Mapping[str, str]) -> None:
+        """Say which kernels run on, in one line for each reason."""
+        for why in dict.fromkeys(staying.values()):
+            kernel_ids = [kernel_id for kernel_id in staying if staying[kernel_id] == why]
+            count = "1 kernel runs" if len(kernel_ids) == 1 else f"{len(kernel_ids)} kernels run"
+            more = len(kernel_ids) - _MOST_NAMED
+            named = ", ".join(kernel_ids[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+            self.log.info("%s on at %s (%s): %s.", count, self.gateway.name, why, named)
+
+    async def _shut_down_in_time(self, kernel_id: str, ends_at: float) -> None:
+        try:
+            async with asyncio.timeout_at(ends_at):
                 await self.shutdown_kernel(kernel_id, now=True)
         except TimeoutError:
             if kernel_id in self:
@@ -572,9 +629,16 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                     "It may still run there."
                 ) from None
 
-    async def _let_go(self, kernels: list[GatewayKernelManager]) -> None:
-        """Close the links to kernels that run on, then all connections to the gateway."""
-        closing = [asyncio.ensure_future(k.remote.close()) for k in kernels if k.remote is not None]
+    async def _let_go(
+        self, kernels: Mapping[str, GatewayKernelManager], staying: Collection[str]
+    ) -> None:
+        """Close the links to kernels that run on, those that are ``staying`` with what they are at
+        work on, and forget these; then close all connections to the gateway."""
+        closing = [
+            asyncio.ensure_future(kernel.remote.close(leave_work=kernel_id in staying))
+            for kernel_id, kernel in kernels.items()
+            if kernel.remote is not None
+        ]
         if closing:
             await asyncio.wait(closing, timeout=_CLOSE_SECONDS)
         specs = self.kernel_spec_manager
@@ -584,6 +648,8 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             await self.gateway.close()
         # Without their sockets, those that waited for a silent gateway have nothing to wait for.
         await asyncio.gather(*closing)
+        for kernel_id in staying:
+            self.remove_kernel(kernel_id)
 
     async def cull_kernels(self) -> None:
         """Cull what is idle for too long, by what the gateway says now; a slow answer is waited
