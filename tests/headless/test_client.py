@@ -345,3 +345,39 @@ async def test_no_thread_is_started(fake: FakeGateway) -> None:
 
 def test_it_is_a_client_of_jupyter_clients_kind() -> None:
     assert issubclass(GatewayKernelClient, AsyncKernelClient)
+
+
+async def unanswered(request: Message, kernel: FakeKernel) -> None:
+    """Do what ipykernel does with a request that it does not know."""
+
+
+async def usage(request: Message, kernel: FakeKernel) -> None:
+    kernel.reply(request, {"pid": 7})
+
+
+async def test_a_usage_request_that_the_kernel_does_not_know_is_answered_as_not_supported(
+    fake: FakeGateway,
+) -> None:
+    async with running(fake) as (client, kernel):
+        kernel.handlers["usage_request"] = unanswered
+        for _ in range(2):
+            asked = client.session.msg("usage_request", {})
+            client.control_channel.send(asked)
+            reply = await client.control_channel.get_msg(timeout=10)
+            assert reply["msg_type"] == "usage_reply"
+            assert reply["parent_header"]["msg_id"] == asked["header"]["msg_id"]
+            assert reply["content"]["reason"] == "not_supported"
+
+
+async def test_a_usage_request_that_the_kernel_knows_has_its_reply_and_no_other(
+    fake: FakeGateway,
+) -> None:
+    async with running(fake) as (client, kernel):
+        kernel.handlers["usage_request"] = usage
+        for _ in range(2):
+            client.control_channel.send(client.session.msg("usage_request", {}))
+            reply = await client.control_channel.get_msg(timeout=10)
+            assert reply["content"]["pid"] == 7
+        client.control_channel.send(client.session.msg("debug_request", {}))
+        reply = await client.control_channel.get_msg(timeout=10)
+        assert reply["msg_type"] == "debug_reply"

@@ -45,6 +45,14 @@ c.ServerApp.session_manager_class = SessionManager
 c.ServerApp.kernel_websocket_connection_class = DelegatingWebsocketConnection
 """
 
+WITHOUT_USAGE = """\
+from ipykernel.kernelapp import launch_new_instance
+from ipykernel.kernelbase import Kernel
+Kernel.control_msg_types.remove("usage_request")
+launch_new_instance()
+"""
+"""A kernel that does not know ``usage_request``, as ipykernel before version 6.9."""
+
 SOURCE = "print('on the server')"
 SOURCE_HASH = "1558025906"
 """The hash, MurmurHash2, by which jupyter-server-documents knows this source."""
@@ -63,9 +71,14 @@ environments = pytest.mark.parametrize("name", NEIGHBOURS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway() -> AsyncIterator[RunningServer]:
-    """One Kernel Gateway for all."""
-    async with kernel_gateway() as running:
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    """One Kernel Gateway for all, which has a kernel ``old`` without ``usage_request``, too."""
+    folder = tmp_path_factory.mktemp("share") / "kernels" / "old"
+    folder.mkdir(parents=True)
+    argv = [sys.executable, "-c", WITHOUT_USAGE, "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Old", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    async with kernel_gateway(env={"JUPYTER_PATH": str(folder.parent.parent)}) as running:
         yield running
 
 
@@ -142,6 +155,18 @@ async def test_a_notebook_runs_a_cell(
     ours = with_us and name != "kernels-mixer"  # its classes are all four its own
     assert (kernel_id in on_gateway) is ours
     assert log.count("jupyter_relay is not used") == (with_us and not ours)
+
+
+async def test_the_usage_of_a_kernel_that_cannot_tell_it_is_not_supported(
+    gateway: RunningServer, tmp_path: Path
+) -> None:
+    async with beside("resource-usage", tmp_path / "server", gateway) as server:
+        kernel = await call(server, "POST", "/api/kernels", {"name": "old"})
+        path = f"/api/metrics/v1/kernel_usage/get_usage/{kernel['id']}"
+        for _ in range(2):
+            usage = await call(server, "GET", path)
+            assert usage["content"]["reason"] == "not_supported"
+            assert usage["content"]["kernel_version"].startswith("ipython ")
 
 
 async def shows_usage(server: RunningServer, kernel_id: str) -> None:

@@ -21,6 +21,7 @@ from jupyter_relay.gateway.client import Gateway
 from jupyter_relay.gateway.kernel import RemoteKernel
 from jupyter_relay.gateway.subscription import Subscription
 from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, MessageDict
+from jupyter_relay.headless.usage import UsageRequests
 from jupyter_relay.wire.message import Channel, Message, quoted
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class GatewayKernelClient(AsyncKernelClient):
             self._settings = GatewayClient(parent=self).settings()
         self._subscription: Subscription | None = None
         self._letting_go: asyncio.Task[None] | None = None
+        self._usage = UsageRequests()
         self._heartbeat = HBChannelQueue(self._is_there)
         self._queues = {name: self._queue(name) for name in Channel}
 
@@ -259,8 +261,14 @@ class GatewayKernelClient(AsyncKernelClient):
         if self._subscription is None:
             raise KernelNotRunning
         self._subscription.send(message)
+        behind = self._usage.follow(message)
+        if behind is not None:
+            self._subscription.send(behind)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, given: Message) -> None:
+        message = self._usage.hear(given)
+        if message is None:
+            return
         put = self._queues[message.channel].put
         if message.channel is Channel.SHELL and self._is_of_the_dead(message):
             asyncio.get_running_loop().call_later(_MOURNING, put, message)
