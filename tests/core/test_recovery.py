@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jupyter_relay.core.numbering import Numbering
 from jupyter_relay.core.pending import Pending, Request
 from jupyter_relay.core.recovery import Loss, Missed, Recovery
@@ -162,3 +164,36 @@ def test_forget_leaves_nothing_to_find_out() -> None:
     recovery.forget()
     assert not recovery.owns(sent.head.msg_id)
     assert len(recovery) == 0
+
+
+class Watched(Request):
+    """A request that counts, for all of its kind, how often something of it is read."""
+
+    reads = 0
+
+    def __getattribute__(self, name: str) -> object:
+        Watched.reads += 1
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("answered", ["all", "every second"])
+def test_the_end_of_a_cell_costs_the_same_however_many_are_under_way(answered: str) -> None:
+    costs = []
+    for count in (100, 1600):
+        numbering = numbered(1)
+        cells = [Watched.of(request(), "tab") for _ in range(count)]
+        for order, cell in enumerate(cells, start=1):
+            assert cell is not None
+            cell.order, cell.sent = order, True
+        watched = [cell for cell in cells if cell is not None]
+        recovery = Recovery(numbering)
+        recovery.drop(watched)
+        Watched.reads = 0
+        for number, cell in enumerate(watched):
+            if answered == "all" or number % 2:
+                output(numbering, 2 * number + 2)
+                recovery.ends(cell, 2 * number + 2)
+                cell.ended = True
+        costs.append(Watched.reads / count)
+    few, many = costs
+    assert many < 1.2 * few

@@ -266,6 +266,7 @@ class Hearing:
         request = self._pending.get(parent.msg_id)
         if request is not None:
             request.answered = number
+            self._recovery.replied(request)
             self._pending.replied(request)
         return [Deliver(message, request.subscriber if request else parent.session)]
 

@@ -8,7 +8,7 @@ later, on the same channel or behind a barrier, is in.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 from jupyter_relay.wire.message import Channel
@@ -148,8 +148,9 @@ class Numbering:
     def missing(self, after: int, before: int) -> int:
         """How many numbers between these two have not come."""
         at = max(0, bisect_right(self._holes, after, key=lambda hole: hole[0]) - 1)
+        end = bisect_left(self._holes, before, key=lambda hole: hole[0])
         return sum(
-            max(0, min(stop, before) - max(first, after + 1)) for first, stop in self._holes[at:]
+            max(0, min(stop, before) - max(first, after + 1)) for first, stop in self._holes[at:end]
         )
 
     def excuse(self, number: int) -> None:

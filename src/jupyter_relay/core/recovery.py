@@ -19,6 +19,7 @@ each cell whose idle was lost.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -72,12 +73,19 @@ class _Lane:
     All numbers up to ``floor`` belong to cells that have ended; ``order`` is that of the last of
     them. ``idles`` are lost idle statuses above the floor. ``told`` says that a loss without
     numbers is announced.
+
+    ``queue`` are its requests that went behind the last whose idle is in, the first one first.
+    ``passed_to`` is the order of that last one, and ``late`` are those before it that got their
+    reply only after its idle.
     """
 
     floor: int | None
     order: int = 0
     idles: int = 0
     told: bool = False
+    queue: deque[Request] = field(default_factory=deque)
+    passed_to: int = 0
+    late: list[Request] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -86,18 +94,29 @@ class _Gap:
 
     ``floors`` are those of iopub and of control when it began (`Numbering.floor`). ``members`` were
     under way when the link dropped last. All holes up to ``announced`` are told of, in one cell or
-    another.
+    another. ``is_queued`` says that each lane has its queue of members.
     """
 
     floors: dict[Channel, int | None]
     members: dict[str, Request] = field(default_factory=dict)
     seconds: float = 0.0
     announced: int = -1
+    is_queued: bool = False
     lanes: dict[LaneName, _Lane] = field(default_factory=dict)
 
     def lane(self, request: Request) -> _Lane:
         """Return the lane of a request."""
         return self.lanes.setdefault(request.lane, _Lane(self.floors[Channel.IOPUB]))
+
+    def fill_queues(self) -> None:
+        """Queue all members, each in its lane."""
+        self.is_queued = True
+        for lane in self.lanes.values():
+            lane.queue.clear()
+            lane.late.clear()
+            lane.passed_to = 0
+        for request in self.members.values():
+            self.lane(request).queue.append(request)
 
 
 @dataclass(slots=True)
@@ -164,6 +183,7 @@ class Recovery:
             channels = (Channel.IOPUB, Channel.CONTROL)
             self._gap = _Gap({channel: self._numbering.floor(channel) for channel in channels})
         self._gap.members = members
+        self._gap.is_queued = False
         for lane in self._gap.lanes.values():
             lane.told = False
         self._barriers = {
@@ -273,7 +293,7 @@ class Recovery:
         if lane.floor is None or number is None:
             told, lane.told = lane.told, True
             return [] if told else [Missed(request, Loss(None, gap.seconds))]
-        earlier = self._earlier(gap, request)
+        earlier = self._take_earlier(gap, lane, request)
         missed = self._unidle(gap, [r for r in earlier if r.answered is not None], request)
         awaited = int(not request.replied)
         if request.began is None:
@@ -281,11 +301,20 @@ class Recovery:
         missed.append(Missed(request, self._account(gap, request, number, spare=awaited)))
         return missed
 
+    def replied(self, request: Request) -> None:
+        """The reply to a request is in."""
+        gap = self._gap
+        if gap is not None and gap.members.get(request.msg_id) is request:
+            lane = gap.lane(request)
+            if request.order <= lane.passed_to and not request.ended:
+                lane.late.append(request)
+
     def recount(self) -> None:
         """Another process answers: the barriers stand, and the numbers from before mean nothing."""
         if self._gap is not None:
             self._gap.floors = dict.fromkeys(self._gap.floors)
             self._gap.lanes.clear()
+            self._gap.is_queued = False
 
     def forget(self) -> None:
         """There is nothing left to find out: nothing is under way any more."""
@@ -403,15 +432,28 @@ class Recovery:
         return Loss(lost, 0.0) if lost else None
 
     @staticmethod
-    def _earlier(gap: _Gap, request: Request) -> list[Request]:
-        """Return those that went before a request in its lane, and whose output has not ended."""
-        earlier = []
-        for other in gap.members.values():
-            if other is request:
-                break
-            if not other.ended and other.lane == request.lane:
+    def _take_earlier(gap: _Gap, lane: _Lane, request: Request) -> list[Request]:
+        """Return those that went before a request in its lane and whose output has not ended, as
+        far as they were not returned before, or got their reply since.
+
+        Each costs a step or two in all, however many are under way.
+        """
+        if not gap.is_queued:
+            gap.fill_queues()
+        queue = lane.queue
+        late = sorted((r for r in lane.late if r.order < request.order), key=_order)
+        lane.late = [r for r in lane.late if r.order > request.order]
+        earlier = [other for other in late if not other.ended]
+        while queue and queue[0].order <= request.order:
+            other = queue.popleft()
+            lane.passed_to = other.order
+            if other is not request and not other.ended:
                 earlier.append(other)
         return earlier
+
+
+def _order(request: Request) -> int:
+    return request.order
 
 
 def _lacks_an_end(request: Request, end: int) -> bool:
