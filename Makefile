@@ -21,12 +21,18 @@ OLDEST_TESTS := tests/core tests/wire \
 # Jupyter Servers that take no kernel id from a client; Kernel Gateway runs on them in some tests.
 OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
 
+NPM := $(shell command -v npm)
+NODE_MODULES := labextension/node_modules/.package-lock.json
+LABEXTENSION_SOURCES := $(wildcard labextension/src/*.ts) $(addprefix labextension/, \
+	package.json tsconfig.json core/package.json install.json)
+LABEXTENSION_INSTALLED := $(VENV)/share/jupyter/labextensions/@jupyter-relay/labextension
+
 # Enterprise Gateway imports distutils, which Python 3.12 no longer has, and is pinned for 3.11.
 is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2] == (3, 11) else "")' 2>/dev/null)
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway clean
+.PHONY: help demo test check settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -65,8 +71,13 @@ browser:  ## Install Chromium from the system's packages (as root)
 		echo "There is no apt-get here: install Chromium by hand." >&2; exit 1; \
 	fi
 
-browser-test: $(VENV)/installed enterprise-gateway  ## Run the tests that drive JupyterLab in a browser
+browser-test: $(VENV)/installed enterprise-gateway $(if $(NPM),labextension)  ## Run the tests that drive JupyterLab in a browser
 	$(BIN)/python -m pytest -m browser $(ARGS)
+
+labextension: $(LABEXTENSION_INSTALLED)/package.json  ## Build the JupyterLab extension into the environment (with Node 20)
+
+labextension-test: $(NODE_MODULES)  ## Run the linter and the unit tests of the JupyterLab extension (with Node 20)
+	cd labextension && npm run --silent lint && npm run --silent test
 
 oldest-test: $(OLDEST_VENV)/installed  ## Run the tests on the oldest versions that pyproject.toml allows
 	$(OLDEST_VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(OLDEST_TESTS) $(ARGS)
@@ -87,8 +98,23 @@ enterprise-gateway: $(if $(ENTERPRISE_PYTHON),$(ENTERPRISE_VENV)/installed,no-en
 no-enterprise-gateway:
 	@echo "Enterprise Gateway needs Python 3.11 and there is none here: its tests will be skipped." >&2
 
+# Also where node_modules is there: an older Node fails with a riddle.
+node:
+	@node --eval 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' || \
+		{ echo "The JupyterLab extension is built and tested with Node 20 or newer: install it." >&2; exit 1; }
+
+$(NODE_MODULES): labextension/package-lock.json | node
+	cd labextension && npm ci --silent
+
+$(LABEXTENSION_INSTALLED)/package.json: $(NODE_MODULES) $(LABEXTENSION_SOURCES) | $(VENV)/installed
+	cd labextension && npm run --silent build
+	rm -rf $(LABEXTENSION_INSTALLED)
+	mkdir -p $(LABEXTENSION_INSTALLED)
+	cp -R labextension/built/. labextension/install.json $(LABEXTENSION_INSTALLED)
+
 clean:  ## Remove the environments and everything generated
 	rm -rf $(VENV) $(ENTERPRISE_VENV) $(OLDEST_VENV) dist
+	rm -rf labextension/node_modules labextension/lib labextension/build labextension/built
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -98,6 +124,7 @@ $(VENV)/installed: export PIP_CONSTRAINT := constraints.txt
 $(VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints.txt
 $(VENV)/installed: pyproject.toml constraints.txt neighbours.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(NPM),,@echo "There is no Node here: JupyterLab will be without our extension." >&2)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
 	# Beside the rest: installed, they would take over how every JupyterLab of the tests runs cells.
 	# Each in a folder of its own, since two of them exclude each other.

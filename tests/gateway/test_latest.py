@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 
-from jupyter_relay.errors import AuthenticationFailed, ConnectionFailed, GatewayTimeout
+from jupyter_relay.errors import AuthenticationFailed, ConnectionFailed, GatewayTimeout, RelayError
 from jupyter_relay.gateway.latest import Latest
 
 LONG = 60.0
@@ -42,6 +43,7 @@ def latest_of(
     first_patience: float | None = None,
     silence: float | None = None,
     newest_only: bool = False,
+    watch: Callable[[RelayError | None], None] | None = None,
 ) -> Latest[str]:
     return Latest(
         oracle,
@@ -52,6 +54,7 @@ def latest_of(
         first_patience=patience if first_patience is None else first_patience,
         silence=patience if silence is None else silence,
         newest_only=newest_only,
+        watch=watch,
     )
 
 
@@ -304,3 +307,33 @@ async def test_the_log_says_what_cannot_be_had_in_the_words_of_who_asks(
         "The moon cannot be seen, in a way not foreseen.",
     ]
     assert str(latest.error).startswith("The moon cannot be seen (see the log).")
+
+
+class Watching:
+    """Keeps the errors that a watch is called with, by their types."""
+
+    def __init__(self) -> None:
+        self.seen: list[type[RelayError] | None] = []
+
+    def __call__(self, error: RelayError | None) -> None:
+        self.seen.append(None if error is None else type(error))
+
+
+async def test_a_watch_sees_the_end_of_each_question_and_silence(oracle: Oracle) -> None:
+    watching = Watching()
+    latest = latest_of(oracle, patience=0.05, watch=watching)
+    await latest.refresh()  # nobody answers
+    assert watching.seen == [GatewayTimeout]
+    oracle.answers.put_nowait("full")
+    await latest.answer()
+    oracle.answers.put_nowait(ConnectionFailed("No route."))
+    await latest.answer()
+    assert watching.seen == [GatewayTimeout, None, ConnectionFailed]
+
+
+async def test_a_watch_does_not_take_the_end_of_a_question_for_an_answer(oracle: Oracle) -> None:
+    watching = Watching()
+    latest = latest_of(oracle, watch=watching)
+    latest.begin()
+    await latest.close()
+    assert watching.seen == []

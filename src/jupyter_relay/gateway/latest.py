@@ -48,7 +48,8 @@ class Latest(Generic[T]):
     The beginning and the end of a time without answers are one line each in the log, which says of
     ``what`` that it cannot be ``asked_for``, as "listed"; with ``quiet`` there are none, where
     something else tells of it. It begins with a failure, or at the first question with silence,
-    since pages are then shown less than there is.
+    since pages are then shown less than there is. Then, and after each answer, ``watch`` is called
+    with the `error` there is, or None.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Latest(Generic[T]):
         gateway: str,
         log: Log,
         quiet: bool = False,
+        watch: Callable[[RelayError | None], None] | None = None,
         patience: float = PATIENCE,
         first_patience: float = PATIENCE,
         silence: float = SILENCE,
@@ -73,6 +75,7 @@ class Latest(Generic[T]):
         self._gateway = gateway
         self._log = log
         self._quiet = quiet
+        self._watch = watch
         self._patience = patience
         self._first_patience = first_patience
         self._silence = silence
@@ -200,6 +203,11 @@ class Latest(Generic[T]):
     def _tell_silence(self) -> None:
         if self._silent and self.error is not None:
             self._tell(self.error)
+            self._show(self.error)
+
+    def _show(self, error: RelayError | None) -> None:
+        if self._watch is not None:
+            self._watch(error)
 
     def _tell(self, error: RelayError) -> None:
         """Log why there is no answer, unless the last failure was of the same kind."""
@@ -207,7 +215,7 @@ class Latest(Generic[T]):
             self._told = type(error)
             self._log.warning("%s cannot be %s: %s", self._what, self._asked_for, error)
 
-    def _answered(self, _: asyncio.Task[None]) -> None:
+    def _answered(self, task: asyncio.Task[None]) -> None:
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
@@ -215,3 +223,5 @@ class Latest(Generic[T]):
         self._slow = took > self._patience
         self._ended = True
         self._asking = None
+        if not task.cancelled():
+            self._show(self._error)

@@ -23,6 +23,7 @@ from jupyter_relay.gateway.store import Store
 from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
+from jupyter_relay.server.kernelspec_events import KernelspecEvents
 from jupyter_relay.wire.message import quoted
 
 T = TypeVar("T")
@@ -62,6 +63,9 @@ class GatewayKernelSpecManager(KernelSpecManager):
         super().__init__(**kwargs)
         self.gateway = Gateway(options_of(self).settings())
         self.store = Store(state_folder(self.gateway.settings, self.parent), log=self.log)
+        self._events = KernelspecEvents(
+            getattr(self.parent, "event_logger", None), gateway=self.gateway.name, log=self.log
+        )
         self._lists: dict[str | None, Latest[KernelSpecs]] = {}
         self._kept: dict[str, bytes] = {}
         self._recalled: dict[str, KernelSpecs | None] = {}
@@ -85,9 +89,10 @@ class GatewayKernelSpecManager(KernelSpecManager):
     async def list_kernel_specs(self) -> Model:
         """Return the model of all kernelspecs, as they were last listed.
 
-        Where that is not of now, its ``unavailable`` says why.
+        Where that is not of now, its ``unavailable`` says why, and so does an event.
         """
-        latest = self._latest(notebook_user())
+        user = notebook_user()
+        latest = self._latest(user)
         await latest.refresh()
         known, error = latest.value, latest.error
         model: Model = {"default": self._default_of(known), "kernelspecs": {}}
@@ -97,6 +102,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
             model |= await self._stand_ins(error)
         if error is not None:
             model["unavailable"] = str(error)
+            self._tell(user, error)
         return model
 
     async def get_kernel_spec(self, kernel_name: str, **_: Any) -> Model:
@@ -204,6 +210,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
             gateway=self.gateway.name,
             log=self.log,
             first_patience=SILENCE,
+            watch=lambda error: self._tell(user, error),
         )
         # The one who asked last stands last. What is under way is for `close` to end.
         self._lists[told] = latest
@@ -212,14 +219,23 @@ class GatewayKernelSpecManager(KernelSpecManager):
                 del self._lists[other]
         return latest
 
+    def _tell(self, user: NotebookUser, error: RelayError | None) -> None:
+        """Have pages told whether the list for a user is one of this moment; not at the server's
+        end, which is no fault of the gateway's."""
+        if not self.gateway.closed:
+            self._events.tell(None if self._is_for_all(user) else user.name, error)
+
+    def _is_for_all(self, user: NotebookUser) -> bool:
+        """Whether the gateway is asked the same for a user as for all others."""
+        settings = self.gateway.settings
+        return kernel_user(settings, user) == kernel_user(settings, NotebookUser())
+
     async def _ask(self, user: NotebookUser) -> KernelSpecs:
         listed = await self.gateway.kernelspecs(user)
         self._keep(listed, self._name_in_store(user))
         kernels = getattr(self.parent, "kernel_manager", None)
-        for_all = kernel_user(self.gateway.settings, NotebookUser())
-        of_all = kernel_user(self.gateway.settings, user) == for_all
         default = self._default_of(listed)
-        if of_all and kernels is not None and self._default != default:
+        if self._is_for_all(user) and kernels is not None and self._default != default:
             self.log.info("The default kernel is now the gateway's: %r.", default)
             self._taken_over = kernels.default_kernel_name = default
         return listed

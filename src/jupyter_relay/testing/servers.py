@@ -52,7 +52,6 @@ _LAB_OVERRIDES = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
         "checkForUpdates": False,
-        "doNotDisturbMode": True,
     },
 }
 

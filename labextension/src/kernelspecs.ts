@@ -1,0 +1,125 @@
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+import type { OutageNotice } from './notice.js';
+
+/** The schema of the server's events about its kernelspecs (`events/kernelspecs.v1.yaml`). */
+export const KERNELSPEC_EVENTS =
+  'https://events.jupyter.org/jupyter_relay/kernelspecs/v1';
+
+/** Why the kernelspecs of the server are unavailable; null where they are not. */
+export async function askWhyUnavailable(
+  settings: ServerConnection.ISettings
+): Promise<string | null> {
+  const url = URLExt.join(settings.baseUrl, 'api/kernelspecs');
+  const answer = await ServerConnection.makeRequest(url, {}, settings);
+  if (!answer.ok) {
+    throw await ServerConnection.ResponseError.create(answer);
+  }
+  const listed: unknown = await answer.json();
+  return (
+    (isObject(listed) ? textOf(listed, 'unavailable') : undefined) ?? null
+  );
+}
+
+/** Where a watch finds out what is so. */
+export interface ISources {
+  /** Asks the server; see `askWhyUnavailable`. */
+  ask: () => Promise<string | null>;
+
+  /** The name of the page's user; null while it is not known. */
+  userName: () => string | null;
+
+  /** Called with what a developer may want to know. */
+  debug: (text: string, error: unknown) => void;
+}
+
+/**
+ * Shows that the kernelspecs are unavailable, for as long as they are.
+ *
+ * The server is asked at the beginning. Then its events tell of each change; when it is asked once
+ * more, an event that comes meanwhile counts more than the answer, which may be older.
+ */
+export class KernelspecWatch {
+  /**
+   * @param notice what shows it
+   * @param sources where to find out
+   */
+  constructor(notice: OutageNotice, sources: ISources) {
+    this._notice = notice;
+    this._sources = sources;
+  }
+
+  /** Take an event of the server, of any schema. */
+  take(event: unknown): void {
+    if (!isObject(event) || event['schema_id'] !== KERNELSPEC_EVENTS) {
+      return;
+    }
+    const user = textOf(event, 'user');
+    if (user !== undefined && user !== this._sources.userName()) {
+      return;
+    }
+    const words = textOf(event, 'msg') ?? '';
+    this._events += 1;
+    if (event['availability'] === 'unavailable') {
+      this._notice.begin(words);
+    } else {
+      this._notice.end(words);
+    }
+  }
+
+  /** Ask the server, once more if that is being done, and show what it says. */
+  async look(): Promise<void> {
+    this._askAgain = true;
+    this._looking ??= this._look().finally(() => {
+      this._looking = null;
+    });
+    await this._looking;
+  }
+
+  private async _look(): Promise<void> {
+    while (this._askAgain) {
+      this._askAgain = false;
+      const events = this._events;
+      try {
+        const reason = await this._sources.ask();
+        if (events !== this._events) {
+          continue;
+        }
+        if (reason === null) {
+          this._notice.withdraw();
+        } else {
+          this._notice.begin(reason);
+        }
+      } catch (error) {
+        this._debugOnce(error);
+      }
+    }
+  }
+
+  private _debugOnce(error: unknown): void {
+    if (!this._debugged) {
+      this._debugged = true;
+      this._sources.debug('The kernelspecs could not be asked for.', error);
+    }
+  }
+
+  private readonly _notice: OutageNotice;
+  private readonly _sources: ISources;
+  private _events = 0;
+  private _looking: Promise<void> | null = null;
+  private _askAgain = false;
+  private _debugged = false;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function textOf(
+  value: Record<string, unknown>,
+  key: string
+): string | undefined {
+  const text = value[key];
+  return typeof text === 'string' ? text : undefined;
+}
