@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import json, structs
 
+from jupyter_relay.core.hearing import UNTRACKED
 from jupyter_relay.wire.message import Channel
 from tests.core.rig import UPSTREAM, connected
 from tests.support.messages import WRITTEN, Voice, gateway_status, request
@@ -75,3 +76,32 @@ def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
     goodbye = kernel.say(Channel.IOPUB, "shutdown_reply", {"restart": False}, ending)
     rig.hear(kernel.status("busy", ending), goodbye, kernel.status("idle", ending))
     assert rig.link.active_at == worked
+
+
+@pytest.mark.parametrize("untracked", [UNTRACKED, frozenset({"complete_request", "debug_request"})])
+def test_what_comes_of_an_untracked_request_is_no_work(untracked: frozenset[str]) -> None:
+    rig, kernel = connected(), Voice()
+    rig.link.leave_untracked(untracked)
+    for msg_type in ("debug_request", "complete_request"):
+        rig.hear(*kernel.answer(rig.send(request(msg_type, {}))))
+        assert (rig.link.active_at is None) is (msg_type in untracked)
+
+
+def test_output_of_an_untracked_type_is_work_if_its_request_is_tracked() -> None:
+    rig, kernel = connected(), Voice()
+    rig.link.leave_untracked(frozenset({"stream", "complete_request"}))
+    rig.hear(kernel.stream("1", rig.send(request("complete_request", {}))))
+    assert rig.link.active_at is None
+    rig.hear(kernel.stream("1", rig.send()))
+    assert rig.link.active_at is not None
+
+
+def test_output_of_a_kernel_that_is_busy_is_work_whatever_its_type() -> None:
+    rig, kernel = connected(), Voice()
+    rig.link.leave_untracked(frozenset({"stream", "complete_request"}))
+    rig.hear(kernel.status("busy", rig.send()))
+    at = rig.link.active_at
+    rig.wait(5.0)
+    rig.hear(kernel.stream("1", rig.send(request("complete_request", {}))))
+    assert at is not None
+    assert rig.link.active_at == at + 5

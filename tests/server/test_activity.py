@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from jupyter_relay.testing import FakeGateway, FakeKernel
 from jupyter_relay.wire.message import Message
-from tests.support.server import TestServer
+from tests.support.server import TestServer, remote_of, server_on
 from tests.support.tab import status_of
 
 
@@ -127,3 +128,17 @@ async def test_that_a_kernel_is_culled_is_no_activity(
     await server.kernels.cull_kernels()
     assert not fake_gateway.kernels
     assert server.kernels.last_kernel_activity == before
+
+
+@pytest.mark.parametrize("option", ["", "--MappingKernelManager.untracked_message_types=x_request"])
+async def test_untracked_message_types_are_no_activity(
+    fake_gateway: FakeGateway, tmp_path: Path, option: str
+) -> None:
+    async with server_on(fake_gateway, tmp_path, argv=(option,) if option else ()) as server:
+        kernel_id = await server.start_kernel()
+        before = remote_of(server, kernel_id).last_activity
+        async with server.tab(kernel_id) as tab:
+            await tab.until_idle(await tab.send("x_request"))
+            assert (remote_of(server, kernel_id).last_activity == before) is bool(option)
+            await tab.run("1")
+        assert remote_of(server, kernel_id).last_activity != before

@@ -39,7 +39,7 @@ class _Dated(msgspec.Struct):
     date: str = ""
 
 
-_QUIET = frozenset(
+UNTRACKED: Final = frozenset(
     {
         "kernel_info_request",
         "comm_info_request",
@@ -60,6 +60,7 @@ _read_date = msgspec.json.Decoder(_Dated).decode
 
 class Hearing:
     """Hears one kernel; ``deaths`` is how often another process was found to have replaced it.
+    ``untracked`` are the types of messages that do not count as its work.
 
     ``gateway`` is the gateway's name for people, ``session`` the upstream session id; the rest is
     the link's own.
@@ -79,6 +80,7 @@ class Hearing:
         "_substitute",
         "_told",
         "deaths",
+        "untracked",
     )
 
     def __init__(
@@ -111,6 +113,7 @@ class Hearing:
         status."""
 
         self.deaths = 0
+        self.untracked = UNTRACKED
 
     def hear(self, message: Message) -> list[Action]:
         """Take a message from upstream. Raises `MalformedFrame` if its headers cannot be read."""
@@ -150,10 +153,19 @@ class Hearing:
     def note(self, status: Message) -> bool:
         """Note the status of a request, if it tells what the kernel does, and return whether it
         does; it is read when somebody wants to know."""
-        if status.parent.msg_type in _QUIET:
+        if status.parent.msg_type in self.untracked:
             return False
         self._status = status
         return True
+
+    def is_work(self, output: Message) -> bool:
+        """Whether output counts as work of the kernel: by its type, by that of its request, or
+        since the kernel says that it is busy."""
+        untracked = self.untracked
+        if output.head.msg_type not in untracked or output.parent.msg_type not in untracked:
+            return True
+        told = self.told
+        return told is not None and told.state == "busy"
 
     @property
     def told(self) -> Told | None:

@@ -248,6 +248,11 @@ class Link:
         """How often another process has taken the kernel's place, as far as was noticed."""
         return self._hearing.deaths
 
+    def leave_untracked(self, msg_types: frozenset[str]) -> None:
+        """Have messages of these types, and what comes of such requests, not count as work of the
+        kernel, in the place of `UNTRACKED`."""
+        self._hearing.untracked = msg_types
+
     @property
     def told(self) -> Told | None:
         """The state that the kernel was last heard to tell; None if it has told none."""
@@ -423,7 +428,8 @@ class Link:
                 self._note_beside()
         elif (msg_type := message.head.msg_type) != "status":
             self._heard = True
-            if msg_type != "shutdown_reply":  # a kernel's last word when somebody ends it
+            # A shutdown_reply is a kernel's last word when somebody ends it.
+            if msg_type != "shutdown_reply" and self._hearing.is_work(message):
                 self.active_at = self._seconds()
             return self._hearing.hear(message)  # output alone ends nothing that is owed
         elif not message.parent.msg_id:

@@ -171,6 +171,10 @@ class RemoteKernel:
         told = self._link.told
         return self._model if told is None else self._model.updated(told.state, told.at)
 
+    def leave_untracked(self, msg_types: frozenset[str]) -> None:
+        """See `Link.leave_untracked`."""
+        self._link.leave_untracked(msg_types)
+
     @property
     def last_activity(self) -> datetime | None:
         """When it last worked, by our clock: when our websocket heard it work, or what its gateway

@@ -77,6 +77,10 @@ def _table() -> Iterator[InheritedOption]:
             ),
             "root_dir": "the folder of a notebook is sent to the gateway as one below it",
             "traceback_replacement_message": _AS_LOCAL,
+            "untracked_message_types": (
+                "as for local kernels; what the gateway counts as activity counts too, so set it "
+                "there as well"
+            ),
             "use_pending_kernels": "no start is waited for; else for `GatewayClient.start_grace`",
         },
         ServerKernelManager: {
@@ -101,10 +105,6 @@ def _table() -> Iterator[InheritedOption]:
             ),
             "shared_context": _NO_ZMQ,
             "transport_encryption": _HTTPS,
-            "untracked_message_types": (
-                "output counts as activity, and the status of each request but those for kernel "
-                "and comm info, debugging, interrupts and shutdowns; and what the gateway counts"
-            ),
         },
         ServerKernelManager: {
             "autorestart": _GATEWAYS_KERNEL,

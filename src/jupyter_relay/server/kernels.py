@@ -105,6 +105,9 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         self._user = kwargs.get("user") or self._user
         with http_errors():
             await super().start_kernel(**kwargs)
+        if isinstance(self.parent, GatewayMappingKernelManager):
+            untracked = frozenset(self.parent.untracked_message_types)
+            self.running.leave_untracked(untracked)
         self.last_activity = utcnow()
         self._take(self.running.model)
 
