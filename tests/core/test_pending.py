@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+
 import pytest
 
 from jupyter_relay.core.pending import Pending, Request
@@ -150,6 +155,60 @@ def test_make_room_can_refuse_again_once_all_are_needed() -> None:
     assert pending.make_room() is None
     pending.replied(second)
     assert pending.make_room() == [first]
+
+
+@pytest.mark.parametrize("case", ["every second is lost", "no idle comes", "nothing is answered"])
+def test_to_make_room_costs_the_same_however_many_are_under_way(case: str) -> None:
+    costs = []
+    for bound in (160, 1600):
+        pending = Pending(max_requests=bound)
+        waiting = deque(added(pending) for _ in range(bound))
+
+        def press(pending: Pending = pending, waiting: deque[Request] = waiting) -> None:
+            """Answer what is to be answered, and ask for something else."""
+            if case != "nothing is answered" and len(waiting) > 1:
+                if case == "every second is lost":
+                    waiting.popleft()
+                answered = waiting.popleft()
+                pending.replied(answered)
+                if case == "every second is lost":
+                    pending.ended(answered)
+            for _ in range(2):
+                given_up = pending.make_room()
+                if given_up is not None:
+                    for request in given_up:
+                        pending.remove(request)
+                    waiting.append(added(pending))
+
+        costs.append(calls_of(press, times=bound) / bound)
+        assert len(pending) <= bound
+    few, many = costs
+    assert many < 1.5 * few
+
+
+def calls_of(work: Callable[[], None], *, times: int) -> int:
+    """Return how many functions of Python are called when this is done so many times."""
+    calls = 0
+
+    def note(_frame: FrameType, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(note)
+    try:
+        for _ in range(times):
+            work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_make_room_gives_up_no_more_than_it_must_of_those_whose_idle_may_come() -> None:
+    pending = Pending(max_requests=160)
+    entries = [added(pending) for _ in range(160)]
+    for entry in entries[:5]:
+        pending.replied(entry)
+    assert pending.make_room() == entries[:1]
 
 
 def test_pending_forgets_a_lane_with_its_last_request() -> None:

@@ -16,6 +16,9 @@ JupyterLab has at most some dozens."""
 MOST_BYTES = 64 * 2**20
 """How many bytes they may hold; ordinary ones hold some 2 kB each."""
 
+_LOOKED_AT_FOR_ONE = 16
+"""How many requests may be looked at, at the bound, for each that is taken."""
+
 _COST = 1024
 """The bytes of memory that a request takes beside its header."""
 
@@ -125,11 +128,11 @@ class Pending:
 
     __slots__ = (
         "_added",
-        "_all_needed",
         "_bytes",
         "_lanes",
         "_max_bytes",
         "_max_requests",
+        "_replies_to_wait",
         "_requests",
         "_unanswered",
     )
@@ -145,8 +148,8 @@ class Pending:
         """Those that have requests under way. A lane is forgotten with its last request: its name
         is a page's, and may be long."""
 
-        self._all_needed = False
-        """Whether none could be given up when this was last asked, and none was answered since."""
+        self._replies_to_wait = 0
+        """How many replies have to come before it is looked again what can be given up."""
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -183,24 +186,35 @@ class Pending:
         one of its lane has got one, or its idle in the same way; else, since some kernels write no
         idle on control, one that misses its idle alone. What the kernel may still answer is kept,
         and the one more is refused in its place.
+
+        All are looked at for that, so more are given up at once than there has to be room for: of
+        those that miss their idle alone only where many do, which is a kernel that writes none.
+        After a look that found few, some of the others have to get their replies before the next.
         """
         too_many = len(self._requests) - self._max_requests + 1
         excess = self._bytes + size - self._max_bytes
         if (too_many <= 0 and excess <= 0) or not self._requests:
             return []
-        if self._all_needed:
+        if self._replies_to_wait:
             return None
+        many = len(self._requests) // _LOOKED_AT_FOR_ONE
         given_up: dict[str, Request] = {}
-        for is_spare in (self._is_passed_over, _misses_its_idle):
+        replied = len(self._requests) - self._unanswered
+        without_idle = many if replied >= many else 0
+        for is_spare, at_once in (
+            (self._is_passed_over, many),
+            (_misses_its_idle, without_idle),
+        ):
             for request in filter(is_spare, self._requests.values()):
-                if len(given_up) >= too_many and excess <= 0:
+                if len(given_up) >= max(too_many, at_once) and excess <= 0:
                     break
                 if request.msg_id not in given_up:
                     given_up[request.msg_id] = request
                     excess -= request.size
         if len(given_up) >= too_many and excess <= 0:
+            self._replies_to_wait = max(0, many - len(given_up))
             return [*given_up.values()]
-        self._all_needed = not given_up
+        self._replies_to_wait = max(1, many)
         return None
 
     def add(self, message: Message, subscriber: str) -> Request | None:
@@ -251,7 +265,8 @@ class Pending:
         """Note the reply to a request."""
         self._unanswered -= not request.replied
         request.seen = request.replied = True
-        self._all_needed = False
+        if self._replies_to_wait:
+            self._replies_to_wait -= 1
         self._lanes[request.lane].last_replied = request.order
         if request.ended:
             self.remove(request)
