@@ -101,3 +101,8 @@ def test_the_frame_that_an_error_came_in_is_not_passed_on(subprotocol: Subprotoc
     assert PagePolicy().shown(came) is came
     shown = PagePolicy(hidden_traceback=HIDDEN).shown(came)
     assert b"secret" not in subprotocol.encode(shown).data
+
+
+def test_a_policy_that_hides_tracebacks_does_not_show_all() -> None:
+    assert PagePolicy().shows_all
+    assert not PagePolicy(hidden_traceback=HIDDEN).shows_all

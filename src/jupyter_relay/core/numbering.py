@@ -32,7 +32,9 @@ _MOST_WIDTH = 10_000_000
 _MOST_DIGITS = 18
 
 _IOPUB: Final = Channel.IOPUB
-"""Asked for with every message that passes; see ``link.py``."""
+"""This and the next are asked for with every message that passes; see ``link.py``."""
+
+_CONTROL: Final = Channel.CONTROL
 
 
 class Numbering:
@@ -82,20 +84,19 @@ class Numbering:
         gateway and forked children of the kernel send messages too, with counters of their own.
         """
         if msg_id == self._next and self.high is not None:
-            number = self._reach(self.high + 1)
-            if channel is _IOPUB:
-                self.output = number
-                return number
+            number = self.high + 1
         else:
             read = self._read(msg_id, leads=leads)
-            if read is None:
-                return None
+            if read is None or read < 0:
+                return read
             number = read
-            if number < 0:
-                return number
-            if channel is _IOPUB:
-                self.output = number if self.output is None else max(number, self.output)
-        if channel is Channel.CONTROL:
+        if self.high is None or number > self.high:
+            self.high = number
+            self._next = f"{self._series}_{number + 1}"
+        if channel is _IOPUB:
+            if self.output is None or number > self.output:
+                self.output = number
+        elif channel is _CONTROL:
             self._control = number
         return number
 
@@ -110,11 +111,13 @@ class Numbering:
         On the shell that is the highest of iopub, since a kernel begins there with ``busy``. On
         control many kernels have no status messages, so that replies count alone.
         """
-        if channel is Channel.CONTROL and self.output is not None:
+        if channel is _CONTROL and self.output is not None:
             return -1 if self._control is None else min(self.output, self._control)
         return self.output
 
     def _read(self, msg_id: str, *, leads: bool) -> int | None:
+        """Read the number of an id that is not the next one, and note what is missing before it;
+        return what `see` does."""
         series, _, digits = msg_id.rpartition("_")
         if not series or not (digits.isascii() and digits.isdigit()):
             return None
@@ -128,7 +131,7 @@ class Numbering:
             self._series = series
         if self.high is None:
             self._known_from = number
-            return self._reach(number)
+            return number
         if number > self.high + _MOST_WIDTH:
             self.forget()
             self._leaps = series
@@ -143,7 +146,7 @@ class Numbering:
             self._holes.append((self.high + 1, number))
             if len(self._holes) > _MOST_HOLES:
                 self._known_from = self._holes.pop(0)[1]
-        return self._reach(number)
+        return number
 
     def missing(self, after: int, before: int) -> int:
         """How many numbers between these two have not come."""
@@ -180,8 +183,3 @@ class Numbering:
         self._replayed_to = -1
         self.high = None
         self.output = None
-
-    def _reach(self, number: int) -> int:
-        self.high = number
-        self._next = f"{self._series}_{number + 1}"
-        return number

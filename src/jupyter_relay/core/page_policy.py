@@ -30,6 +30,11 @@ class PagePolicy(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a page may send a message. Raises `MalformedFrame` if its header is none."""
         return not self.allowed_types or message.head.msg_type in self.allowed_types
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether each message is shown as it is."""
+        return self.hidden_traceback is None
+
     def shown(self, message: Message) -> Message:
         """Return a message as a page is shown it: where tracebacks are hidden, an error and the
         reply to a request that failed say only that there was one.
