@@ -106,7 +106,10 @@ class _Gap:
 
     def lane(self, request: Request) -> _Lane:
         """Return the lane of a request."""
-        return self.lanes.setdefault(request.lane, _Lane(self.floors[Channel.IOPUB]))
+        lane = self.lanes.get(request.lane)
+        if lane is None:
+            lane = self.lanes[request.lane] = _Lane(self.floors[Channel.IOPUB])
+        return lane
 
     def fill_queues(self) -> None:
         """Queue all members, each in its lane."""
