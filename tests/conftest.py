@@ -15,6 +15,8 @@ from blockbuster import BlockBuster
 
 from jupyter_relay.testing import plugin
 
+pytest_plugins = ["tests.support.gateway_fixtures"]
+
 FOREIGN_THREADS = ("pyzmq", "GarbageCollectorThread", "MainThread - runner")
 """How the names of threads begin that pyzmq and jupyter_core start once and never stop."""
 

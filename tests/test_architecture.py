@@ -17,6 +17,13 @@ import jupyter_relay
 ROOT = Path(__file__).resolve().parents[1]
 
 
+PACKAGES = [
+    found.name
+    for found in pkgutil.walk_packages(jupyter_relay.__path__, "jupyter_relay.")
+    if found.ispkg and found.name != "jupyter_relay.testing"
+]
+
+
 def loaded_by(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter has after a statement."""
     done = subprocess.run(
@@ -70,21 +77,22 @@ def test_the_public_names() -> None:
     ("statement", "forbidden"),
     [
         ("import jupyter_relay", {"tornado", "zmq", "traitlets", "aiohttp", "asyncio"}),
-        ("import jupyter_relay.gateway.kernel", {"tornado", "zmq", "traitlets", "jupyter_client"}),
-        ("import jupyter_relay.core.link", {"asyncio", "aiohttp", "tornado", "zmq", "traitlets"}),
+        ("import jupyter_relay.kernels.kernel", {"tornado", "zmq", "traitlets", "jupyter_client"}),
+        ("import jupyter_relay.link.link", {"asyncio", "aiohttp", "tornado", "zmq", "traitlets"}),
         ("import jupyter_relay.headless.manager", {"jupyter_server", "jupyter_events"}),
         ("import jupyter_relay.testing.plugin", {"aiohttp", "tornado", "zmq"}),
         ("import jupyter_relay.headless.papermill", {"papermill", "jupyter_server"}),
         ("import jupyter_relay.headless.manager", {"aiohttp"}),
         ("from jupyter_relay.server import extension", {"jupyter_server", "aiohttp"}),
-        ("from jupyter_relay.server import kernels, kernelspecs, websocket", {"aiohttp"}),
+        ("from jupyter_relay.server import kernels, kernelspecs", {"aiohttp"}),
+        ("from jupyter_relay.server.pages import websocket", {"aiohttp"}),
     ],
 )
 def test_an_import_loads_no_more_than_it_says(statement: str, forbidden: set[str]) -> None:
     assert not forbidden & loaded_by(statement)
 
 
-def test_rooms_use_only_those_that_they_may() -> None:
+def test_packages_use_only_those_that_they_may() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -92,7 +100,7 @@ def test_rooms_use_only_those_that_they_may() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_each_room_of_the_drawing_is_one_of_the_house() -> None:
+def test_each_package_of_the_drawing_exists() -> None:
     drawn = {
         name
         for line in Path(jupyter_relay.__file__).read_text().splitlines()
@@ -101,6 +109,14 @@ def test_each_room_of_the_drawing_is_one_of_the_house() -> None:
     }
     there = {found.name for found in pkgutil.iter_modules(jupyter_relay.__path__)}
     assert drawn == {name for name in there if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_says_what_belongs_there_and_what_does_not(package: str) -> None:
+    said = importlib.import_module(package).__doc__ or ""
+    assert len(said.strip().splitlines()) >= 3
+    assert "here" in said
+    assert "not" in said
 
 
 def test_no_class_shares_state_that_can_change() -> None:

@@ -12,9 +12,10 @@ import pytest
 from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from traitlets.config import Application, Config
 
-from jupyter_relay.config import GatewayClient, proxy_of
-from jupyter_relay.core.options import OPTIONS, Kind, Option, Value
+from jupyter_relay.config import GatewayClient
 from jupyter_relay.errors import ConfigurationError
+from jupyter_relay.settings.options import OPTIONS, Kind, Option, Value
+from jupyter_relay.settings.proxies import proxy_of
 
 SECRET = "hunter2"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jupyter_relay.core.options import OPTIONS, Group, Option, Value
+from jupyter_relay.settings.options import OPTIONS, Group, Option, Value
 
 HEAD = """\
 # Settings
 
-All are options of `GatewayClient`. This page is made from their table, `core/options.py`, by
+All are options of `GatewayClient`. This page is made from their table, `settings/options.py`, by
 `make settings-page`.
 
 An option can be given in three ways, here with `linger` as an example. Given in several, the first

@@ -22,7 +22,7 @@ from bench.runner import Goal, Row, Sample, Scale, Subjects, Work
 from bench.site import environment, extensions
 
 _MODULES = {
-    "relay": "jupyter_relay.headless.manager, jupyter_relay.gateway.aiohttp_transport",
+    "relay": "jupyter_relay.headless.manager, jupyter_relay.transport.aiohttp_transport",
     "peer": "jupyter_server.gateway.managers",
 }
 
@@ -41,7 +41,7 @@ started = time.process_time()
 app = ServerApp(jpserver_extensions={extensions}, open_browser=False, allow_root=True)
 app.initialize(["--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--ServerApp.log_level=ERROR"])
 initialized = time.process_time()
-import jupyter_relay.gateway.aiohttp_transport
+import jupyter_relay.transport.aiohttp_transport
 print(initialized - started, time.process_time() - initialized)
 """
 

@@ -2,14 +2,23 @@
 
 # The map of the house. Each room may use those below it, and none above.
 #
-#   server/     the Jupyter Server side: kernels, kernelspecs, sessions, websockets
-#   testing/    for tests against us: a fake gateway, a faulty wire, real servers
-#   headless/   manager and client for nbclient, papermill and scripts
-#   config      traitlets and environment to plain settings
-#   gateway/    I/O with gateways: REST, the websocket, a kernel and who listens to it
-#   core/       decisions, without I/O: the link, what waits, what was lost, URLs, models
-#   wire/       bytes to messages and back
-#   errors      every error, drawn at the top of the file
+#   server/       the Jupyter Server side: kernels, kernelspecs, sessions, pages
+#   testing/      for tests against us: a fake gateway, a faulty wire, real servers
+#   headless/     manager and client for nbclient, papermill and scripts
+#   kernels/      the kernels of a gateway that are ours, and who listens to them
+#   gateway/      the REST API of one gateway
+#   credentials/  what we show a gateway, and how it stays fresh
+#   transport/    HTTP requests and websockets to one address
+#   config        traitlets and environment to plain settings
+#   rest/         pure: URLs, models, what an answer means
+#   settings/     pure: the options of a gateway, and what they amount to
+#   link/         pure: one link, what waits on it and what was lost
+#   wire/         pure: bytes to messages and back
+#   store/        what outlives the process
+#   backoff       when to try again
+#   log           a flood of lines is written as one and a count
+#   redact        foreign words, without secrets
+#   errors        every error, drawn at the top of the file
 
 from __future__ import annotations
 
@@ -19,12 +28,12 @@ from typing import TYPE_CHECKING
 from jupyter_relay._version import __version__
 
 if TYPE_CHECKING:
-    from jupyter_relay.core.settings import GatewaySettings
     from jupyter_relay.errors import RelayError
-    from jupyter_relay.gateway.client import Gateway
-    from jupyter_relay.gateway.kernel import RemoteKernel
+    from jupyter_relay.gateway.gateway import Gateway
     from jupyter_relay.headless.client import GatewayKernelClient
     from jupyter_relay.headless.manager import GatewayKernelManager
+    from jupyter_relay.kernels.kernel import RemoteKernel
+    from jupyter_relay.settings.settings import GatewaySettings
 
 __all__ = [
     "Gateway",
@@ -37,12 +46,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Gateway": "gateway.client",
+    "Gateway": "gateway.gateway",
     "GatewayKernelClient": "headless.client",
     "GatewayKernelManager": "headless.manager",
-    "GatewaySettings": "core.settings",
+    "GatewaySettings": "settings.settings",
     "RelayError": "errors",
-    "RemoteKernel": "gateway.kernel",
+    "RemoteKernel": "kernels.kernel",
 }
 
 

@@ -10,7 +10,8 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from jupyter_relay.core.models import KernelModel, KernelSpecs, read_date
+from jupyter_relay.rest.models import KernelModel, KernelSpecs
+from jupyter_relay.wire.json import read_date
 from jupyter_relay.wire.message import Channel, Message, compose
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.contract.conftest import Kind

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 
 from jupyter_relay.errors import KernelStartFailed
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing.servers import RunningServer, enterprise_gateway
-from tests.gateway.support import settings_for
 from tests.support.enterprise import needs_enterprise_gateway
+from tests.support.gateway import settings_for
 
 pytestmark = pytest.mark.enterprise
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import uuid4
 
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.testing import read_content
 from jupyter_relay.testing.changes import Changes
 from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part, compose

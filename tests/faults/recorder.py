@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.transport import REASON_BYTES, Response, Share, Socket
+from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
+from jupyter_relay.transport.transport import Share, Socket
 from jupyter_relay.wire.message import Frame
 from jupyter_relay.wire.subprotocol import Subprotocol
 

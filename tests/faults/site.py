@@ -8,19 +8,20 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import InitVar, dataclass, field, replace
 from typing import TypeVar
 
-from jupyter_relay.core.actions import Happening, Report
-from jupyter_relay.core.backoff import Backoff
-from jupyter_relay.core.models import KernelModel
-from jupyter_relay.core.settings import GatewaySettings, LinkSettings
-from jupyter_relay.core.table import State
+from jupyter_relay.backoff import Backoff
 from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
-from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.transport import Transport
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.actions import Happening, Report
+from jupyter_relay.link.settings import LinkSettings
+from jupyter_relay.link.table import State
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing import FaultyProxy
 from jupyter_relay.testing.changes import Changes
 from jupyter_relay.testing.servers import RunningServer
+from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
+from jupyter_relay.transport.transport import Transport
 
 T = TypeVar("T")
 

@@ -29,8 +29,8 @@ from pathlib import Path
 
 import psutil
 
-from jupyter_relay.core.actions import Report
-from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.link.actions import Report
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.faults import harm
 from tests.faults.listener import Cell, Listener

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.core.actions import Happening
-from jupyter_relay.core.options import default_of
-from jupyter_relay.core.settings import GatewaySettings, LinkSettings
-from jupyter_relay.core.table import State
+from jupyter_relay.link.actions import Happening
+from jupyter_relay.link.settings import LinkSettings
+from jupyter_relay.link.table import State
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults.conftest import run
 from tests.faults.listener import Listener, assert_accounted, counter
 from tests.faults.site import open_site
+from tests.support.gateway import default_of
 
 
 @pytest.mark.parametrize(("upstream", "downstream"), [(True, True), (True, False), (False, True)])

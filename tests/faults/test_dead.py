@@ -9,8 +9,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
-from jupyter_relay.core.actions import Happening
 from jupyter_relay.headless.manager import GatewayKernelManager
+from jupyter_relay.link.actions import Happening
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.faults.listener import Cell, Listener, only
 from tests.faults.site import Site, open_site

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.core.options import Value
-from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.core.table import State
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.table import State
+from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults.listener import Listener
 from tests.faults.site import LINK

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.wire.message import Frame
 from jupyter_relay.wire.subprotocol import OFFERED

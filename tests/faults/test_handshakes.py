@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.faults.listener import Listener
 from tests.faults.site import Site, open_site

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_relay.core.actions import Happening
+from jupyter_relay.link.actions import Happening
 from tests.faults.site import Site
-from tests.gateway.support import answer_of, run
+from tests.support.gateway import answer_of, run
 from tests.support.messages import failures, request, types
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.core.actions import Happening
-from jupyter_relay.core.table import State
 from jupyter_relay.errors import GatewayUnavailable
+from jupyter_relay.link.actions import Happening
+from jupyter_relay.link.table import State
 from jupyter_relay.testing.servers import RunningServer
 from jupyter_relay.wire.message import Channel
 from tests.faults.listener import Listener, assert_accounted, counter, only

@@ -16,8 +16,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from jupyter_relay.core.actions import Happening
-from jupyter_relay.core.table import State
+from jupyter_relay.link.actions import Happening
+from jupyter_relay.link.table import State
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults import harm
 from tests.faults.listener import Cell, Listener

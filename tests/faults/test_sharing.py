@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_relay.core.table import State
+from jupyter_relay.link.table import State
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.faults.listener import Cell, Listener
 from tests.faults.site import Site, open_site, with_link

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.support.impatient_proxy import ImpatientProxy, impatient_proxy
 from tests.support.server import TestServer, server_on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_relay.core.actions import Happening
+from jupyter_relay.link.actions import Happening
 from tests.faults.listener import Listener, only
 from tests.faults.site import Site
 

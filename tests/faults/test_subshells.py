@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_relay.core.actions import Happening
+from jupyter_relay.link.actions import Happening
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import Channel
 from tests.faults.listener import Listener, assert_accounted, counter, only

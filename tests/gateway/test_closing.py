@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from jupyter_relay.errors import GatewayClosed
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing import Answer, FakeGateway, Hold
 from jupyter_relay.testing.plugin import ProxyFactory
 from jupyter_relay.testing.tcp_proxy import FaultyProxy
-from tests.gateway.support import CHANNELS, DEADLINE, KERNELS, remote_kernel, settings_for
+from tests.support.gateway import CHANNELS, DEADLINE, KERNELS, remote_kernel, settings_for
 from tests.support.oauth2_server import CLIENT_ID, SECRET, OAuth2Server
 
 SPEC = "/api/kernelspecs/*"

@@ -7,12 +7,12 @@ from collections.abc import Collection
 
 import pytest
 
-from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import AuthenticationFailed, GatewayRefused, KernelNotFound
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.listing import Listing
+from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
-from tests.gateway.support import KERNEL, KERNELS, TOKEN, settings_for
+from tests.support.gateway import KERNEL, KERNELS, TOKEN, settings_for
 
 
 @pytest.mark.parametrize("lists", [True, False])

@@ -8,17 +8,17 @@ from typing import Literal
 
 import pytest
 
-from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import (
     GatewayTimeout,
     GatewayUnavailable,
     KernelNotRunning,
     KernelStartFailed,
 )
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.testing import Answer, FakeGateway, Hold, Reset, Silence
-from tests.gateway.support import CHANNELS, KERNEL, KERNELS, answer_of, settings_for
+from tests.support.gateway import CHANNELS, KERNEL, KERNELS, answer_of, settings_for
 from tests.support.messages import failures, request, types
 
 LOST = [Answer(502), Answer(503), Answer(504), Answer.html("Time-out", 504), Reset(), Silence()]

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import OtherKernelAnswered
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Reset
 from jupyter_relay.testing.fake_api import kernel_model
-from tests.gateway.support import KERNELS, remote_kernel
+from tests.support.gateway import KERNELS, remote_kernel
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

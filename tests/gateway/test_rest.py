@@ -15,7 +15,7 @@ from jupyter_relay.errors import (
     KernelSpecNotFound,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing import (
     Answer,
     Change,
@@ -26,7 +26,7 @@ from jupyter_relay.testing import (
     Silence,
     without,
 )
-from tests.gateway.support import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, settings_for
+from tests.support.gateway import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, settings_for
 
 # Answers that are none.
 

@@ -9,9 +9,9 @@ from email.utils import format_datetime
 import pytest
 
 from jupyter_relay.errors import GatewayRefused, GatewayTimeout, GatewayUnavailable
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing import Answer, Delay, FakeGateway, FakeKernel, Reset
-from tests.gateway.support import DEADLINE, KERNEL, settings_for
+from tests.support.gateway import DEADLINE, KERNEL, settings_for
 
 
 def asks_for(wait: str, status: int = 503) -> Answer:

@@ -11,12 +11,12 @@ from jupyter_relay.errors import (
     KernelStartFailed,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing import (
     Answer,
     FakeGateway,
 )
-from tests.gateway.support import KERNELS, NO_ANSWERS, settings_for
+from tests.support.gateway import KERNELS, NO_ANSWERS, settings_for
 
 
 def sent_env(fake: FakeGateway) -> dict[str, str]:

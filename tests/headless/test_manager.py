@@ -24,7 +24,7 @@ from jupyter_relay.errors import (
     OperationUnderWay,
     VariableRefused,
 )
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager
 from jupyter_relay.testing import Answer, FakeGateway, Hold
 

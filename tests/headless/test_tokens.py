@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.errors import ConfigurationError
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import RunningServer

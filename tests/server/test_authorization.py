@@ -10,7 +10,7 @@ from jupyter_server.auth import Authorizer, User
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import RequestHandler
 
-from jupyter_relay.server.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
+from jupyter_relay.server.http.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
 from jupyter_relay.testing import FakeGateway
 from tests.support.server import server_on
 

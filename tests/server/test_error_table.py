@@ -32,11 +32,11 @@ from jupyter_relay.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset
 from jupyter_relay.testing.faults import Fault
 from jupyter_relay.wire.message import JSON
-from tests.gateway.support import settings_for
+from tests.support.gateway import settings_for
 from tests.support.server import server_on
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -388,7 +388,7 @@ async def test_a_traceback_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
 async def test_the_traceback_of_what_is_understood_is_for_those_who_look_closely(
     kind: type[RelayError], answer: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG", logger="jupyter_relay.gateway.answers")
+    caplog.set_level("DEBUG", logger="jupyter_relay.rest.refusals")
     async with FakeGateway() as fake:
         fault = fake.fault("POST", "/api/kernels", answer)
         gateway = Gateway(settings_for(fake.url))

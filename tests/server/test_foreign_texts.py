@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from jupyter_relay.core.users import NotebookUser
-from jupyter_relay.gateway.client import Gateway
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.testing import FakeGateway
-from tests.gateway.support import settings_for
+from tests.support.gateway import settings_for
 from tests.support.server import TestServer, server_on
 
 LONG = "A" * 100_000

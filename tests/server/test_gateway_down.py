@@ -11,10 +11,10 @@ import pytest
 
 from jupyter_relay.testing import Answer, Delay, FakeGateway, FaultyProxy, Reset, Silence
 from jupyter_relay.testing.faults import Fault
-from tests.gateway.support import TOKEN as GATEWAY_TOKEN
 from tests.server.test_error_table import At
 from tests.server.test_kernelspecs import ALLOW_R
 from tests.server.test_sessions import model_of
+from tests.support.gateway import TOKEN as GATEWAY_TOKEN
 from tests.support.server import TOKEN, TestServer, server_on
 from tests.support.server import Answer as Reply
 

@@ -11,7 +11,7 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from jupyter_relay.core.users import NotebookUser
+from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.server.kernels import GatewayKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.testing import FakeGateway

@@ -22,8 +22,8 @@ from jupyter_relay.server.inherited_options import (
 )
 from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.server.pages.websocket import GatewayWebSocketConnection
 from jupyter_relay.server.sessions import GatewaySessionManager
-from jupyter_relay.server.websocket import GatewayWebSocketConnection
 from jupyter_relay.testing import FakeGateway, FakeKernel, read_content
 from jupyter_relay.wire.message import Channel, Message
 from tests.support.server import server_on

@@ -19,15 +19,15 @@ from jupyter_server.auth import Authorizer, User
 from jupyter_server.base.handlers import JupyterHandler
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.models import KernelModel
-from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import RelayError
-from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing import Answer, FakeGateway, Reset, Silence
 from jupyter_relay.testing.faults import Fault
 from jupyter_relay.testing.servers import jupyter_server
+from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
 from jupyter_relay.wire.message import JSON
 from tests.support.server import TOKEN as SERVER_TOKEN
 from tests.support.server import remote_of, server_on

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotFound
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing import read_content
-from tests.gateway.support import run
+from tests.support.gateway import run
 from tests.support.messages import request
 
 DEADLINE = 60.0

@@ -14,7 +14,7 @@ from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from jupyter_relay.gateway.kernel import RemoteKernel
+from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.server.gateway_config import GatewayConfig
 from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
 from jupyter_relay.wire.subprotocol import OFFERED

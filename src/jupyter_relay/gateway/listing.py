@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 
-from jupyter_relay.core.models import KernelModel
 from jupyter_relay.errors import AuthenticationFailed, KernelNotFound, RelayError
 from jupyter_relay.gateway.shared import Shared
+from jupyter_relay.rest.models import KernelModel
 
 _AT_ONCE = 32
 """How many kernels are asked for at the same time, where they have to be asked for one by one."""

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from math import inf
 from typing import TypeAlias
 
-from jupyter_relay.core.backoff import Backoff
-from jupyter_relay.core.clocks import ClockDifference
-from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.backoff import Backoff
+from jupyter_relay.credentials.credentials import Credentials, Headers
 from jupyter_relay.errors import (
     AuthenticationFailed,
     GatewayRefused,
@@ -21,16 +20,11 @@ from jupyter_relay.errors import (
     GatewayUnavailable,
     RelayError,
 )
-from jupyter_relay.gateway.answers import UNAVAILABLE, Refusals, no_answer, no_kernel, too_large
-from jupyter_relay.gateway.credentials import Credentials, Headers
-from jupyter_relay.gateway.transport import (
-    REASON_BYTES,
-    HandshakeRefused,
-    Response,
-    Share,
-    Socket,
-    Transport,
-)
+from jupyter_relay.rest.clocks import ClockDifference
+from jupyter_relay.rest.refusals import UNAVAILABLE, Refusals, no_answer, no_kernel, too_large
+from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.transport.transport import HandshakeRefused, Share, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
 
 _RETRIED = frozenset({"GET", "DELETE"})

@@ -36,8 +36,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
 
-from jupyter_relay.core.backoff import Backoff
-from jupyter_relay.core.models import KernelModel
+from jupyter_relay.backoff import Backoff
 from jupyter_relay.errors import (
     GatewayRefused,
     GatewayUnavailable,
@@ -45,6 +44,7 @@ from jupyter_relay.errors import (
     KernelStartFailed,
     RelayError,
 )
+from jupyter_relay.rest.models import KernelModel
 
 Outcome: TypeAlias = KernelModel | RelayError
 """What becomes of a start."""

@@ -1,1 +1,4 @@
-"""Kernel manager and client for nbclient, papermill and scripts. No Jupyter Server is needed."""
+"""Kernel manager and client for nbclient, papermill, consoles and scripts.
+
+Translation to jupyter_client belongs here; decisions about kernels do not (`kernels`).
+"""

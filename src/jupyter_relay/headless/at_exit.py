@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final, TypeVar
 
-from jupyter_relay.core.settings import GatewaySettings
 from jupyter_relay.errors import KernelNotFound, RelayError
-from jupyter_relay.gateway.client import Gateway, may_pass
+from jupyter_relay.gateway.gateway import Gateway, may_pass
+from jupyter_relay.settings.settings import GatewaySettings
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ class _AtOnce(ThreadPoolExecutor):
 
 
 async def _delete_all(kernels: Iterable[StartedKernel]) -> None:
-    from jupyter_relay.gateway.aiohttp_transport import AiohttpTransport
+    from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
 
     gateways: dict[int, Gateway] = {}
     for kernel in kernels:

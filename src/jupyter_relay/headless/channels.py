@@ -13,9 +13,9 @@ import msgspec
 from jupyter_client.channelsabc import ChannelABC, HBChannelABC
 from jupyter_client.session import Session
 
-from jupyter_relay.core.backlog import Backlog, Dropped
-from jupyter_relay.core.models import read_date
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame
+from jupyter_relay.link.backlog import Backlog, Dropped
+from jupyter_relay.wire.json import read_date
 from jupyter_relay.wire.message import Channel, Message, Part
 
 MessageDict: TypeAlias = dict[str, Any]

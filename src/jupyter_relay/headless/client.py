@@ -11,17 +11,17 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.clientabc import KernelClientABC
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.backlog import Dropped
-from jupyter_relay.core.models import KernelModel
-from jupyter_relay.core.notices import is_ours
-from jupyter_relay.core.settings import GatewaySettings
-from jupyter_relay.core.wording import MOST_QUOTED
 from jupyter_relay.errors import KernelNotRunning
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.subscription import Subscription
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, MessageDict
 from jupyter_relay.headless.usage import UsageRequests
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.subscription import Subscription
+from jupyter_relay.link.backlog import Dropped
+from jupyter_relay.link.notices import is_ours
+from jupyter_relay.redact import MOST_QUOTED
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.wire.message import Channel, Message, quoted
 
 if TYPE_CHECKING:

@@ -16,9 +16,6 @@ from jupyter_client.managerabc import KernelManagerABC
 from traitlets import Bool, DottedObjectName, Type, default
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.actions import Report
-from jupyter_relay.core.models import KernelModel
-from jupyter_relay.core.users import NotebookUser
 from jupyter_relay.errors import (
     GatewayRefused,
     GatewayUnavailable,
@@ -27,13 +24,16 @@ from jupyter_relay.errors import (
     NotPossibleOnGateway,
     RelayError,
 )
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.operations import NO_PATIENCE, RESTART_PATIENCE
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.start import KernelStart, Outcome
-from jupyter_relay.gateway.store import Claim, Store
 from jupyter_relay.headless.at_exit import STARTED, StartedKernel
 from jupyter_relay.headless.client import GatewayKernelClient
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.operations import NO_PATIENCE, RESTART_PATIENCE
+from jupyter_relay.link.actions import Report
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.rest.users import NotebookUser
+from jupyter_relay.store.store import Claim, Store
 
 
 class GatewayKernelManager(AsyncKernelManager):

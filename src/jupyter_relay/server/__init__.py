@@ -1,1 +1,4 @@
-"""The Jupyter Server side: adapters that hold a kernel or a gateway, translate, decide nothing."""
+"""The Jupyter Server side: managers, pages, and the switch that puts them in place.
+
+Translation to Jupyter Server belongs here; decisions about kernels do not (`kernels`).
+"""

@@ -13,8 +13,8 @@ from jupyter_server.gateway.managers import GatewaySessionManager as BuiltInGate
 
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.server.pages.websocket import GatewayWebSocketConnection
 from jupyter_relay.server.sessions import GatewaySessionManager
-from jupyter_relay.server.websocket import GatewayWebSocketConnection
 
 Classes: TypeAlias = Mapping[str, type]
 """Classes by the option of ServerApp that holds them."""

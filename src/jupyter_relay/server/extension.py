@@ -92,7 +92,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
 
     from jupyter_relay.server import kernelspec_events, link_events
     from jupyter_relay.server.classes import replaced_line
-    from jupyter_relay.server.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
+    from jupyter_relay.server.http.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
     from jupyter_relay.server.kernels import GatewayMappingKernelManager
     from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 

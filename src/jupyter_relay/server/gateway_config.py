@@ -10,8 +10,8 @@ from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewa
 from traitlets.config import Config, Configurable
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.core.options import OPTIONS
-from jupyter_relay.core.settings import GatewaySettings
+from jupyter_relay.settings.options import OPTIONS
+from jupyter_relay.settings.settings import GatewaySettings
 
 
 class GatewayConfig(BuiltInGatewayClient):

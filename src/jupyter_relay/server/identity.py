@@ -6,7 +6,7 @@ from jupyter_server import CallContext
 from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 
-from jupyter_relay.core.users import NotebookUser
+from jupyter_relay.rest.users import NotebookUser
 
 _NAMELESS = (IdentityProvider, PasswordIdentityProvider)
 """The server's own providers, which know no users, and invent a name for each browser."""

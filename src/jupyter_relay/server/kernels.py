@@ -23,23 +23,23 @@ from jupyter_server.utils import ApiPath, to_os_path
 from traitlets import Bunch, default, validate
 from traitlets.utils.importstring import import_item
 
-from jupyter_relay.core.actions import Report
-from jupyter_relay.core.models import KernelModel
-from jupyter_relay.core.on_exit import OnExit
-from jupyter_relay.core.users import NotebookUser
-from jupyter_relay.core.wording import in_lines
 from jupyter_relay.errors import RelayError
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.kernel import RemoteKernel
-from jupyter_relay.gateway.latest import PATIENCE, Latest
-from jupyter_relay.gateway.store import Store
+from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.headless.manager import shown_id
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.actions import Report
+from jupyter_relay.redact import in_lines
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.server.gateway_config import options_of, state_folder
-from jupyter_relay.server.http_errors import PlainHTTPError, http_errors
+from jupyter_relay.server.http.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.server.latest import PATIENCE, Latest
 from jupyter_relay.server.link_events import emit
+from jupyter_relay.settings.on_exit import OnExit
+from jupyter_relay.store.store import Store
 from jupyter_relay.wire.message import quoted
 
 Model: TypeAlias = dict[str, Any]

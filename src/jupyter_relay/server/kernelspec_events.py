@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from jupyter_relay.errors import RelayError
-from jupyter_relay.gateway.log import Log
+from jupyter_relay.log import Log
 
 if TYPE_CHECKING:
     from jupyter_events import EventLogger

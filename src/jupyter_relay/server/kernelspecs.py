@@ -13,17 +13,17 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.utils import url_path_join
 from traitlets import TraitError
 
-from jupyter_relay.core.models import KernelSpecModel, KernelSpecs
-from jupyter_relay.core.urls import file_of_kernelspec
-from jupyter_relay.core.users import NotebookUser, kernel_user
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
-from jupyter_relay.gateway.client import Gateway
-from jupyter_relay.gateway.latest import SILENCE, Latest
-from jupyter_relay.gateway.store import Store
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.rest.models import KernelSpecModel, KernelSpecs
+from jupyter_relay.rest.urls import file_of_kernelspec
+from jupyter_relay.rest.users import NotebookUser, kernel_user
 from jupyter_relay.server.gateway_config import options_of, state_folder
-from jupyter_relay.server.http_errors import http_errors
+from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspec_events import KernelspecEvents
+from jupyter_relay.server.latest import SILENCE, Latest
+from jupyter_relay.store.store import Store
 from jupyter_relay.wire.message import quoted
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jupyter_relay.core.actions import Report
+from jupyter_relay.link.actions import Report
 
 if TYPE_CHECKING:
     from jupyter_events import EventLogger

@@ -1,4 +1,4 @@
-"""Bytes to messages and back. No I/O, no asyncio.
+"""Bytes and messages.
 
-Source of the formats: the Jupyter Server documentation, "WebSocket kernel wire protocols".
+Codecs, framing and JSON within bounds belong here; what a message is for does not (`link`).
 """

@@ -1,0 +1,148 @@
+"""A gateway's token, how long it lasts, and what the outputs of commands say of that."""
+
+from __future__ import annotations
+
+import math
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from jupyter_relay.redact import shown
+from jupyter_relay.wire.json import Json, ModelError, read_json
+
+GUESSED_LIFE: Final = 600.0
+"""After how many seconds a token is asked for again that does not say how long it lasts."""
+
+MOST_BYTES: Final = 64 * 1024
+"""How long a token may be, with what a source gives it in; no server takes as much in a header."""
+
+_AHEAD: Final = 60.0
+_AHEAD_SHARE: Final = 0.2
+"""A token is renewed a minute before its end, or a fifth of its life before it if that is less."""
+
+_TOKEN_KEYS: Final = ("access_token", "accessToken", "token", "id_token")
+_END_KEYS: Final = ("expiry", "expires_at", "expires_on", "expirationTimestamp")
+
+
+class NoToken(Exception):
+    """A source has no token to give.
+
+    The text is what there is to say of the source, to go behind its name. ``hint`` says what to
+    do, ``detail`` is more for the log. None of them ever holds a token.
+    """
+
+    def __init__(self, text: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(shown(text))
+        self.hint = hint
+        self.detail = shown(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token. The times are in seconds of Unix time, infinite where there is none.
+
+    From ``refresh_at`` on another is asked for, while this one goes on being used; from
+    ``expires_at`` on it is not used any more.
+    """
+
+    value: str = field(repr=False)
+    refresh_at: float = math.inf
+    expires_at: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.value:
+            raise NoToken("gave an empty token.")
+        if len(self.value) > MOST_BYTES:
+            raise NoToken("gave far more than a token.")
+        if not self.value.isprintable():
+            # In a header a line break would begin another header.
+            raise NoToken("gave a token with a line break or a control character in it.")
+
+    @classmethod
+    def lasting(cls, value: str, now: float, until: float | None = None) -> Token:
+        """Make a token that expires at ``until``; None where nobody has said.
+
+        Then a JWT says it itself; another token is renewed after `GUESSED_LIFE`, and used for as
+        long as that fails. Raises `NoToken` for what can be no token.
+        """
+        until = until or _end_of_jwt(value)
+        if until is None:
+            return cls(value, now + GUESSED_LIFE)
+        return cls(value, until - min(_AHEAD, _AHEAD_SHARE * max(0.0, until - now)), until)
+
+
+def read_output(text: str, now: float) -> Token:
+    """Read what a command has printed: a bare token, or a JSON object with one.
+
+    The object has it as ``access_token``, ``accessToken``, ``token`` or ``id_token``, and its end
+    as ``expires_in``, or as the time or date ``expiry``, ``expires_at``, ``expires_on`` or
+    ``expirationTimestamp``. In an ExecCredential of Kubernetes both stand in ``status``.
+
+    Raises `NoToken`.
+    """
+    text = text.strip()
+    if not text.startswith("{"):
+        return Token.lasting(text, now)
+    try:
+        read = read_json(text.encode())
+    except ModelError:
+        raise NoToken("printed something that begins like JSON and is none.") from None
+    words = read if isinstance(read, dict) else {}
+    status = words.get("status")
+    words = status if isinstance(status, dict) else words
+    value = next((words[key] for key in _TOKEN_KEYS if words.get(key)), None)
+    if not isinstance(value, str):
+        raise NoToken(f"printed a JSON object with no text under {', '.join(_TOKEN_KEYS)}.")
+    return Token.lasting(value.strip(), now, _end(words, now))
+
+
+def end_after(life: Json, now: float) -> float | None:
+    """Return the time that is ``life`` seconds from now; None for what is no number."""
+    seconds = _number(life)
+    return None if seconds is None else now + seconds
+
+
+def _end(words: Mapping[str, Json], now: float) -> float | None:
+    ends = (_time(words.get(key)) for key in _END_KEYS)
+    return end_after(words.get("expires_in"), now) or next(filter(None, ends), None)
+
+
+def _time(value: Json) -> float | None:
+    """Return a time given as Unix time or as a date; one without a zone is UTC."""
+    number = _number(value)
+    if number is not None or not isinstance(value, str):
+        return number
+    try:
+        date = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def _number(value: Json) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _end_of_jwt(text: str) -> float | None:
+    """Return the ``exp`` of a JWT (RFC 7519, 4.1.4), None for another text.
+
+    It is not verified: that is for those whom it is shown.
+    """
+    parts = text.split(".")
+    if len(parts) != 3:  # header, payload, signature
+        return None
+    try:
+        payload = msgspec.json.decode(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # also for what is no base64
+        return None
+    return _number(payload.get("exp")) if isinstance(payload, dict) else None

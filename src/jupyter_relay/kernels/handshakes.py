@@ -1,0 +1,111 @@
+"""The handshakes for one socket: more than one where the first may be lost on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from jupyter_relay.errors import KernelNotFound
+from jupyter_relay.transport.transport import Socket
+
+_log = logging.getLogger(__name__)
+
+
+class Handshakes:
+    """Makes handshakes, each under a session id of its own; the first that is answered counts.
+
+    ``connect`` makes one under this session id. The others go on, and what they open is closed at
+    once: if a client cuts a handshake off that its gateway holds, Jupyter Server (2.21) counts one
+    client too few from then on, so that it keeps no output for a client that is away, and takes a
+    kernel that is listened to for one that nobody uses.
+    """
+
+    __slots__ = ("_connect", "_ended", "_leaving", "_under_way", "_unneeded")
+
+    def __init__(self, connect: Callable[[str], Awaitable[Socket]]) -> None:
+        self._connect = connect
+        self._under_way: dict[asyncio.Task[Socket], str] = {}
+        self._unneeded: set[asyncio.Task[Socket]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Event | None = None
+        """Is set when one has ended, while `first` waits for that."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no handshake is under way."""
+        return not self._under_way and not self._leaving
+
+    async def first(self, session: str) -> tuple[Socket, str]:
+        """Begin a handshake under this session id; return the first socket that opens, and its
+        session id.
+
+        Raises what the last one under way has failed with; `KernelNotFound` of any one at once.
+        """
+        self._ended = ended = asyncio.Event()
+        self.begin_beside(session)
+        try:
+            while True:
+                await ended.wait()
+                ended.clear()
+                for task in [task for task in self._under_way if task.done()]:
+                    of = self._under_way.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        self._leave()
+                        return task.result(), of
+                    if isinstance(error, KernelNotFound) or not self._under_way:
+                        raise error
+                    _log.debug("A handshake failed beside another: %s", error)
+        finally:
+            self._ended = None
+            await _give_up(self._under_way)
+            self._under_way.clear()
+
+    def begin_beside(self, session: str) -> None:
+        """Begin another handshake beside those that `first` waits for, if it does."""
+        ended = self._ended
+        if ended is None:
+            return
+        task = asyncio.ensure_future(self._make(session))
+        self._under_way[task] = session
+        task.add_done_callback(lambda _: ended.set())
+
+    async def close(self) -> None:
+        """Give up the handshakes that are not needed."""
+        for task in self._unneeded:
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _make(self, session: str) -> Socket:
+        return await self._connect(session)
+
+    def _leave(self) -> None:
+        """Let all that are under way come to their end beside us."""
+        for task in self._under_way:
+            self._unneeded.add(task)
+            task.add_done_callback(self._unneeded.discard)
+            leaving = asyncio.create_task(_close_at_its_end(task))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        self._under_way.clear()
+
+
+async def _give_up(handshakes: dict[asyncio.Task[Socket], str]) -> None:
+    for task in handshakes:
+        task.cancel()
+    for task in handshakes:
+        await _close_at_its_end(task)
+
+
+async def _close_at_its_end(handshake: asyncio.Task[Socket]) -> None:
+    """Wait for a handshake that nobody needs, and close what it opens."""
+    await asyncio.wait([handshake])
+    if handshake.cancelled():
+        return
+    error = handshake.exception()
+    if error is None:
+        await handshake.result().close()
+    else:
+        _log.debug("A handshake that is not needed failed: %s", error)

@@ -1,0 +1,79 @@
+"""What requests to the server's REST API say of kernels and sessions, before anything is done.
+
+Jupyter Server's own handlers take each field as it comes, and answer 500 to most that is not what
+they expect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from jupyter_relay.server.http.http_errors import PlainHTTPError
+
+_Fields: TypeAlias = Mapping[str, "_Fields | None"]
+"""The fields of an object that are used: None for a text, or the fields of an object in it."""
+
+_NAMED: Final[_Fields] = {"name": None, "path": None}
+_FIELDS: Final[_Fields] = {
+    "name": None,
+    "path": None,
+    "type": None,
+    "kernel_id": None,
+    "kernel": {"id": None, "name": None},
+    "notebook": _NAMED,  # as clients of long ago said it
+}
+
+_KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+
+
+def read_body(body: bytes) -> dict[str, Any] | None:
+    """Read the body of a request about a kernel or a session; None if there is none.
+
+    A field that is null is as good as one that is not there, but for a name, which null takes away.
+    Raises an HTTP error 400 for a body that is no JSON object, and for a field that is not of its
+    kind.
+    """
+    if not body.strip():
+        return None
+    try:
+        model = json.loads(body)
+    except RecursionError:
+        raise PlainHTTPError(400, "The body of the request is nested too deeply.") from None
+    except ValueError:  # also for what is no UTF-8
+        raise PlainHTTPError(400, "The body of the request is not JSON.") from None
+    if model is None:
+        return None
+    return _checked(model, _FIELDS, "The body of the request")
+
+
+def _checked(model: object, fields: _Fields, what: str) -> dict[str, Any]:
+    if not isinstance(model, dict):
+        raise PlainHTTPError(400, f"{what} must be an object, and is {_kind(model)}.")
+    checked = {key: value for key, value in model.items() if value is not None or key == "name"}
+    for name, inner in fields.items():
+        value = checked.get(name)
+        if value is None:
+            continue
+        where = f"The field {name!r}"
+        if inner is not None:
+            checked[name] = _checked(value, inner, where)
+        elif not isinstance(value, str):
+            raise PlainHTTPError(400, f"{where} must be a text, and is {_kind(value)}.")
+        elif not _is_unicode(value):
+            raise PlainHTTPError(400, f"{where} is no valid Unicode text.")
+    return checked
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down; JSON can hold halves of characters, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,462 @@
+"""The transport that is used: aiohttp. The one file that knows its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final, Literal, TypeAlias, TypeVar
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from aiohttp.http_websocket import WSMessageTextBytes
+from yarl import URL
+
+from jupyter_relay.errors import (
+    ConnectionFailed,
+    GatewayUnavailable,
+    HostNotFound,
+    TLSFailed,
+)
+from jupyter_relay.redact import Quoter, secrets_in_headers
+from jupyter_relay.rest.refusals import closed, no_answer
+from jupyter_relay.rest.response import REASON_BYTES, Response, retry_after
+from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.transport.aiohttp_pools import Pools, Renewed
+from jupyter_relay.transport.tls import Tls
+from jupyter_relay.transport.transport import HandshakeRefused, Share, Socket, SocketClosed
+from jupyter_relay.wire.message import Frame
+
+_T = TypeVar("_T")
+
+_Trust: TypeAlias = ssl.SSLContext | Literal[True]
+"""A TLS context, or aiohttp's own."""
+
+_TEXT, _BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
+
+_CLOSE_TIMEOUT: Final = 5.0
+"""How long a peer may take to answer our close; after that the connection is dropped."""
+
+_UNCONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+)
+"""The errors of a request for which there was no connection; so nothing was sent."""
+
+_SAID: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (aiohttp.ServerDisconnectedError, "the connection was closed without an answer."),
+    (aiohttp.ClientConnectionError, "the connection was closed."),
+    (aiohttp.ClientPayloadError, "its answer was cut off, or cannot be read."),
+    (aiohttp.ClientResponseError, "its answer is no HTTP that can be read."),
+    (aiohttp.InvalidURL, "its URL is none."),
+)
+"""What is said for errors whose own texts speak of transports and payloads, or quote what a parser
+could not read, or the URL."""
+
+_STRETCH: Final = 512 * 1024
+"""After how many bytes of a body others have their turn."""
+
+_IN_PATHS: Final = "/%:@!$&'()*+,;=~"
+"""What may stand in the path of a URL as it is (RFC 3986, section 3.3), and the signs of quotes."""
+
+_TOO_BIG: Final = aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+_BROKEN: Final[dict[int, str]] = {_TOO_BIG: "sent a message larger than max_message_bytes"}
+_BROKEN_ELSE: Final = "sent frames that are none of the websocket protocol"
+"""What a peer did at whose frames aiohttp ended the websocket, by the code that it was sent; the
+text of the error may quote the frame."""
+
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+
+
+class AiohttpTransport:
+    """HTTP and websockets to one gateway, in the event loop that first uses it.
+
+    Once it is closed it raises `GatewayClosed`, also to who is under way.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._tls = Tls(settings)
+        self._quoter = Quoter(settings.secrets)
+        self._pools: Pools | None = None
+        self._closed = False
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        at_most: int = REASON_BYTES,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
+    ) -> Response:
+        """See `Transport.request`."""
+
+        async def ask(trust: _Trust) -> Response:
+            settings, pools = self._settings, self._open()
+            timeout = aiohttp.ClientTimeout(
+                total=settings.request_timeout, sock_connect=settings.connect_timeout
+            )
+            try:
+                async with pools.session(share).request(
+                    method,
+                    _as_written(url),
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=timeout,
+                    ssl=trust,
+                    trace_request_ctx=on_send,
+                ) as answer:
+                    quoter = self._quoter_after(answer.request_info.headers)
+                    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                        raise _refused_by_proxy(answer.status, settings.name)
+                    refused = answer.status >= HTTPStatus.MULTIPLE_CHOICES
+                    content, cut = await _read(answer, REASON_BYTES if refused else at_most)
+                    return Response(
+                        status=answer.status,
+                        reason=answer.reason or "",
+                        content_type=answer.content_type,
+                        retry_after=retry_after(
+                            answer.headers.get("Retry-After"), datetime.now(UTC)
+                        ),
+                        body=content,
+                        cut=cut,
+                        headers=answer.headers,
+                        quoter=quoter,
+                    )
+            except asyncio.CancelledError:
+                if not self._cut():
+                    raise
+                failure: Exception = closed(settings.name)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = self._translated(error, headers)
+            raise failure  # here, without a context: see `_translated`
+
+        async with self._open().turn(share):
+            return await self._trusting(ask)
+
+    async def connect(
+        self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> Socket:
+        """See `Transport.connect`."""
+
+        async def ask(trust: _Trust) -> Socket:
+            settings, pools = self._settings, self._open()
+            try:
+                async with asyncio.timeout(settings.handshake_timeout or None):
+                    websocket = await pools.sockets.ws_connect(
+                        url,
+                        headers=headers,
+                        protocols=subprotocols,
+                        heartbeat=settings.ping_interval or None,
+                        max_msg_size=settings.max_message_bytes,
+                        decode_text=False,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+                        ssl=trust,
+                    )
+            except aiohttp.WSServerHandshakeError as error:
+                quoter = self._quoter_after(error.request_info.headers)
+                failure: Exception = (
+                    _refused_by_proxy(error.status, settings.name)
+                    if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+                    else HandshakeRefused(
+                        Response(
+                            error.status,
+                            error.message,
+                            headers=error.headers or {},
+                            quoter=quoter,
+                        )
+                    )
+                )
+            except asyncio.CancelledError:
+                if not self._cut():
+                    raise
+                failure = closed(settings.name)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = self._translated(error, headers)
+            else:
+                return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
+            raise failure  # here, without a context: see `_translated`
+
+        return await self._trusting(ask)
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        self._closed = True
+        pools, self._pools = self._pools, None
+        if pools is not None:
+            await pools.close()
+
+    async def _trusting(self, ask: Callable[[_Trust], Awaitable[_T]]) -> _T:
+        """Ask with the TLS context; anew, if its files have changed before a connection was made.
+
+        A connection of the pool is used as it is: files are looked at before a handshake only.
+        """
+        while True:
+            try:
+                return await ask(await self._tls.context() or True)
+            except Renewed:
+                continue
+
+    def _open(self) -> Pools:
+        if self._closed:
+            raise closed(self._settings.name)
+        if self._pools is None:
+            self._pools = Pools(self._settings, self._tls)
+        return self._pools
+
+    def _cut(self) -> bool:
+        """Whether this task was not cancelled, but what it waits for in a pool that was closed:
+        whoever waits for a connection or an address is told so by aiohttp in no other way."""
+        task = asyncio.current_task()
+        return self._closed and task is not None and not task.cancelling()
+
+    def _quoter_after(self, headers: Mapping[str, str]) -> Quoter:
+        """The quoter, which knows what was sent with a request by then."""
+        self._quoter.learn(secrets_in_headers(headers))
+        return self._quoter
+
+    def _translated(self, error: Exception, headers: Mapping[str, str]) -> GatewayUnavailable:
+        failure = _translated(error, self._settings, self._quoter_after(headers))
+        return closed(self._settings.name, doubtful=failure.doubtful) if self._closed else failure
+
+
+class AiohttpSocket:
+    """An open websocket of aiohttp, with quick acknowledgements.
+
+    Gateways never set TCP_NODELAY, so each small frame of theirs waits for the acknowledgement of
+    the one before, and Linux delays those by some 40 ms. TCP_QUICKACK sends them at once. The
+    kernel takes the option back as it likes, so it is set again after each batch of reads.
+
+    ``patience`` is after how many seconds without a byte from the peer aiohttp ends it: one
+    heartbeat until it pings, and half of one for the answer.
+    """
+
+    def __init__(
+        self, websocket: aiohttp.ClientWebSocketResponse[bool], *, patience: float
+    ) -> None:
+        self._websocket = websocket
+        self._patience = patience
+        self._tcp: socket.socket | None = (
+            websocket.get_extra_info("socket") if _QUICKACK is not None else None
+        )
+        self._arming = False
+        self._arm()
+
+    @property
+    def subprotocol(self) -> str | None:
+        """See `Socket.subprotocol`."""
+        return self._websocket.protocol
+
+    async def receive(self) -> Frame:
+        """See `Socket.receive`."""
+        message = await self._websocket.receive()
+        if not self._arming and self._tcp is not None:
+            # Frames that came in one read are received without the loop turning: arm once for all.
+            self._arming = True
+            asyncio.get_running_loop().call_soon(self._arm)
+        if message.type is _BINARY:
+            return Frame(message.data)
+        if message.type is _TEXT:
+            return Frame(message.data, text=True)
+        raise self._ending(message)
+
+    async def send(self, frame: Frame) -> None:
+        """See `Socket.send`."""
+        kind = _TEXT if frame.text else _BINARY
+        try:
+            await self._websocket.send_frame(frame.data, kind)
+        except (aiohttp.ClientError, OSError) as error:
+            raise SocketClosed(_told(error)) from error
+
+    async def close(self) -> None:
+        """See `Socket.close`."""
+        await self._websocket.close()
+
+    def _arm(self) -> None:
+        self._arming = False
+        if self._tcp is None or _QUICKACK is None or self._websocket.closed:
+            return
+        try:
+            self._tcp.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:  # not TCP, or closed in this instant: nothing waits for an ACK then
+            self._tcp = None
+
+    def _ending(self, last: aiohttp.WSMessage | WSMessageTextBytes) -> SocketClosed:
+        """Return why it ended. A closing frame says so itself: what came of our answer to that,
+        which the peer need not have waited for, says less."""
+        if last.type is aiohttp.WSMsgType.CLOSE and last.data == _TOO_BIG:
+            return SocketClosed("a message was larger than it takes.", _TOO_BIG, too_large=True)
+        if last.type is aiohttp.WSMsgType.CLOSE and last.data:
+            return SocketClosed(f"the gateway closed it (code {last.data}).", last.data)
+        error = self._websocket.exception()
+        if last.type is aiohttp.WSMsgType.ERROR:
+            error = last.data
+        code = self._websocket.close_code
+        if isinstance(error, aiohttp.ServerTimeoutError):
+            text = f"it has been silent for {self._patience:g} s, even to a ping."
+            return SocketClosed(text, code, silent=self._patience)
+        if isinstance(error, aiohttp.WebSocketError):
+            return SocketClosed(f"it {_BROKEN.get(error.code, _BROKEN_ELSE)}.", code)
+        if error is not None:
+            return SocketClosed(_told(error), code)
+        if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
+            return SocketClosed("it was cut without a word.", code)
+        return SocketClosed(f"the gateway closed it (code {code}).", code)
+
+
+async def _read(answer: aiohttp.ClientResponse, at_most: int) -> tuple[bytes, bool]:
+    """Read a body, and return it with whether there was more; then its connection is closed, and
+    of what was to be read whole nothing is returned.
+
+    aiohttp decompresses it piece by piece, and only as it is read. What has come is read without a
+    wait, so others have their turn in between.
+    """
+    pieces: list[bytes] = []
+    size = since = 0
+    async for piece in answer.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        since += len(piece)
+        if size > at_most:
+            answer.close()
+            return b"".join(pieces)[:at_most] if at_most <= REASON_BYTES else b"", True
+        if since > _STRETCH:
+            since = 0
+            await asyncio.sleep(0)
+    return b"".join(pieces), False
+
+
+def _translated(error: Exception, settings: GatewaySettings, quoter: Quoter) -> GatewayUnavailable:
+    """The one map from aiohttp's errors, and those beneath it, to ours.
+
+    An error of the operating system becomes the cause. Others hold the request, and with it our
+    token, or what a parser could not read, which may quote it.
+    """
+    failure = _of_the_proxy(error, settings, quoter) or _meaning(error, settings.name)
+    failure.doubtful = not isinstance(error, _UNCONNECTED)
+    failure.__cause__ = _harmless(error)
+    return failure
+
+
+def _harmless(error: Exception) -> Exception | None:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return error.certificate_error
+        case aiohttp.ClientConnectorError():
+            return error.os_error
+        case OSError():
+            return error
+    return None
+
+
+def _of_the_proxy(
+    error: Exception, settings: GatewaySettings, quoter: Quoter
+) -> GatewayUnavailable | None:
+    """Return what an error means if it is the proxy's and not the gateway's, else None."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _refused_by_proxy(error.status, settings.name, quoter.quote(error.message))
+    proxies = {urlsplit(url).hostname for url in (settings.proxy, settings.ws_proxy) if url}
+    if isinstance(error, aiohttp.ClientProxyConnectionError) or (
+        isinstance(error, aiohttp.ClientConnectorDNSError) and error.host in proxies
+    ):
+        return GatewayUnavailable(
+            f"The proxy on the way to {settings.name} cannot be reached: {_told(error)}",
+            hint="Look at HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment.",
+            gateway=settings.name,
+        )
+    return None
+
+
+def _as_written(url: str) -> URL:
+    """Return a URL whose path stays quoted as it is.
+
+    yarl would take back each quote that is not needed, and the routes of Jupyter Server and Kernel
+    Gateway match kernelspecs with a ~, @ or parentheses in their names by quotes only (seen).
+    """
+    read = URL(url)
+    return URL.build(
+        scheme=read.scheme,
+        authority=read.raw_authority,
+        path=quote(urlsplit(url).path, safe=_IN_PATHS) or "/",
+        query_string=read.raw_query_string,
+        encoded=True,
+    )
+
+
+def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavailable:
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return GatewayUnavailable(
+            f"The proxy on the way to {name} wants a user and a password, or others (407).",
+            hint="Put them into the proxy's URL in the environment: http://user:password@host:port",
+            retryable=False,
+            doubtful=False,
+            gateway=name,
+        )
+    return GatewayUnavailable(
+        f"The proxy on the way to {name} does not let us through ({status} {said}".rstrip() + ").",
+        hint="Look at the proxy's log, or name the gateway in NO_PROXY.",
+        retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        gateway=name,
+    )
+
+
+def _meaning(error: Exception, name: str) -> GatewayUnavailable:
+    if isinstance(error, TimeoutError):
+        return no_answer(name)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
+        return TLSFailed(
+            f"The certificate of {name} cannot be verified: {_told(error)}",
+            hint="Set ca_certs to the file of the authority that signed it; one that has expired, "
+            "or is for another host, can only be replaced at the gateway.",
+            retryable=False,
+            gateway=name,
+        )
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return TLSFailed(
+            f"TLS with {name} failed: {_told(error)}",
+            hint="Look whether the URL should begin with http:// instead, and whether the gateway "
+            "wants a certificate of ours (client_cert).",
+            retryable=False,
+            gateway=name,
+        )
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return HostNotFound(
+            f"The host of {name} is not known: {_told(error)}",
+            hint="Look at the host name in the gateway's URL.",
+            gateway=name,
+        )
+    return ConnectionFailed(
+        f"{name} cannot be reached: {_told(error)}",
+        hint="Look whether the gateway is running, and at its URL.",
+        gateway=name,
+    )
+
+
+def _told(error: BaseException) -> str:
+    """What an error says, as the end of a sentence."""
+    cause = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message.rstrip(".") + "."
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return os.strerror(cause.errno) + "."  # its own text is about a call, and an address
+    for kind, said in _SAID:
+        if isinstance(cause, kind) and not getattr(cause, "errno", None):
+            return said
+    text = (cause.strerror if isinstance(cause, OSError) else "") or ""
+    if not text and isinstance(cause, OSError | aiohttp.WebSocketError):  # others quote what came
+        text = str(cause)
+    return (text or type(cause).__name__).rstrip(".") + "."

@@ -1,0 +1,85 @@
+"""The transport that is used, made by whoever needs it first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from jupyter_relay.rest.refusals import closed
+from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.transport.transport import Share, Socket, Transport
+
+
+class DeferredTransport:
+    """`AiohttpTransport`, which is imported when the gateway is first asked something.
+
+    That takes some 80 ms, half of it to read the system's certificates. It is done in a thread, so
+    that a server listens earlier, and its event loop is never held up by it.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._transport: Transport | None = None
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        at_most: int = REASON_BYTES,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
+    ) -> Response:
+        """See `Transport.request`."""
+        transport = self._transport or await self._made()
+        return await transport.request(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            at_most=at_most,
+            share=share,
+            on_send=on_send,
+        )
+
+    async def connect(
+        self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> Socket:
+        """See `Transport.connect`."""
+        transport = self._transport or await self._made()
+        return await transport.connect(url, headers=headers, subprotocols=subprotocols)
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        self._closed = True
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def _made(self) -> Transport:
+        async with self._turn:
+            if self._transport is None and not self._closed:
+                self._transport = await _in_a_thread(lambda: _make(self._settings))
+            if self._transport is None or self._closed:
+                raise closed(self._settings.name)
+            return self._transport
+
+
+def _make(settings: GatewaySettings) -> Transport:
+    from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
+
+    return AiohttpTransport(settings)
+
+
+async def _in_a_thread(make: Callable[[], Transport]) -> Transport:
+    """Do it in a thread that ends with it; those of the event loop's own executor stay."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="jupyter_relay")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, make)
+    finally:
+        executor.shutdown(wait=False)

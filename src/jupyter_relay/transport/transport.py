@@ -1,0 +1,110 @@
+"""The seam between what we say to gateways and how it travels.
+
+Everything above this file can be tested without a network; everything that knows one stands in an
+implementation of these two protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Protocol
+
+from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.wire.message import Frame
+
+
+class Share(Enum):
+    """What part of the connections for requests one may take. Those that may last for minutes
+    have a part each, so that none of them takes the room of another, or of all the others. `LAST`
+    is for what a program that ends asks: beside all others, so that it waits for none of them."""
+
+    ALL = auto()
+    STARTS = auto()
+    RESTARTS = auto()
+    LAST = auto()
+
+
+class HandshakeRefused(Exception):  # it is an answer first
+    """A gateway answered a websocket handshake with something else; ``response`` is what."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"{response.status} {response.reason}")
+        self.response = response
+
+
+class SocketClosed(Exception):  # it ends every socket, errors or not
+    """The socket is closed; ``code`` is the websocket close code, None if there was none.
+
+    The text says why, for people. ``silent`` is for how many seconds the peer had not given a sign
+    of life when it was found dead; 0 where an end came by itself, as a reset or a close.
+    ``too_large`` says that the peer closed it since a message of ours was larger than it takes.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        code: int | None = None,
+        *,
+        silent: float = 0.0,
+        too_large: bool = False,
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.silent = silent
+        self.too_large = too_large
+
+
+class Socket(Protocol):
+    """A websocket."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the peer chose."""
+
+    async def receive(self) -> Frame:
+        """Wait for the next frame. Raises `SocketClosed`."""
+
+    async def send(self, frame: Frame) -> None:
+        """Send a frame; returns when the socket can take another. Raises `SocketClosed`."""
+
+    async def close(self) -> None:
+        """Close, with the closing handshake if the peer takes part in it. Raises nothing."""
+
+
+class Transport(Protocol):
+    """HTTP and websockets to one gateway."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        at_most: int = REASON_BYTES,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
+    ) -> Response:
+        """Send a request; an answer of any status is returned.
+
+        Of the body of a success ``at_most`` bytes are read, after decompression, and of a refusal
+        `REASON_BYTES`. Where there is more the connection is closed.
+
+        Its time begins when its turn has come in its ``share`` of the connections. ``on_send`` is
+        called when it has a connection: if it is cancelled before, nothing of it is sent.
+
+        Raises `GatewayUnavailable`, `GatewayTimeout` or `GatewayClosed`.
+        """
+
+    async def connect(
+        self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> Socket:
+        """Open a websocket.
+
+        Raises `GatewayUnavailable`, `GatewayTimeout`, `GatewayClosed`, or `HandshakeRefused`.
+        Cancelling it closes the TCP connection.
+        """
+
+    async def close(self) -> None:
+        """Close all connections, for good: nothing opens one afterwards."""

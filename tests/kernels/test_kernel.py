@@ -1,0 +1,531 @@
+"""A remote kernel and its listeners, on one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+import pytest
+
+from jupyter_relay.errors import GatewayRefused, KernelNotFound
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.subscription import Subscription, SubscriptionEnded
+from jupyter_relay.link.actions import Happening, Report
+from jupyter_relay.link.table import State
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, read_content
+from jupyter_relay.wire.message import Channel, Message
+from tests.support.gateway import (
+    CHANNELS,
+    DEADLINE,
+    KERNEL,
+    answer_of,
+    remote_kernel,
+    run,
+    settings_for,
+    until,
+)
+from tests.support.messages import failures, request, types
+
+CELL = ["status:busy", "execute_input", "stream", "execute_reply", "status:idle"]
+
+
+@pytest.mark.parametrize("subprotocols", [("v1.kernel.websocket.jupyter.org",), ()])
+async def test_a_cell_runs_over_either_subprotocol(
+    fake_gateway: FakeGateway, kernel: RemoteKernel, subprotocols: tuple[str, ...]
+) -> None:
+    fake_gateway.subprotocols = subprotocols
+    listener = kernel.subscribe("tab")
+    assert sorted(types(await run(listener, request()))) == sorted(CELL)
+    assert fake_gateway.sockets[0].subprotocol.value == (subprotocols or (None,))[0]
+
+
+async def test_buffers_cross_either_subprotocol(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    fake_gateway.subprotocols = ()
+    listener = kernel.subscribe("tab")
+    asked = request("comm_msg", {})
+    listener.send(
+        Message(channel=asked.channel, header=asked.header, buffers=(b"\x00\xff", b"two"))
+    )
+    received = await fake_gateway.wait_for(lambda: fake_kernel.received)
+    assert [bytes(part) for part in received[0].buffers] == [b"\x00\xff", b"two"]
+
+
+async def test_the_socket_opens_with_the_first_listener_and_one_session_id_for_all(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
+    assert kernel.state is State.IDLE
+    tab, console = kernel.subscribe("tab"), kernel.subscribe("console")
+    in_tab, in_console = request(session="tab"), request(session="console")
+    tab.send(in_tab)
+    console.send(in_console)
+    heard_by_tab, heard_by_console = await asyncio.gather(
+        answer_of(tab, in_tab), answer_of(console, in_console)
+    )
+    assert "execute_reply" in types(heard_by_tab)
+    assert "execute_reply" in types(heard_by_console)
+    (socket,) = fake_gateway.sockets
+    assert socket.session_id not in {"", "tab", "console"}
+
+
+async def test_output_is_heard_by_all_and_a_reply_by_who_asked(kernel: RemoteKernel) -> None:
+    tab, console = kernel.subscribe("tab"), kernel.subscribe("console")
+    asked = request(session="tab")
+    await run(tab, asked)
+    heard = await until(console, "status:idle", of=asked)
+    assert types(heard) == ["status:busy", "execute_input", "stream", "status:idle"]
+
+
+async def test_a_question_is_answered_by_who_runs_the_cell(
+    fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    async def ask(cell: Message, fake: FakeKernel) -> None:
+        fake.print(await fake.ask_input("name?", cell), cell)
+
+    fake_kernel.on_execute = ask
+    listener = kernel.subscribe("tab")
+    cell = request(session="tab")
+    listener.send(cell)
+    await until(listener, "input_request", of=cell)
+    listener.send(request("input_reply", {"value": "Ada"}, channel=Channel.STDIN))
+    assert read_content((await until(listener, "stream", of=cell))[-1])["text"] == "Ada"
+
+
+async def test_who_leaves_and_comes_back_hears_what_was_missed(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(cell: Message, fake: FakeKernel) -> None:
+        await go_on.wait()
+        fake.print("late", cell)
+
+    fake_kernel.on_execute = wait
+    first = kernel.subscribe("tab")
+    witness = kernel.subscribe("console")
+    asked = request(session="tab")
+    first.send(asked)
+    await until(first, "execute_input", of=asked)
+    first.leave()
+    go_on.set()
+    await until(witness, "status:idle", of=asked)
+    again = kernel.subscribe("tab")
+    assert sorted(types(await answer_of(again, asked))) == [
+        "execute_reply",
+        "status:idle",
+        "stream",
+    ]
+    assert len(fake_gateway.sockets) == 1
+
+
+async def test_who_left_hears_nothing_more(kernel: RemoteKernel) -> None:
+    listener = kernel.subscribe("tab")
+    listener.leave()
+    with pytest.raises(SubscriptionEnded):
+        await listener.receive()
+    assert not listener.superseded
+
+
+async def test_another_under_the_same_id_takes_its_place(kernel: RemoteKernel) -> None:
+    first = kernel.subscribe("tab")
+    waiting = asyncio.create_task(first.receive())
+    await asyncio.sleep(0)  # so that it waits
+    second = kernel.subscribe("tab")
+    asked = request(session="tab")
+    second.send(asked)
+    with pytest.raises(SubscriptionEnded):
+        await waiting
+    assert first.superseded
+    assert sorted(types(await answer_of(second, asked))) == sorted(CELL)
+    first.leave()  # is late, and changes nothing
+    assert sorted(types(await run(second, request(session="tab")))) == sorted(CELL)
+
+
+async def test_a_listener_may_be_called_back(kernel: RemoteKernel) -> None:
+    heard: list[Message] = []
+    done = asyncio.Event()
+
+    def on_message(message: Message) -> None:
+        heard.append(message)
+        if types([message]) == ["status:idle"]:
+            done.set()
+
+    kernel.subscribe("tab", on_message).send(request(session="tab"))
+    async with asyncio.timeout(DEADLINE):
+        await done.wait()
+    assert types(heard)[0] == "status:busy"
+
+
+async def test_a_listener_that_fails_harms_neither_the_others_nor_the_link(
+    fake_gateway: FakeGateway, kernel: RemoteKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(message: Message) -> None:
+        raise RuntimeError("the page is broken")
+
+    kernel.subscribe("broken", fail)
+    listener = kernel.subscribe("tab")
+    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
+    assert len(fake_gateway.sockets) == 1
+    assert "the page is broken" in caplog.text
+
+
+async def test_those_who_never_come_back_are_forgotten_one_by_one(
+    gateway: Gateway, kernel: RemoteKernel
+) -> None:
+    witness = kernel.subscribe("witness")
+    for number in range(9):
+        kernel.subscribe(f"page-{number}").leave()
+    asked = request(session="witness")
+    await run(witness, asked)
+    first, last = kernel.subscribe("page-0"), kernel.subscribe("page-8")
+    assert first.receive_nowait() is None
+    assert last.receive_nowait() is not None
+
+
+async def test_the_socket_closes_when_nobody_needs_it(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    gateway = Gateway(settings_for(fake_gateway.url, linger=0.01))
+    kernel = remote_kernel(gateway, fake_kernel)
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    listener.leave()
+    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+    again = kernel.subscribe("tab")
+    assert types(await run(again, request(session="tab")))
+    first, second = fake_gateway.sockets
+    assert first.session_id == second.session_id
+    await kernel.close()
+    await gateway.close()
+
+
+async def test_connections_are_ours_and_those_beside_us(
+    gateway: Gateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    kernel.subscribe("console")
+    await run(listener, request(session="tab"))
+    await kernel.refresh()
+    assert kernel.connections == 2
+
+
+# The life of the kernel.
+
+
+async def test_interrupt(fake_kernel: FakeKernel, kernel: RemoteKernel) -> None:
+    async def forever(cell: Message, fake: FakeKernel) -> None:
+        await asyncio.Event().wait()
+
+    fake_kernel.on_execute = forever
+    listener = kernel.subscribe("tab")
+    asked = request(session="tab")
+    listener.send(asked)
+    await until(listener, "execute_input", of=asked)
+    await kernel.interrupt()
+    heard = await answer_of(listener, asked)
+    assert b"KeyboardInterrupt" in b"".join(bytes(message.content) for message in heard)
+
+
+async def test_restart(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    async def forever(cell: Message, fake: FakeKernel) -> None:
+        await asyncio.Event().wait()
+
+    script, fake_kernel.on_execute = fake_kernel.on_execute, forever
+    listener = kernel.subscribe("tab")
+    lost = request(session="tab")
+    listener.send(lost)
+    await until(listener, "execute_input", of=lost)
+    fake_kernel.on_execute = script
+    released = asyncio.Event()
+    fake_gateway.fault("POST", f"{KERNEL}/restart", Hold(released))
+    restarting = asyncio.create_task(kernel.restart())
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", f"{KERNEL}/restart"))
+    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+    held = request(session="tab")
+    listener.send(held)
+    released.set()
+    await restarting
+    assert failures(await answer_of(listener, lost)) == ["The kernel was restarted."]
+    assert sorted(types(await answer_of(listener, held))) == sorted(CELL)
+    assert fake_kernel.incarnation == 2
+    assert kernel.deaths == 1
+
+
+async def test_what_the_old_process_said_before_its_restart_is_not_taken_for_another(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    finish = asyncio.Event()
+
+    async def wait(cell: Message, fake: FakeKernel) -> None:
+        await finish.wait()
+
+    script, fake_kernel.on_execute = fake_kernel.on_execute, wait
+    listener = kernel.subscribe("tab")
+    lost = request(session="tab")
+    listener.send(lost)
+    await until(listener, "execute_input", of=lost)
+    released = asyncio.Event()
+    fake_gateway.fault("POST", f"{KERNEL}/restart", Hold(released))
+    restarting = asyncio.create_task(kernel.restart())
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", f"{KERNEL}/restart"))
+    finish.set()  # into the gateway's buffer
+    await fake_gateway.wait_for(lambda: "execute_reply" in types(fake_kernel.audience.buffered))
+    fake_kernel.on_execute = script
+    released.set()
+    await restarting
+    heard = await run(listener, request(session="tab"))
+    assert sorted(types(heard)) == sorted(CELL)
+    assert kernel.deaths == 1
+
+
+async def test_a_restart_that_is_refused_leaves_the_link_working(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    fake_gateway.fault("POST", f"{KERNEL}/restart", Answer(500))
+    with pytest.raises(GatewayRefused):
+        await kernel.restart()
+    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
+
+
+async def test_a_restart_of_a_kernel_that_is_gone_says_so_to_all(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    fake_gateway.forget(fake_kernel.id)
+    with pytest.raises(KernelNotFound):
+        await kernel.restart()
+    assert kernel.gone
+    await until(listener, "status:dead")
+
+
+async def test_shutdown_ends_everything(fake_gateway: FakeGateway, kernel: RemoteKernel) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    await kernel.shutdown()
+    assert fake_gateway.kernels == {}
+    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+    await until(listener, "status:dead")
+    with pytest.raises(SubscriptionEnded):
+        await listener.receive()
+
+
+async def test_a_shutdown_that_is_refused_changes_nothing(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    fake_gateway.fault("DELETE", KERNEL, Answer(500))
+    with pytest.raises(GatewayRefused):
+        await kernel.shutdown()
+    assert not kernel.gone
+    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
+
+
+async def test_close_leaves_the_kernel_running_and_answers_what_waits(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    async def forever(cell: Message, fake: FakeKernel) -> None:
+        await asyncio.Event().wait()
+
+    fake_kernel.on_execute = forever
+    listener = kernel.subscribe("tab")
+    asked = request(session="tab")
+    listener.send(asked)
+    await until(listener, "execute_input", of=asked)
+    await kernel.close()
+    assert failures(await answer_of(listener, asked)) == [
+        "The connection to the kernel was closed."
+    ]
+    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
+    assert fake_gateway.kernels == {fake_kernel.id: fake_kernel}
+
+
+async def test_a_death_is_heard_and_reported(gateway: Gateway, fake_kernel: FakeKernel) -> None:
+    reports: list[Report] = []
+    kernel = remote_kernel(gateway, fake_kernel, reports.append)
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    fake_kernel.die()
+    await until(listener, "status:restarting")
+    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
+    assert [report.happening for report in reports] == [Happening.RESTARTED]
+    await kernel.close()
+
+
+async def test_a_kernel_that_is_not_restarted_is_gone(
+    fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    fake_kernel.die(restarts=False)
+    await until(listener, "status:dead")
+    assert kernel.gone
+    late = request(session="tab")
+    assert failures(await run(listener, late)) == [f"The kernel died, says {kernel.gateway.name}."]
+
+
+async def test_a_kernel_that_its_gateway_does_not_know_is_gone(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    fake_gateway.forget(fake_kernel.id)
+    listener = kernel.subscribe("tab")
+    asked = request(session="tab")
+    heard = await run(listener, asked)
+    assert "has no kernel" in failures(heard)[0]
+    await until(listener, "status:dead")
+    assert len(fake_gateway.requests_to("GET", CHANNELS)) == 1
+
+
+async def test_a_proxy_that_does_not_find_the_websocket_does_not_end_a_kernel_that_is_there(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
+    refused = fake_gateway.fault("GET", CHANNELS, Answer(404, b"<html>", "text/html"), times=2)
+    listener = kernel.subscribe("tab")
+    heard = await run(listener, request(session="tab"))
+    assert sorted(types(heard)) == sorted(CELL)
+    assert refused.hits == 2
+
+
+CULLED = "It was culled or deleted there; start another."
+LEFT_OUT = "It was culled or deleted there, or the gateway was restarted without it; start another."
+
+
+async def test_a_kernel_that_is_missed_after_an_outage_may_have_been_left_out_by_a_restart(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.drop_sockets()
+    await until(listener, "status:dead")
+    (reason,) = failures(await answer_of(listener, ask(listener)))
+    assert reason == f"{fake_gateway.url} has no kernel {kernel.id}. {LEFT_OUT}"
+    with pytest.raises(KernelNotFound) as caught:
+        await kernel.restart()
+    assert caught.value.hint == LEFT_OUT
+
+
+async def test_a_kernel_that_is_missed_while_its_link_is_up_was_culled_or_deleted(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    fake_gateway.forget(fake_kernel.id)
+    with pytest.raises(KernelNotFound) as caught:
+        await kernel.refresh()
+    assert caught.value.hint == CULLED
+
+
+def ask(listener: Subscription) -> Message:
+    asked = request(session="tab")
+    listener.send(asked)
+    return asked
+
+
+async def test_the_end_of_a_kernel_is_one_line_of_the_log(
+    fake_gateway: FakeGateway,
+    fake_kernel: FakeKernel,
+    kernel: RemoteKernel,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hang = asyncio.Event()
+
+    async def wait(_: Message, __: FakeKernel) -> None:
+        await hang.wait()
+
+    fake_gateway.on_execute = wait
+    listener = kernel.subscribe("tab")
+    asked = [ask(listener), ask(listener)]
+    await fake_gateway.wait_for(lambda: len(fake_kernel.received) == len(asked))
+    fake_gateway.forget(fake_kernel.id)
+    with pytest.raises(KernelNotFound) as caught:
+        await kernel.refresh()
+    for request_ in asked:
+        await answer_of(listener, request_)
+    (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f"Kernel {kernel.id}: {caught.value} 2 requests under way have no reply."
+    )
+
+
+async def test_a_restart_is_one_line_of_the_log(
+    fake_kernel: FakeKernel, kernel: RemoteKernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jupyter_relay")
+    await kernel.restart()
+    (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
+    assert record.levelname == "INFO"
+    assert record.getMessage() == f"Kernel {kernel.id}: restarted on {kernel.gateway.name}."
+
+
+async def test_two_restarts_at_once_are_one_and_close_the_socket_meanwhile(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", f"{KERNEL}/restart", Hold(released), times=1)
+    listener = kernel.subscribe("tab")
+    both = asyncio.gather(kernel.restart(), kernel.restart())
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", f"{KERNEL}/restart"))
+    assert not fake_gateway.open_sockets
+    released.set()
+    await both
+    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
+    assert fake_kernel.incarnation == 2
+
+
+async def test_one_who_reads_on_loses_nothing_to_a_burst(fake_gateway: FakeGateway) -> None:
+    line, lines = "x" * 10_000, 400
+
+    async def burst(request: Message, kernel: FakeKernel) -> None:
+        for _ in range(lines):
+            kernel.print(line, request)
+
+    fake_kernel = fake_gateway.start_kernel()
+    fake_kernel.on_execute = burst
+    gateway = Gateway(settings_for(fake_gateway.url, backlog_bytes=100 * len(line)))
+    kernel = remote_kernel(gateway, fake_kernel)
+    listener = kernel.subscribe("slow")
+    listener.send(request())
+    heard: list[Message] = []
+    async with asyncio.timeout(DEADLINE):
+        while types(heard[-1:]) != ["status:idle"]:
+            heard.append(await listener.receive())
+            await asyncio.sleep(0)  # the loop turns, and more comes than this one takes
+    await kernel.close()
+    await gateway.close()
+    assert types(heard).count("stream") == lines
+
+
+async def test_the_model_knows_what_the_kernel_told_since_its_gateway_was_asked(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    released = asyncio.Event()
+
+    async def wait(_: Message, __: FakeKernel) -> None:
+        await released.wait()
+
+    fake_kernel.on_execute = wait
+    listener = kernel.subscribe("tab")
+    model = await kernel.refresh()
+    assert kernel.model == model
+    asked = request()
+    listener.send(asked)
+    await until(listener, "status:busy", of=asked)
+    assert kernel.model.execution_state == "busy"
+    assert model.last_activity is not None
+    assert kernel.model.last_activity is not None
+    assert kernel.model.last_activity > model.last_activity
+    released.set()
+    await until(listener, "status:idle", of=asked)
+    assert kernel.model.execution_state == "idle"
+    assert len(fake_gateway.requests_to("GET", KERNEL)) == 1
+    fake_kernel.execution_state = "busy"  # what another client has it do, unheard by us
+    fake_kernel.last_activity += timedelta(seconds=1)
+    assert await kernel.refresh() == kernel.model
+    assert kernel.model.execution_state == "busy"

@@ -1,0 +1,176 @@
+"""A websocket that opens and is deaf, while its gateway answers requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.testing import FakeGateway, FakeKernel, Hold, Silence
+from jupyter_relay.testing.plugin import ProxyFactory
+from tests.support.gateway import (
+    CHANNELS,
+    KERNEL,
+    answer_of,
+    remote_kernel,
+    run,
+    settings_for,
+)
+from tests.support.messages import failures, notices, request
+
+
+@asynccontextmanager
+async def impatient(url: str, fake: FakeKernel) -> AsyncIterator[RemoteKernel]:
+    """A kernel whose link asks for it after a moment of silence."""
+    settings = settings_for(url)
+    gateway = Gateway(replace(settings, link=replace(settings.link, probe_after=0.2)))
+    kernel = remote_kernel(gateway, fake)
+    try:
+        yield kernel
+    finally:
+        await kernel.close()
+        await gateway.close()
+
+
+@pytest.mark.parametrize("state", ["starting", "busy", "unknown", "idle"])
+async def test_a_deaf_websocket_is_replaced_whatever_the_gateway_says_of_the_kernel(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, state: str
+) -> None:
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        socket = await fake_gateway.wait_for_socket()
+        socket.swallow()
+        fake_kernel.execution_state = state
+        lost = request(session="tab")
+        listener.send(lost)
+        heard = await answer_of(listener, lost)
+        assert len(failures(heard)) == 1
+        told = [text for text in notices(heard) if "Nothing was heard of this" in text]
+        assert len(told) == (state != "idle")
+        assert len(fake_gateway.sockets) == 2
+        assert failures(await run(listener, request(session="tab"))) == []
+
+
+async def test_a_question_that_hangs_keeps_no_later_one_from_finding_a_deaf_websocket(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", KERNEL, Silence(), times=3)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        (await fake_gateway.wait_for_socket()).swallow()
+        lost = request(session="tab")
+        listener.send(lost)
+        assert len(failures(await answer_of(listener, lost))) == 1
+
+
+async def test_a_gateway_that_answers_later_than_it_is_asked_again_is_heard(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("GET", KERNEL, Hold(released), times=1)
+    fake_gateway.fault("GET", KERNEL, Silence())
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        (await fake_gateway.wait_for_socket()).swallow()
+        lost = request(session="tab")
+        listener.send(lost)
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", KERNEL)) >= 2)
+        released.set()
+        assert len(failures(await answer_of(listener, lost))) == 1
+
+
+async def test_a_handshake_that_a_gateway_never_answers_is_tried_again_when_it_answers_else(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        assert failures(await run(kernel.subscribe("tab"), request(session="tab"))) == []
+
+
+async def test_a_handshake_on_a_connection_that_is_forgotten_is_tried_again(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, faulty_proxy: ProxyFactory
+) -> None:
+    proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
+    proxy.stall()
+    async with impatient(proxy.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await proxy.wait_connected()
+        proxy.forget()
+        proxy.resume()
+        assert failures(await run(listener, request(session="tab"))) == []
+
+
+async def test_a_handshake_that_is_lost_while_the_kernel_starts_is_made_good_by_one_beside_it(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    fake_kernel.execution_state = "starting"
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        assert failures(await run(kernel.subscribe("tab"), request(session="tab"))) == []
+        first = fake_gateway.requests_to("GET", CHANNELS)[0]
+        assert first not in fake_gateway.abandoned, "the gateway may hold it"
+    await fake_gateway.wait_for(lambda: first in fake_gateway.abandoned)
+
+
+@pytest.mark.parametrize("answered_first", [0, 1])
+async def test_of_two_handshakes_that_are_held_the_first_to_be_answered_counts_alone(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, answered_first: int
+) -> None:
+    fake_kernel.execution_state = "starting"
+    held = [asyncio.Event(), asyncio.Event()]
+    for released in held:
+        fake_gateway.fault("GET", CHANNELS, Hold(released), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", CHANNELS)) == 2)
+        first, second = fake_gateway.requests_to("GET", CHANNELS)
+        assert first.query["session_id"] != second.query["session_id"]
+        held[answered_first].set()
+        assert failures(await run(listener, request(session="tab"))) == []
+        held[1 - answered_first].set()
+        await fake_gateway.wait_for_socket(2)
+        await fake_gateway.wait_for(lambda: fake_kernel.connections == 1)
+        assert failures(await run(listener, request(session="tab"))) == []
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_link_that_is_closed_gives_up_all_its_handshakes(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, answered: bool
+) -> None:
+    fake_kernel.execution_state = "starting"
+    released = asyncio.Event()
+    fake_gateway.fault("GET", CHANNELS, Hold(released), times=1)
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", CHANNELS)) == 2)
+        first, second = fake_gateway.requests_to("GET", CHANNELS)
+        if answered:
+            released.set()
+            await run(listener, request(session="tab"))
+    await fake_gateway.wait_for(lambda: second in fake_gateway.abandoned)
+    await fake_gateway.wait_for(lambda: answered or first in fake_gateway.abandoned)
+    released.set()
+    await fake_gateway.wait_for(lambda: fake_kernel.connections == 0)
+
+
+async def test_what_a_gateway_says_during_a_handshake_is_not_held_against_the_websocket(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    let_in, answer = asyncio.Event(), asyncio.Event()
+    fake_gateway.fault("GET", CHANNELS, Hold(let_in), times=1)
+    fake_gateway.fault("GET", KERNEL, Hold(answer), times=1)
+    async with impatient(fake_gateway.url, fake_kernel) as kernel:
+        listener = kernel.subscribe("tab")
+        await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", KERNEL))
+        let_in.set()
+        (await fake_gateway.wait_for_socket()).swallow()
+        listener.send(request(session="tab"))
+        answer.set()
+        await fake_gateway.wait_for_socket(2)
+        assert len(fake_gateway.requests_to("GET", KERNEL)) >= 2, "it was asked anew"

@@ -1,0 +1,795 @@
+"""Rules 4 and 5 of a link: no cell is silent, and gaps are seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_relay.link.actions import Happening, Timer
+from jupyter_relay.testing import read_content
+from jupyter_relay.wire.message import Channel, Message
+from tests.link.rig import UPSTREAM, Rig, connected
+from tests.support.messages import (
+    Voice,
+    failures,
+    gateway_status,
+    notices,
+    request,
+    types,
+)
+
+ANSWERED = ["status:busy", "execute_reply", "status:idle"]
+FAILURE = ["error", "execute_reply", "status:idle"]
+
+
+def known(kernel: Voice) -> Rig:
+    """A link whose kernel has answered, so that its numbers are known."""
+    rig = connected()
+    rig.hear(*kernel.answer(rig.send()))
+    return rig
+
+
+def outage(rig: Rig, seconds: float = 5.0) -> None:
+    rig.drop()
+    rig.reopen(seconds)
+
+
+def pass_barriers(rig: Rig, kernel: Voice) -> None:
+    for barrier in rig.barriers[-2:]:
+        rig.hear(*kernel.answer(barrier))
+
+
+# Rule 4: no silent cell.
+
+
+def test_a_request_that_never_arrived_is_answered_so() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    pass_barriers(rig, kernel)
+    assert types(rig.heard_of(asked)) == FAILURE
+    assert failures(rig.heard()) == [
+        "The connection to gpu was down for 5.0 s: this never reached the kernel."
+    ]
+    assert notices(rig.heard()) == []
+
+
+def test_a_request_whose_result_was_lost_is_answered_so() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    rig.drop()
+    kernel.answer(asked)
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    assert failures(rig.heard())[0].endswith("this ran, but its result was lost.")
+    assert len(notices(rig.heard_of(asked))) == 1
+
+
+def test_a_request_of_which_nothing_is_known_is_answered_so() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.drop()
+    kernel.answer(asked)
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    assert failures(rig.heard())[0].endswith("this may have run, and its result was lost.")
+
+
+def test_a_kernel_that_does_not_number_leaves_it_open_whether_it_ran() -> None:
+    kernel = Voice(numbered=False)
+    rig = known(kernel)
+    rig.send()
+    outage(rig)
+    pass_barriers(rig, kernel)
+    assert failures(rig.heard())[0].endswith("this may have run, and its result was lost.")
+
+
+def test_never_reached_is_not_said_if_the_loss_was_announced_in_another_cell() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    ran, survived = rig.send(), rig.send()
+    rig.drop()
+    kernel.answer(ran)
+    rig.reopen()
+    rig.hear(*kernel.answer(survived))
+    pass_barriers(rig, kernel)
+    assert types(rig.heard_of(ran)) == FAILURE
+    assert failures(rig.heard_of(ran))[0].endswith("this may have run, and its result was lost.")
+
+
+def test_never_reached_is_not_said_if_another_lane_has_settled_the_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    control = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.drop()
+    kernel.answer(cell)
+    kernel.answer(control)
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    for asked in (cell, control):
+        assert failures(rig.heard_of(asked))[0].endswith("may have run, and its result was lost.")
+
+
+def test_an_answer_that_the_gateway_kept_is_taken_and_nothing_is_synthesised() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.drop()
+    kept = kernel.answer(asked)
+    rig.reopen()
+    rig.hear(*kept)
+    pass_barriers(rig, kernel)
+    assert types(rig.heard_of(asked)) == ANSWERED
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_reply_whose_idle_was_lost_gets_its_idle_and_a_notice_if_more_was_lost(lost: int) -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    kernel.lose(lost)
+    rig.hear(kernel.reply(asked))
+    rig.drop()
+    kernel.lose()  # the idle
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    notice = ["stream"] if lost else []
+    assert types(rig.heard_of(asked)) == [*ANSWERED[:2], *notice, ANSWERED[2]]
+    assert [f"up to {lost} messages" in text for text in notices(rig.heard())] == [True] * (
+        lost // 2
+    )
+
+
+def test_an_idle_whose_reply_was_lost_gets_its_reply() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    busy, _, idle = kernel.answer(asked)
+    rig.hear(busy, idle)
+    outage(rig)
+    pass_barriers(rig, kernel)
+    assert failures(rig.heard_of(asked))[0].endswith("this ran, but its result was lost.")
+
+
+def test_a_running_cell_is_waited_for() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    assert rig.heard_of(asked) == []
+    rig.hear(*kernel.answer(asked))
+    pass_barriers(rig, kernel)
+    assert types(rig.heard_of(asked)) == ANSWERED
+
+
+@pytest.mark.parametrize("reply_first", [True, False])
+def test_the_shell_barrier_needs_its_reply_and_its_idle(reply_first: bool) -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    busy, reply, idle = kernel.answer(rig.barriers[0])
+    rig.hear(busy, *((reply,) if reply_first else (idle,)))
+    assert rig.heard_of(asked) == []
+    rig.hear(*((idle,) if reply_first else (reply,)))
+    assert types(rig.heard_of(asked)) == FAILURE
+
+
+def test_what_was_held_is_behind_the_barrier_and_not_ended_by_it() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    rig.send()
+    rig.drop()
+    held = rig.send()
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    assert rig.heard_of(held) == []
+
+
+def test_each_lane_has_a_barrier_of_its_own() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    rig.send()
+    control = rig.send(request("interrupt_request", {}, channel=Channel.CONTROL))
+    side = rig.send(request(subshell_id="side"))
+    outage(rig)
+    lanes = {(m.channel, m.head.subshell_id): m for m in rig.barriers}
+    assert set(lanes) == {
+        (Channel.SHELL, None),
+        (Channel.SHELL, "side"),
+        (Channel.CONTROL, None),
+    }
+    rig.hear(kernel.reply(lanes[Channel.CONTROL, None]))  # some kernels give no status there
+    assert types(rig.heard_of(control)) == ["interrupt_reply", "status:idle"]
+    rig.hear(*kernel.answer(lanes[Channel.SHELL, "side"]))
+    assert types(rig.heard_of(side)) == FAILURE
+
+
+def test_a_subshell_alone_brings_the_shell_barrier_too_which_finds_a_restart_out() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    side = rig.send(request(subshell_id="side"))
+    outage(rig)
+    (shell,) = (m for m in rig.barriers if m.head.subshell_id is None)
+    rig.hear(*Voice("kernel-2", 72).answer(shell))
+    assert "restarted" in failures(rig.heard_of(side))[0]
+
+
+def test_a_lane_that_is_quiet_does_not_swallow_the_loss_of_one_that_runs() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    side = rig.send(request(subshell_id="side"))
+    rig.hear(kernel.status("busy", side))
+    rig.drop()
+    kernel.lose(4)
+    rig.reopen()
+    (shell,) = (m for m in rig.barriers if m.head.subshell_id is None)
+    rig.hear(*kernel.answer(shell))
+    rig.hear(*kernel.answer(side))
+    assert "up to 4 messages" in notices(rig.heard_of(side))[0]
+
+
+def test_nothing_of_a_barrier_reaches_anybody() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    rig.send()
+    outage(rig)
+    before = len(rig.delivered)
+    barrier = rig.barriers[0]
+    rig.hear(kernel.status("busy", barrier), kernel.stream("banner", barrier))
+    rig.hear(kernel.reply(barrier))
+    assert rig.delivered[before:] == []
+
+
+def test_a_barrier_from_before_another_outage_proves_the_same_after_it() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    first, between = rig.barriers[0], rig.send()
+    outage(rig)
+    rig.hear(*kernel.answer(first))
+    assert types(rig.heard_of(asked)) == FAILURE
+    assert rig.heard_of(between) == []
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(between)) == FAILURE
+
+
+def test_an_earlier_barrier_whose_answer_was_lost_is_forgotten_with_the_next() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    first = rig.barriers[0]
+    kernel.answer(first)
+    outage(rig)
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(asked))[1:] == FAILURE
+    before = len(rig.delivered)
+    rig.hear(*kernel.answer(first))
+    assert rig.delivered[before:] == []
+
+
+def test_a_link_that_flaps_all_night_keeps_a_few_barriers_and_answers() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    for _ in range(200):
+        outage(rig)
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert types(rig.heard_of(asked)) == FAILURE
+
+
+def test_a_barrier_that_no_socket_took_is_not_sent_by_the_next() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    rig.send()
+    rig.writable = False
+    for _ in range(3):
+        outage(rig)
+    rig.writable = True
+    rig.flush()
+    assert len(rig.barriers) == 1
+
+
+def test_without_requests_under_way_there_is_no_barrier() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    outage(rig)
+    assert rig.barriers == []
+
+
+def test_a_late_answer_to_what_was_answered_in_the_kernels_place_is_not_a_second_reply() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    pass_barriers(rig, kernel)
+    rig.hear(kernel.reply(asked))
+    assert types(rig.heard_of(asked)) == FAILURE
+
+
+# Rule 5: gaps are seen.
+
+
+def test_lost_output_is_counted_and_told_in_the_cell_before_its_idle() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    rig.drop()
+    kernel.lose(3)
+    rig.reopen(seconds=2.5)
+    rig.hear(kernel.stream("on", asked), kernel.reply(asked), kernel.status("idle", asked))
+    assert types(rig.heard_of(asked)) == [
+        "status:busy",
+        "stream",
+        "execute_reply",
+        "stream",
+        "status:idle",
+    ]
+    assert notices(rig.heard_of(asked)) == [
+        "[Jupyter Relay] up to 3 messages were lost while the connection to gpu was down (2.5 s).\n"
+    ]
+    assert rig.reports[-1].happening is Happening.LOST
+    assert rig.reports[-1].count == 3
+
+
+def test_one_message_is_one_message() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    rig.drop()
+    kernel.lose()
+    rig.reopen()
+    rig.hear(*kernel.answer(asked))
+    assert "up to 1 message was lost" in notices(rig.heard())[0]
+
+
+def test_nothing_is_said_if_nothing_is_missing() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    rig.hear(*kernel.answer(asked))
+    pass_barriers(rig, kernel)
+    assert notices(rig.heard()) == []
+
+
+def test_channels_overtake_one_another_without_a_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    busy, reply, idle = kernel.answer(asked)
+    rig.hear(busy, idle, reply)
+    pass_barriers(rig, kernel)
+    assert notices(rig.heard()) == []
+
+
+def test_holes_from_before_the_outage_do_not_count() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    kernel.lose(5)  # replies to other clients
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    outage(rig)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    assert notices(rig.heard()) == []
+
+
+def test_replies_to_other_clients_during_the_outage_are_in_the_up_to() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    rig.drop()
+    kernel.lose(2)
+    rig.reopen()
+    rig.hear(*kernel.answer(asked))
+    assert "up to 2 messages" in notices(rig.heard_of(asked))[0]
+
+
+def test_the_reply_to_the_gateways_own_request_at_the_handshake_is_no_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.drop()
+    rig.reopen()
+    nudge = request("kernel_info_request", {}, session=UPSTREAM)
+    rig.hear(kernel.status("busy", nudge))
+    kernel.lose()  # its reply went to the gateway
+    rig.hear(kernel.status("idle", nudge))
+    pass_barriers(rig, kernel)
+    assert failures(rig.heard_of(asked))[0].endswith("this never reached the kernel.")
+    assert notices(rig.heard()) == []
+
+
+def test_a_loss_is_told_once_and_not_in_the_next_cells() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    running, queued = rig.send(), rig.send()
+    rig.hear(kernel.status("busy", running))
+    rig.drop()
+    kernel.lose(3)
+    rig.reopen()
+    rig.hear(*kernel.answer(running), *kernel.answer(queued))
+    pass_barriers(rig, kernel)
+    assert len(notices(rig.heard_of(running))) == 1
+    assert len(notices(rig.heard())) == 1
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+def test_without_numbers_one_cell_is_told_without_a_count(cells: int) -> None:
+    kernel = Voice(numbered=False)
+    rig = known(kernel)
+    asked = [rig.send() for _ in range(cells)]
+    outage(rig)
+    for cell in asked:
+        rig.hear(*kernel.answer(cell))
+    pass_barriers(rig, kernel)
+    assert notices(rig.heard()) == notices(rig.heard_of(asked[0]))
+    (text,) = notices(rig.heard())
+    assert "messages may have been lost while the connection to gpu was down (5.0 s)" in text
+    assert rig.reports[-1].count is None
+
+
+def test_what_a_gateway_writes_itself_is_not_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    # Of a gateway's Session: its number would leave 900,000 holes.
+    rig.hear(gateway_status("busy", UPSTREAM, asked.header))
+    rig.hear(*kernel.answer(asked))
+    pass_barriers(rig, kernel)
+    assert notices(rig.heard()) == []
+
+
+def test_numbers_of_forked_children_are_not_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    child = Voice(kernel.session, kernel.pid + 1)
+    child.lose(500)
+    rig.hear(child.stream("from a fork", asked))
+    rig.hear(*kernel.answer(asked))
+    assert notices(rig.heard()) == []
+
+
+def test_outages_in_a_row_are_one_gap() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    for _ in range(2):
+        rig.drop()
+        kernel.lose(2)
+        rig.reopen(seconds=3)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    (notice,) = notices(rig.heard())
+    assert "up to 4 messages were lost" in notice
+    assert "6.0 s" in notice
+
+
+def test_a_failed_try_is_part_of_the_same_outage() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    rig.drop()
+    rig.wait(4)
+    rig.fire(Timer.RETRY)
+    rig.drop("refused.")
+    kernel.lose(2)
+    rig.reopen(seconds=4)
+    rig.hear(*kernel.answer(asked))
+    assert "8.0 s" in notices(rig.heard())[0]
+
+
+def test_ids_of_any_form_are_taken() -> None:
+    rig = connected()
+    asked = rig.send()
+    for msg_id in ("", "_", "a_1_" + "9" * 5000, "a_1_-3", "a_b_٣"):
+        odd = Message(
+            channel=Channel.SHELL,
+            header=b'{"msg_id": "%s", "msg_type": "x", "session": "a"}' % msg_id.encode(),
+            parent_header=asked.header,
+        )
+        rig.hear(odd)
+    assert rig.link.deaths == 0
+
+
+def test_a_failure_answers_as_the_messaging_protocol_says() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    outage(rig)
+    pass_barriers(rig, kernel)
+    error, reply, idle = rig.heard_of(asked)
+    assert (error.channel, reply.channel, idle.channel) == (
+        Channel.IOPUB,
+        Channel.SHELL,
+        Channel.IOPUB,
+    )
+    content = read_content(reply)
+    assert content["status"] == "error"
+    assert content["traceback"] == [content["evalue"]]
+    assert [to for to, message in rig.delivered if message is reply] == ["tab"]
+
+
+# Replies overtake the output before them, and cells wait in a row.
+
+
+def test_output_that_its_reply_had_overtaken_at_the_cut_is_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked), kernel.say(Channel.IOPUB, "execute_input", {}, asked))
+    kernel.lose(3)
+    rig.hear(kernel.reply(asked))
+    outage(rig)
+    rig.hear(kernel.status("idle", asked))
+    (notice,) = notices(rig.heard_of(asked))
+    assert "up to 3 messages were lost" in notice
+
+
+def test_output_that_its_reply_had_overtaken_and_that_comes_after_the_cut_is_no_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    late = [kernel.stream("1", asked), kernel.stream("2", asked)]
+    rig.hear(kernel.reply(asked))
+    outage(rig)
+    rig.hear(*late, kernel.status("idle", asked))
+    assert notices(rig.heard()) == []
+
+
+def test_output_that_the_replies_of_other_lanes_had_overtaken_is_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    aside = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", asked))
+    kernel.lose(2)
+    rig.hear(kernel.reply(aside))
+    outage(rig)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    (notice,) = notices(rig.heard_of(asked))
+    assert "up to 2 messages were lost" in notice
+
+
+def test_output_before_a_question_that_had_overtaken_it_is_counted() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    rig.hear(kernel.status("busy", asked))
+    kernel.lose(2)
+    rig.hear(kernel.say(Channel.STDIN, "input_request", {"prompt": "?"}, asked))
+    outage(rig)
+    rig.hear(kernel.reply(asked), kernel.status("idle", asked))
+    (notice,) = notices(rig.heard_of(asked))
+    assert "up to 2 messages were lost" in notice
+
+
+def test_what_a_barrier_that_passed_has_overtaken_can_still_be_lost() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    first, running = rig.send(), rig.send(request(subshell_id="side"))
+    rig.hear(kernel.status("busy", running))
+    outage(rig)
+    for barrier in rig.barriers:
+        if barrier.head.subshell_id is None:
+            rig.hear(*kernel.answer(barrier))
+    assert failures(rig.heard_of(first))
+    kernel.lose(2)
+    aside = rig.send()
+    rig.hear(kernel.reply(aside))
+    outage(rig)
+    rig.hear(kernel.reply(running), kernel.status("idle", running))
+    (notice,) = notices(rig.heard_of(running))
+    assert "up to 2 messages were lost" in notice
+
+
+def test_each_of_several_cells_that_lost_output_is_told_how_much_and_no_other() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cells = [rig.send() for _ in range(4)]
+    kept = []
+    for lost, cell in zip((1, 2, 0, 0), cells, strict=True):
+        kept.append([kernel.status("busy", cell)])
+        kernel.lose(lost)
+        kept[-1] += [kernel.reply(cell), kernel.status("idle", cell)]
+    rig.hear(kept[0][0], kept[0][1], kept[1][1])  # replies have overtaken all output
+    outage(rig)  # and the statuses between the two are lost
+    rig.hear(kept[1][2], *kept[2], *kept[3])
+    pass_barriers(rig, kernel)
+    told = [notices(rig.heard_of(cell)) for cell in cells]
+    assert [len(texts) for texts in told] == [1, 1, 0, 0]
+    assert "up to 1 message was lost" in told[0][0]
+    assert "up to 3 messages were lost" in told[1][0]  # its busy, too
+    for cell in cells:
+        assert types(rig.heard_of(cell)).count("status:idle") == 1
+
+
+def test_cells_whose_idle_was_lost_end_as_soon_as_a_later_one_does() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    lost, last = rig.send(), rig.send()
+    rig.hear(kernel.status("busy", lost))
+    kernel.lose(5)
+    rig.hear(kernel.reply(lost))
+    rig.drop()
+    kernel.lose()
+    rig.reopen()
+    rig.hear(*kernel.answer(last))
+    assert types(rig.heard_of(lost)) == [*ANSWERED[:2], "stream", ANSWERED[2]]
+    assert types(rig.heard_of(last)) == ANSWERED
+
+
+def test_a_cell_whose_reply_comes_after_the_idle_of_a_later_one_is_told_that_it_lost_output() -> (
+    None
+):
+    kernel = Voice()
+    rig = known(kernel)
+    overtaken, later = rig.send(), rig.send()
+    kernel.status("busy", overtaken)
+    kernel.lose(2)
+    late_reply = kernel.reply(overtaken)
+    kernel.status("idle", overtaken)
+    outage(rig)
+    rig.hear(*kernel.answer(later), late_reply)
+    pass_barriers(rig, kernel)
+    assert "may have been lost" in notices(rig.heard_of(overtaken))[0]
+    assert types(rig.heard_of(overtaken)) == ["execute_reply", "stream", "status:idle"]
+
+
+def test_a_cell_that_has_begun_is_told_of_its_lost_line_though_earlier_replies_are_missing() -> (
+    None
+):
+    kernel = Voice()
+    rig = known(kernel)
+    waiting, cell = rig.send(), rig.send()
+    rig.hear(kernel.status("busy", waiting))
+    late_reply = kernel.reply(waiting)
+    outage(rig)
+    kernel.status("idle", waiting)
+    rig.hear(kernel.status("busy", cell))
+    kernel.lose()
+    rig.hear(kernel.reply(cell), kernel.status("idle", cell))
+    assert "up to 1 message was lost" in notices(rig.heard_of(cell))[0]
+    rig.hear(late_reply)
+
+
+def test_a_line_lost_before_the_idle_of_the_gateways_own_question_is_told() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    nudge = request("kernel_info_request", {}, session=UPSTREAM, channel=Channel.CONTROL)
+    outage(rig)
+    rig.hear(kernel.status("busy", nudge))
+    kernel.lose()  # the reply, which the gateway keeps
+    rig.hear(kernel.status("busy", cell))
+    kernel.lose()  # a line of the cell
+    rig.hear(kernel.status("idle", nudge), kernel.reply(cell), kernel.status("idle", cell))
+    assert "up to 1 message was lost" in notices(rig.heard_of(cell))[0]
+
+
+def test_a_cell_on_control_whose_reply_overtook_its_lost_line_is_told() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send(request(channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", cell))
+    kernel.lose()
+    rig.hear(kernel.reply(cell))
+    late_idle = kernel.status("idle", cell)
+    outage(rig)
+    rig.hear(kernel.reply(rig.barriers[-1]), late_idle)
+    assert "may have been lost" in notices(rig.heard_of(cell))[0]
+
+
+def test_cells_whose_replies_were_lost_too_are_told_by_their_errors() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cells = [rig.send() for _ in range(3)]
+    rig.hear(kernel.status("busy", cells[0]))
+    rig.drop()
+    kernel.lose(9)
+    rig.reopen()
+    pass_barriers(rig, kernel)
+    assert all(len(failures(rig.heard_of(cell))) == 1 for cell in cells)
+    assert [len(notices(rig.heard_of(cell))) for cell in cells] == [1, 0, 0]
+
+
+def test_two_lanes_that_ran_at_once_are_both_told_and_the_loss_is_counted_once() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    main, side = rig.send(), rig.send(request(subshell_id="side"))
+    rig.hear(kernel.status("busy", main), kernel.status("busy", side))
+    rig.drop()
+    kernel.lose(3)
+    rig.reopen()
+    rig.hear(kernel.reply(main), kernel.status("idle", main))
+    rig.hear(kernel.reply(side), kernel.status("idle", side))
+    (counted,) = notices(rig.heard_of(main))
+    (uncounted,) = notices(rig.heard_of(side))
+    assert "up to 3 messages were lost" in counted
+    assert "messages may have been lost" in uncounted
+
+
+def test_the_idle_of_a_request_that_is_no_cell_does_not_swallow_a_cells_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    running = rig.send()
+    aside = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", running), kernel.status("busy", aside))
+    rig.drop()
+    kernel.lose(3)
+    rig.reopen()
+    rig.hear(kernel.reply(aside), kernel.status("idle", aside))
+    rig.hear(kernel.reply(running), kernel.status("idle", running))
+    assert notices(rig.heard_of(aside)) == []
+    assert len(notices(rig.heard_of(running))) == 1
+
+
+def test_a_control_request_whose_reply_was_overtaken_by_output_is_not_said_to_be_lost_upwards() -> (
+    None
+):
+    kernel = Voice()
+    rig = known(kernel)
+    running = rig.send()
+    aside = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
+    rig.hear(kernel.status("busy", running))
+    kernel.lose()  # its reply, on its way
+    rig.hear(kernel.stream("1", running))
+    outage(rig)
+    for barrier in rig.barriers:
+        if barrier.channel is Channel.CONTROL:
+            rig.hear(kernel.reply(barrier))
+    (text,) = failures(rig.heard_of(aside))
+    assert text.endswith("this may have run, and its result was lost.")
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_without_numbers_each_cell_that_may_have_lost_output_is_told(cuts: int) -> None:
+    kernel = Voice(numbered=False)
+    rig = known(kernel)
+    first, second, third, fourth = (rig.send() for _ in range(4))
+    rig.hear(kernel.status("busy", first), kernel.reply(first))
+    outage(rig)  # and the idle of the first was lost, and the beginning of the second
+    rig.hear(kernel.reply(second), kernel.status("idle", second))
+    if cuts == 2:
+        outage(rig)
+    rig.hear(*kernel.answer(third), *kernel.answer(fourth))
+    pass_barriers(rig, kernel)
+    told = [len(notices(rig.heard_of(cell))) for cell in (first, second, third, fourth)]
+    assert told == [1, 1, cuts - 1, 0]
+
+
+def test_what_a_gateway_replays_though_it_has_come_is_not_given_twice() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    asked = rig.send()
+    said = [kernel.status("busy", asked), kernel.stream("1", asked), kernel.reply(asked)]
+    rig.hear(*said)
+    outage(rig)
+    rest = [kernel.stream("2", asked), kernel.status("idle", asked)]
+    rig.hear(*said, *rest)
+    outage(rig)
+    rig.hear(*rest)
+    assert types(rig.heard_of(asked)) == [
+        "status:busy",
+        "stream",
+        "execute_reply",
+        "stream",
+        "status:idle",
+    ]
+    assert notices(rig.heard()) == []

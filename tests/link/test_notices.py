@@ -1,0 +1,104 @@
+"""What a link writes itself follows the messaging protocol."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from jupyter_relay.link.notices import Notices
+from jupyter_relay.link.pending import Pending, Request
+from jupyter_relay.testing import read_content
+from jupyter_relay.wire.message import Channel, Message
+from tests.support.messages import request
+
+NOTICES = Notices(
+    session="upstream",
+    clock=lambda: datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
+    new_id=lambda: "fresh",
+)
+
+
+def pending(message: Message) -> Request:
+    entry = Pending().add(message, "tab")
+    assert entry is not None
+    return entry
+
+
+def test_headers_are_complete() -> None:
+    header = msgspec.json.decode(NOTICES.status("dead").header)
+    assert header == {
+        "msg_id": "fresh",
+        "msg_type": "status",
+        "session": "upstream",
+        "username": "jupyter-relay",
+        "date": "2026-05-04T03:02:01Z",
+        "version": "5.4",
+    }
+
+
+def test_what_goes_down_carries_the_kernels_session_and_a_barrier_that_of_the_link() -> None:
+    notices = Notices(session="upstream", clock=lambda: datetime.now(UTC), new_id=lambda: "fresh")
+    notices.kernel_session = "kernel"
+    cell = pending(request())
+    written = [
+        notices.stderr("Look.", cell.header),
+        notices.status("dead"),
+        *notices.failure(cell, "It was lost."),
+    ]
+    assert {message.head.session for message in written if message} == {"kernel"}
+    assert notices.barrier(Channel.SHELL, None).head.session == "upstream"
+
+
+@pytest.mark.parametrize("channel", [Channel.SHELL, Channel.CONTROL])
+@pytest.mark.parametrize("subshell_id", [None, "side"])
+def test_a_barrier_asks_for_kernel_info_in_its_lane(
+    channel: Channel, subshell_id: str | None
+) -> None:
+    barrier = NOTICES.barrier(channel, subshell_id)
+    assert (barrier.channel, barrier.head.msg_type) == (channel, "kernel_info_request")
+    assert barrier.head.subshell_id == subshell_id
+    assert ("subshell_id" in msgspec.json.decode(barrier.header)) == (subshell_id is not None)
+    assert read_content(barrier) == {}
+
+
+def test_a_line_on_stderr_is_in_the_cell() -> None:
+    cell = request()
+    line = NOTICES.stderr("Look.", cell.header)
+    assert (line.channel, line.head.msg_type) == (Channel.IOPUB, "stream")
+    assert read_content(line) == {"name": "stderr", "text": "[Jupyter Relay] Look.\n"}
+    assert line.parent.msg_id == cell.head.msg_id
+
+
+def test_a_status_of_the_kernel_has_no_parent() -> None:
+    status = NOTICES.status("dead")
+    assert status.parent.msg_id == ""
+    assert read_content(status) == {"execution_state": "dead"}
+
+
+def test_a_cell_ends_with_an_error_a_reply_and_an_idle() -> None:
+    cell = request()
+    output, reply, idle = NOTICES.failure(pending(cell), "It was lost.")
+    assert output is not None
+    described = {"ename": "LinkLost", "evalue": "It was lost.", "traceback": ["It was lost."]}
+    assert (output.channel, output.head.msg_type) == (Channel.IOPUB, "error")
+    assert read_content(output) == described
+    assert (reply.channel, reply.head.msg_type) == (Channel.SHELL, "execute_reply")
+    assert read_content(reply) == {
+        "status": "error",
+        **described,
+        "execution_count": None,
+        "user_expressions": {},
+        "payload": [],
+    }
+    assert (idle.head.msg_type, read_content(idle)) == ("status", {"execution_state": "idle"})
+    assert {m.parent.msg_id for m in (output, reply, idle)} == {cell.head.msg_id}
+
+
+def test_another_request_ends_with_a_reply_on_its_channel() -> None:
+    asked = request("interrupt_request", channel=Channel.CONTROL)
+    output, reply, _ = NOTICES.failure(pending(asked), "It was lost.")
+    assert output is None
+    assert (reply.channel, reply.head.msg_type) == (Channel.CONTROL, "interrupt_reply")
+    assert read_content(reply)["status"] == "error"

@@ -1,0 +1,229 @@
+"""Requests under way."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+
+import pytest
+
+from jupyter_relay.errors import MalformedFrame
+from jupyter_relay.link.pending import Pending, Request
+from jupyter_relay.wire.message import Channel, Message
+from tests.support.messages import request
+
+
+def added(pending: Pending, message: Message | None = None) -> Request:
+    entry = pending.add(message or request(), "tab")
+    assert entry is not None
+    return entry
+
+
+def test_a_request_is_under_way_until_its_reply_and_its_idle_are_in() -> None:
+    for first, second in (("replied", "ended"), ("ended", "replied")):
+        pending = Pending()
+        entry = added(pending)
+        getattr(pending, first)(entry)
+        assert entry in pending
+        getattr(pending, second)(entry)
+        assert entry not in pending
+        assert len(pending) == 0
+
+
+def test_a_reply_is_what_is_awaited() -> None:
+    pending = Pending()
+    awaited = [pending.awaits_reply]
+    entry = added(pending)
+    awaited.append(pending.awaits_reply)
+    pending.replied(entry)
+    awaited.append(pending.awaits_reply)
+    assert awaited == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        request("comm_msg"),
+        request("comm_open"),
+        request("input_reply", channel=Channel.STDIN),
+        request("input_request", channel=Channel.STDIN),
+        Message(channel=Channel.SHELL, header=b'{"msg_type": "execute_request"}'),
+    ],
+)
+def test_what_has_no_reply_is_not_waited_for(message: Message) -> None:
+    pending = Pending()
+    assert pending.add(message, "tab") is None
+    assert not pending.awaits_reply
+
+
+def test_a_header_that_cannot_be_read_raises() -> None:
+    with pytest.raises(MalformedFrame):
+        Pending().add(Message(channel=Channel.SHELL, header=b"["), "tab")
+
+
+def test_what_came_of_it_is_noted() -> None:
+    pending = Pending()
+    entry, other = added(pending), added(pending)
+    assert pending.seen(entry.msg_id) is entry
+    assert pending.seen("another") is None
+    assert (entry.seen, other.seen) == (True, False)
+
+
+def test_lanes_are_channels_and_subshells() -> None:
+    pending = Pending()
+    assert added(pending).lane == (Channel.SHELL, None)
+    assert added(pending, request(subshell_id="a")).lane == (Channel.SHELL, "a")
+    assert added(pending, request(channel=Channel.CONTROL)).lane == (Channel.CONTROL, None)
+
+
+def test_the_type_of_the_reply() -> None:
+    assert added(Pending(), request("is_complete_request")).reply_type == "is_complete_reply"
+
+
+def test_order_is_that_of_coming_and_changes_while_read_do_no_harm() -> None:
+    pending = Pending()
+    entries = [added(pending) for _ in range(3)]
+    read = []
+    for entry in pending:
+        pending.remove(entry)
+        read.append(entry)
+    assert read == entries
+    assert len(pending) == 0
+
+
+def test_a_request_is_not_one_of_the_same_id_that_came_later() -> None:
+    pending = Pending()
+    earlier = added(pending, request(msg_id="same"))
+    later = added(pending, request(msg_id="same"))
+    assert earlier not in pending
+    assert later in pending
+
+
+def test_the_header_is_a_copy_so_that_the_frame_can_go() -> None:
+    message = request()
+    viewed = Message(channel=message.channel, header=memoryview(message.header))
+    assert isinstance(added(Pending(), viewed).header, bytes)
+
+
+def test_make_room_below_the_bound_gives_nothing_up() -> None:
+    pending = Pending(max_requests=2)
+    added(pending)
+    assert pending.make_room() == []
+
+
+def test_make_room_at_the_bound_keeps_what_the_kernel_may_still_answer() -> None:
+    pending = Pending(max_requests=3)
+    for _ in range(3):
+        added(pending)
+    assert pending.make_room() is None
+    assert len(pending) == 3
+
+
+def test_make_room_gives_up_a_request_whose_lane_has_answered_a_later_one() -> None:
+    pending = Pending(max_requests=3)
+    other_lane = added(pending, request(channel=Channel.CONTROL))
+    passed_over, answered = added(pending), added(pending)
+    pending.replied(answered)
+    assert pending.make_room() == [passed_over]
+    pending.remove(passed_over)
+    added(pending)
+    assert other_lane in pending
+
+
+def test_make_room_gives_up_a_request_whose_idle_alone_is_missing_last() -> None:
+    pending = Pending(max_requests=3)
+    entries = [added(pending) for _ in range(3)]
+    assert pending.make_room() is None
+    pending.replied(entries[0])
+    assert pending.make_room() == [entries[0]], "its idle may come, but nothing else is spare"
+    pending.replied(entries[1])
+    pending.replied(entries[2])
+    pending.ended(entries[2])
+    added(pending)
+    assert pending.make_room() == [entries[0]]
+    pending.remove(entries[0])
+    added(pending)
+    assert pending.make_room() == [entries[1]], "a later one has its idle"
+
+
+def test_make_room_can_refuse_again_once_all_are_needed() -> None:
+    pending = Pending(max_requests=2)
+    first, second = added(pending), added(pending)
+    assert pending.make_room() is None
+    assert pending.make_room() is None
+    pending.replied(second)
+    assert pending.make_room() == [first]
+
+
+@pytest.mark.parametrize("case", ["every second is lost", "no idle comes", "nothing is answered"])
+def test_to_make_room_costs_the_same_however_many_are_under_way(case: str) -> None:
+    costs = []
+    for bound in (160, 1600):
+        pending = Pending(max_requests=bound)
+        waiting = deque(added(pending) for _ in range(bound))
+
+        def press(pending: Pending = pending, waiting: deque[Request] = waiting) -> None:
+            """Answer what is to be answered, and ask for something else."""
+            if case != "nothing is answered" and len(waiting) > 1:
+                if case == "every second is lost":
+                    waiting.popleft()
+                answered = waiting.popleft()
+                pending.replied(answered)
+                if case == "every second is lost":
+                    pending.ended(answered)
+            for _ in range(2):
+                given_up = pending.make_room()
+                if given_up is not None:
+                    for request in given_up:
+                        pending.remove(request)
+                    waiting.append(added(pending))
+
+        costs.append(calls_of(press, times=bound) / bound)
+        assert len(pending) <= bound
+    few, many = costs
+    assert many < 1.5 * few
+
+
+def calls_of(work: Callable[[], None], *, times: int) -> int:
+    """Return how many functions of Python are called when this is done so many times."""
+    calls = 0
+
+    def note(_frame: FrameType, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(note)
+    try:
+        for _ in range(times):
+            work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_make_room_gives_up_no_more_than_it_must_of_those_whose_idle_may_come() -> None:
+    pending = Pending(max_requests=160)
+    entries = [added(pending) for _ in range(160)]
+    for entry in entries[:5]:
+        pending.replied(entry)
+    assert pending.make_room() == entries[:1]
+
+
+def test_pending_forgets_a_lane_with_its_last_request() -> None:
+    pending = Pending()
+    for number in range(20):
+        entry = added(pending, request(subshell_id=f"{number}-{'x' * 5000}"))
+        pending.replied(entry)
+        pending.ended(entry)
+    assert len(pending._lanes) == 0
+    assert not pending.awaits_reply
+
+
+def test_pending_a_request_asked_again_under_its_id_is_awaited_once() -> None:
+    pending = Pending()
+    added(pending, request(msg_id="a"))
+    again = added(pending, request(msg_id="a"))
+    pending.replied(again)
+    assert not pending.awaits_reply

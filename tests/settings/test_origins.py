@@ -1,0 +1,151 @@
+"""Where a token comes from: one place, and a whole one."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_relay.errors import ConfigurationError
+from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.origins import (
+    FromCommand,
+    FromFile,
+    FromOAuth2,
+    FromRenewer,
+    FromVariable,
+    Origin,
+)
+from jupyter_relay.settings.settings import GatewaySettings
+
+SECRET = "hunter2"
+CLIENT: dict[str, Value] = {
+    "oauth2_token_url": "https://id.example/token",
+    "oauth2_client_id": "relay",
+    "oauth2_client_secret": SECRET,
+}
+
+
+def renew(key: str, scheme: str | None, token: str) -> str:
+    """A renewer that renews nothing."""
+    return token
+
+
+def make(address: str = "http://gpu.example", /, **given: Value) -> GatewaySettings:
+    return GatewaySettings.make({"url": address, **given}, {}, renew=renew)
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ({}, None),
+        ({"auth_token": "abc"}, None),
+        ({"auth_token_env": "TOKEN"}, FromVariable("TOKEN")),
+        ({"auth_token_env": "TOKEN", "auth_token": ""}, FromVariable("TOKEN")),
+        ({"auth_token_file": "/run/token"}, FromFile("/run/token")),
+        ({"auth_token_command": "print 'a b'"}, FromCommand(("print", "a b"))),
+        (CLIENT, FromOAuth2("https://id.example/token", "relay", SECRET)),
+        (
+            {"gateway_token_renewer_class": "mine.Renewer", "auth_token": "abc"},
+            FromRenewer(renew, "mine.Renewer", "abc"),
+        ),
+    ],
+)
+def test_each_source_has_its_option(given: dict[str, Value], origin: Origin | None) -> None:
+    assert make(**given).token_origin == origin
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"auth_token": "x", "auth_token_env": "TOKEN"}, ("auth_token", "auth_token_env")),
+        ({"auth_token_env": "A", "auth_token_file": "b"}, ("auth_token_env", "auth_token_file")),
+        (
+            {**CLIENT, "auth_token_command": "print"},
+            ("auth_token_command", "oauth2_token_url"),
+        ),
+        (
+            {"auth_token_file": "b", "gateway_token_renewer_class": "mine.Renewer"},
+            ("auth_token_file", "gateway_token_renewer_class"),
+        ),
+    ],
+)
+def test_two_sources_are_one_too_many(given: dict[str, Value], names: tuple[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(**given)
+    assert all(f"GatewayClient.{name} " in str(caught.value) for name in names)
+
+
+def test_two_sources_are_called_as_they_were_set() -> None:
+    given = {"url": "http://gpu.example", "auth_token": SECRET, "auth_token_file": "/run/token"}
+    with pytest.raises(ConfigurationError) as caught:
+        GatewaySettings.make(given, {}, variables={"auth_token"})
+    assert str(caught.value).startswith(
+        "JUPYTER_GATEWAY_AUTH_TOKEN and GatewayClient.auth_token_file are both set;"
+    )
+
+
+def test_a_token_in_the_url_is_a_source_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"^The token in GatewayClient\.url and Gateway"):
+        make(f"http://gpu.example?token={SECRET}", auth_token_env="TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("changed", "option"),
+    [
+        ({"oauth2_token_url": "http://id.example/token"}, "oauth2_token_url"),
+        ({"oauth2_token_url": f"https://relay:{SECRET}@id.example/token"}, "oauth2_token_url"),
+        ({"oauth2_client_id": None}, "oauth2_client_id"),
+        ({"oauth2_client_secret": None}, "oauth2_client_secret"),
+    ],
+)
+def test_half_a_client_is_none(changed: dict[str, Value], option: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(**{**CLIENT, **changed})
+    assert caught.value.option == option
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["oauth2_client_id", "oauth2_scope", "oauth2_ca_certs"])
+@pytest.mark.parametrize("beside", [{}, {"auth_token": SECRET}])
+def test_a_client_without_its_server_is_none(option: str, beside: dict[str, Value]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(**{option: "relay", **beside})
+    assert caught.value.option == "oauth2_token_url"
+    assert str(caught.value) == (
+        f"GatewayClient.{option} is set, and GatewayClient.oauth2_token_url, without which it "
+        "means nothing, is not."
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8", "[::1]", "localhost"])
+def test_a_token_url_of_this_machine_needs_no_tls(host: str) -> None:
+    url = f"http://{host}/token"
+    assert make(**{**CLIENT, "oauth2_token_url": url}).token_origin is not None
+
+
+def test_a_client_with_a_refresh_token_needs_no_secret() -> None:
+    given = {**CLIENT, "oauth2_client_secret": None, "oauth2_refresh_token": SECRET}
+    assert make(**given).token_origin is not None
+
+
+def test_a_renewer_class_is_not_passed_over() -> None:
+    given = {"url": "http://gpu.example", "gateway_token_renewer_class": "mine.Renewer"}
+    with pytest.raises(ConfigurationError, match="renewer"):
+        GatewaySettings.make(given, {})
+
+
+@pytest.mark.parametrize("token", ["a\nb", "a\r\nX-Admin: yes", "a\x00b"])
+def test_a_static_token_with_a_control_character_is_refused(token: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"auth_token .* must be a text of one line"):
+        make(auth_token=token)
+
+
+def test_no_secret_shows() -> None:
+    given = {**CLIENT, "oauth2_refresh_token": SECRET}
+    for settings in (
+        make(**given),
+        make(auth_token_command=["print", SECRET]),
+        make(auth_token=SECRET, gateway_token_renewer_class="mine.Renewer"),
+        GatewaySettings.make({"url": "http://gpu.example", "auth_token_env": "T"}, {"T": SECRET}),
+    ):
+        assert SECRET not in repr(settings)
+        assert SECRET not in str(settings.token_origin)
