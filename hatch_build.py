@@ -36,8 +36,11 @@ class LabextensionHook(BuildHookInterface):  # type: ignore[type-arg]  # its con
                 return
             if npm is None:
                 raise RuntimeError("The JupyterLab extension is built with Node 20: install it.")
-            for arguments in (["ci"], ["run", "build"]):
-                subprocess.run([npm, *arguments], cwd=folder, check=True)  # noqa: S603
+            if not _is_newer(
+                folder / "node_modules/.package-lock.json", folder / "package-lock.json"
+            ):
+                subprocess.run([npm, "ci"], cwd=folder, check=True)  # noqa: S603
+            subprocess.run([npm, "run", "build"], cwd=folder, check=True)  # noqa: S603
         if self.target_name == "wheel":
             files = build_data["shared_data"]
             files[f"{FOLDER}/built"] = INSTALLED
@@ -45,9 +48,11 @@ class LabextensionHook(BuildHookInterface):  # type: ignore[type-arg]  # its con
 
     def _is_up_to_date(self, folder: Path) -> bool:
         built = folder / "built" / "package.json"
-        if not built.exists():
-            return False
         if Path(self.root, "PKG-INFO").exists():  # an sdist, whose files have no dates of use
-            return True
-        sources = [path for pattern in SOURCES for path in folder.glob(pattern)]
-        return built.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
+            return built.exists()
+        return _is_newer(built, *(path for pattern in SOURCES for path in folder.glob(pattern)))
+
+
+def _is_newer(made: Path, *sources: Path) -> bool:
+    """Whether a file is there, and was written after all that it is made from."""
+    return made.exists() and made.stat().st_mtime >= max(path.stat().st_mtime for path in sources)

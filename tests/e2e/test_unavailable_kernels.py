@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.async_api import expect
 
-from jupyter_relay.testing import FaultyProxy
+from jupyter_relay.testing import Answer, FaultyProxy
 from jupyter_relay.testing.servers import jupyter_lab, jupyter_server, kernel_gateway
 
 from .lab import RUN_MS, open_lab
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Locator, Page
 
+    from jupyter_relay.testing import FakeGateway
     from jupyter_relay.testing.servers import RunningServer
 
 pytestmark = [
@@ -85,25 +86,30 @@ async def test_a_page_that_is_opened_while_the_gateway_is_silent_says_so_until_i
 
 
 @pytest.mark.parametrize("application", ["JupyterLab", "Notebook"])
-async def test_an_open_page_says_that_the_gateway_went_away_and_that_it_is_back(
-    lone_page: Page, application: str
+async def test_an_open_page_says_why_kernels_went_away_and_that_they_are_back(
+    lone_page: Page, fake_gateway: FakeGateway, application: str
 ) -> None:
     shown = notifications(lone_page)
-    async with kernel_gateway() as gateway, FaultyProxy("127.0.0.1", gateway.port) as proxy:
-        env = {"JUPYTER_GATEWAY_URL": proxy.url, "JUPYTER_GATEWAY_AUTH_TOKEN": gateway.token}
-        server_of = jupyter_lab if application == "JupyterLab" else notebook_7
-        async with server_of(env=env) as server:
-            await open_page(lone_page, server)
-            await expect(shown).to_have_count(0)
-            proxy.refuse()
-            proxy.reset()
-            # Whoever asks, as a page does each minute, all pages are told.
-            await kernelspecs_of(server)
-            await expect(shown).to_contain_text(f"{proxy.url} cannot be reached", timeout=RUN_MS)
-            await expect(shown).to_have_count(1)
-            proxy.accept()
-            await kernelspecs_of(server)
-            await expect(shown).to_have_text(f"{proxy.url} answers again.", timeout=RUN_MS)
+    url = fake_gateway.url
+    env = {"JUPYTER_GATEWAY_URL": url, "JUPYTER_GATEWAY_AUTH_TOKEN": fake_gateway.token}
+    server_of = jupyter_lab if application == "JupyterLab" else notebook_7
+    async with server_of(env=env) as server:
+        await open_page(lone_page, server)
+        await expect(shown).to_have_count(0)
+        reason = "The disk is full. " * 8
+        fault = fake_gateway.fault("GET", "/api/kernelspecs", Answer.json({"reason": reason}, 500))
+        # Whoever asks, as a page does each minute, all pages are told.
+        await kernelspecs_of(server)
+        await expect(shown).to_contain_text("The disk is full. The", timeout=RUN_MS)
+        await expect(shown).not_to_contain_text(reason.strip())
+        await shown.get_by_text("Read all").click()
+        dialog = lone_page.locator(".jp-Dialog")
+        await expect(dialog).to_contain_text(reason.strip())
+        await dialog.locator(".jp-mod-accept").click()
+        await expect(shown).to_have_count(1)
+        fault.lift()
+        await kernelspecs_of(server)
+        await expect(shown).to_have_text(f"{url} answers again.", timeout=RUN_MS)
 
 
 async def open_page(page: Page, server: RunningServer) -> None:
