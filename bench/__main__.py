@@ -10,11 +10,12 @@ from pathlib import Path
 from bench import report
 from bench.runner import Result, Scale, run
 from bench.tab import BenchError
-from bench.works import growth, headless, memory, real, rest, server, start
+from bench.works import growth, headless, hostile, memory, real, rest, server, start
 
 GOALS = (
     *server.WORKS,
     *rest.WORKS,
+    *hostile.WORKS,
     *memory.WORKS,
     *headless.WORKS,
     *real.WORKS,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
 
+_TICK = 0.005
+
+
 class _State(JupyterHandler):
     """Which classes serve, and the CPU seconds, bytes and threads of the process."""
 
@@ -46,6 +49,57 @@ class _State(JupyterHandler):
                 }
             )
         )
+
+
+class _Pace:
+    """Looks every 5 ms how late the event loop is.
+
+    ``late`` is the longest by the clock, in seconds, and ``cpu`` by the CPU time of this process,
+    threads and all, which the load of other processes does not add to.
+    """
+
+    def __init__(self) -> None:
+        self.late = self.cpu = 0.0
+        self._ticking: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Look from here on."""
+        self.late = self.cpu = 0.0
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
+
+    def end(self) -> None:
+        """Look no more."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+
+    async def _tick(self) -> None:
+        at, used = time.perf_counter(), time.process_time()
+        while True:
+            await asyncio.sleep(_TICK)
+            before, used_before = at, used
+            at, used = time.perf_counter(), time.process_time()
+            late = at - before - _TICK
+            self.late = max(self.late, late)
+            self.cpu = max(self.cpu, min(late, used - used_before))
+
+
+class _HeldUp(JupyterHandler):
+    """POST: look from here on how long the event loop is held up; GET: answer the longest."""
+
+    def initialize(self, pace: _Pace) -> None:
+        self._pace = pace
+
+    @web.authenticated
+    async def post(self) -> None:
+        self._pace.begin()
+        self.set_status(204)
+
+    @web.authenticated
+    async def get(self) -> None:
+        self._pace.end()
+        self.finish(json.dumps({"late": self._pace.late, "cpu": self._pace.cpu}))
 
 
 class _ShutdownAll(JupyterHandler):
@@ -85,5 +139,6 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
             (r"/bench/state", _State),
             (r"/bench/shutdown_all", _ShutdownAll),
             (r"/bench/frames", _FrameWrites),
+            (r"/bench/held_up", _HeldUp, {"pace": _Pace()}),
         ],
     )

@@ -137,7 +137,7 @@ class Gateway:
 
         A ``fresh`` one asks the gateway each time that it is asked for its kernels.
         """
-        async with _server(kind, self.of(scheme).url, self._told(fresh=fresh)) as endpoint:
+        async with server_on(kind, self.of(scheme).url, self._told(fresh=fresh)) as endpoint:
             yield endpoint
 
     @asynccontextmanager
@@ -177,7 +177,7 @@ async def servers(url: str, environment: Mapping[str, str]) -> AsyncIterator[dic
             async with asyncio.TaskGroup() as starting:  # one does not wait for the other
                 tasks = {
                     kind: starting.create_task(
-                        stack.enter_async_context(_server(kind, url, environment))
+                        stack.enter_async_context(server_on(kind, url, environment))
                     )
                     for kind in _KINDS
                 }
@@ -187,7 +187,9 @@ async def servers(url: str, environment: Mapping[str, str]) -> AsyncIterator[dic
 
 
 @asynccontextmanager
-async def _server(kind: str, url: str, environment: Mapping[str, str]) -> AsyncIterator[Endpoint]:
+async def server_on(kind: str, url: str, environment: Mapping[str, str]) -> AsyncIterator[Endpoint]:
+    """Run a Jupyter Server before the gateway at a URL: a ``relay`` or a ``peer``, which is looked
+    up."""
     enabled = extensions(kind) | {"bench.probe": True}
     arguments = [f"--ServerApp.jpserver_extensions={enabled}"]
     async with (
