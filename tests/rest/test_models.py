@@ -277,6 +277,15 @@ def test_a_model_that_is_too_long_does_not_spoil_the_others() -> None:
     assert set(found.specs) == {"b"}
 
 
+def test_a_model_that_is_too_long_is_left_out_before_it_is_searched_for_secrets() -> None:
+    quoter, long = Quoter(["t0ken/secret"]), "%41" * MOST_QUOTED_BYTES
+    listed = [{"id": "k1", "name": long}, {"id": "k2"}]
+    assert [model.id for model in KernelLists().read(json.dumps(listed).encode(), quoter)] == ["k2"]
+    specs = {"a": {"spec": {"x": long}}, "b": {"spec": {}}}
+    found = KernelSpecs.read(json.dumps({"kernelspecs": specs}).encode(), quoter)
+    assert set(found.specs) == {"b"}
+
+
 def test_the_words_of_a_kernel_are_on_one_line_short_and_without_secrets() -> None:
     words = "\x1b[31mred\nt0ken/secret" + "x" * 1_000_000
     model = KernelModel.read(

@@ -179,6 +179,8 @@ class KernelSpecs:
         searches = _Searches(quoter, what)
         for name, raw in listed.items():
             yield
+            if memoryview(raw).nbytes > _MOST_BYTES:
+                continue
             words = bytes(raw)
             by = yield from searches.quoter_for(words)
             try:
@@ -232,6 +234,8 @@ class KernelLists:
         searches = _Searches(quoter, "a list of kernels")
         for item in (yield from _items(body)):
             yield
+            if memoryview(item).nbytes > _MOST_BYTES:
+                continue  # before it is searched, which would take its time
             words = bytes(item)
             model = known.get(words)
             if model is None:
