@@ -543,3 +543,14 @@ async def test_a_path_of_a_gateways_kernel_is_resolved_by_the_server_alone(
     local = await server.call("GET", "/api/resolvePath?path=a.ipynb")
     answer = await server.call("GET", f"/api/resolvePath?path=a.ipynb&kernel={kernel_id}")
     assert (answer.status, answer.json) == (200, local.json)
+
+
+async def test_the_set_of_untracked_types_is_one_for_all_kernels_until_it_is_changed(
+    server: TestServer,
+) -> None:
+    kernels = GatewayMappingKernelManager(parent=server.app)
+    first = kernels.untracked
+    assert first == frozenset(kernels.untracked_message_types)
+    assert kernels.untracked is first
+    kernels.untracked_message_types = ["x_request"]
+    assert kernels.untracked == {"x_request"}

@@ -106,8 +106,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         with http_errors():
             await super().start_kernel(**kwargs)
         if isinstance(self.parent, GatewayMappingKernelManager):
-            untracked = frozenset(self.parent.untracked_message_types)
-            self.running.leave_untracked(untracked)
+            self.running.leave_untracked(self.parent.untracked)
         self.last_activity = utcnow()
         self._take(self.running.model)
 
@@ -234,6 +233,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._attaching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._untracked: frozenset[str] = frozenset()
         self._stopping = False
         self._listed_at = self._restarted_at = -inf
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -279,6 +279,14 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         """Take it that a kernel worked at this time."""
         if date is not None and date > self._last_activity:
             self._last_activity = date
+
+    @property
+    def untracked(self) -> frozenset[str]:
+        """The ``untracked_message_types``: one set for all kernels, since each takes 2 kB."""
+        types = frozenset(self.untracked_message_types)
+        if types != self._untracked:
+            self._untracked = types
+        return self._untracked
 
     def list_kernel_ids(self) -> list[str]:
         """Return the ids of the kernels that are not known to be dead.
