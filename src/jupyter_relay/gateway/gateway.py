@@ -515,6 +515,8 @@ class Gateway:
     def _check_kernel(self, response: Response, kernel_id: str) -> None:
         """Raise `OtherKernelAnswered` if an answer, which need not have a body, describes another
         kernel than the one that it is an answer about."""
+        if response.cut:
+            return  # the beginning of an answer is no model, and to parse it would take its time
         try:
             model = read_json(response.body)
         except ModelError:
