@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
-from jupyter_relay.transport.transport import Share, Socket
+from jupyter_relay.transport.transport import Request, Socket
 from jupyter_relay.wire.message import Frame
 from jupyter_relay.wire.subprotocol import Subprotocol
 
@@ -19,27 +19,9 @@ class Recorder:
         self._transport = AiohttpTransport(settings)
         self._msg_ids = msg_ids
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
-        at_most: int = REASON_BYTES,
-        share: Share = Share.ALL,
-        on_send: Callable[[], None] | None = None,
-    ) -> Response:
+    async def request(self, request: Request) -> Response:
         """See `Transport.request`."""
-        return await self._transport.request(
-            method,
-            url,
-            headers=headers,
-            body=body,
-            at_most=at_most,
-            share=share,
-            on_send=on_send,
-        )
+        return await self._transport.request(request)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]

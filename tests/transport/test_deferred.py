@@ -11,12 +11,13 @@ from jupyter_relay.errors import GatewayClosed
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.plugin import ProxyFactory
 from jupyter_relay.transport.deferred import DeferredTransport
+from jupyter_relay.transport.transport import Request
 from tests.support.gateway import KERNELS, TOKEN, settings_for
 
 
 async def ask(transport: DeferredTransport, url: str) -> int:
     headers = {"Authorization": f"token {TOKEN}"}
-    return (await transport.request("GET", f"{url}{KERNELS}", headers=headers)).status
+    return (await transport.request(Request("GET", f"{url}{KERNELS}", headers=headers))).status
 
 
 async def test_all_who_come_first_are_served_by_one(

@@ -21,7 +21,7 @@ from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.origins import FromOAuth2
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
-from jupyter_relay.transport.transport import Transport
+from jupyter_relay.transport.transport import Request, Transport
 from jupyter_relay.wire.json import ModelError, read_json
 
 
@@ -77,11 +77,13 @@ class OAuth2Source(TokenSource):
             headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
         try:
             return await self._transport.request(
-                "POST",
-                origin.token_url,
-                headers=headers,
-                body=self._body(in_body=in_body),
-                at_most=MOST_BYTES,
+                Request(
+                    "POST",
+                    origin.token_url,
+                    headers=headers,
+                    body=self._body(in_body=in_body),
+                    at_most=MOST_BYTES,
+                )
             )
         except GatewayUnavailable as error:
             raise NoToken(f"gives no answer: {error}", hint=error.hint) from error

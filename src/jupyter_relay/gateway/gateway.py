@@ -56,7 +56,7 @@ from jupyter_relay.rest.urls import Endpoints
 from jupyter_relay.rest.users import NotebookUser, kernel_environment, kernel_user
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.transport.deferred import DeferredTransport
-from jupyter_relay.transport.transport import Share, Socket, Transport
+from jupyter_relay.transport.transport import Request, Share, Socket, Transport
 from jupyter_relay.wire.json import Json, ModelError, read_json
 from jupyter_relay.wire.message import quoted
 
@@ -288,9 +288,8 @@ class Gateway:
     async def kernel(self, kernel_id: str) -> KernelModel:
         """Return the model of one kernel. Raises `KernelNotFound`."""
         url = self._endpoints.kernel(self.ids.given(kernel_id))
-        response = await self._requester.request(
-            "GET", url, at_most=MODEL_BYTES, kernel_id=kernel_id, share=self._share
-        )
+        request = Request("GET", url, at_most=MODEL_BYTES, share=self._share)
+        response = await self._requester.request(request, kernel_id=kernel_id)
         model = await self._read(response, KernelModel.read, kernel_id)
         if model.id != self.ids.given(kernel_id):
             raise self._other_kernel(response, kernel_id, model.id)
@@ -351,7 +350,7 @@ class Gateway:
         try:
             with suppress(KernelNotFound):
                 response = await self._requester.request(
-                    "DELETE", url, kernel_id=kernel_id, share=self._share
+                    Request("DELETE", url, share=self._share), kernel_id=kernel_id
                 )
                 self._check_kernel(response, kernel_id)
         finally:
@@ -370,14 +369,14 @@ class Gateway:
     async def kernelspecs(self, user: NotebookUser | None = None) -> KernelSpecs:
         """Return all kernelspecs; those that the user may start, where the gateway filters."""
         url = self._endpoints.kernelspecs(kernel_user(self.settings, user))
-        response = await self._requester.request("GET", url, at_most=LIST_BYTES)
+        response = await self._requester.request(Request("GET", url, at_most=LIST_BYTES))
         return await self._understood(response, KernelSpecs.steps)
 
     async def kernelspec(self, name: str, user: NotebookUser | None = None) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
         url = self._endpoints.kernelspec(name, kernel_user(self.settings, user))
         try:
-            response = await self._requester.request("GET", url, at_most=MODEL_BYTES)
+            response = await self._requester.request(Request("GET", url, at_most=MODEL_BYTES))
 
             def steps(body: bytes, quoter: Quoter) -> Reading[KernelSpecModel]:
                 value = read_json(body)
@@ -397,9 +396,8 @@ class Gateway:
         Raises `UnexpectedAnswer` for one that quotes, near its beginning, what it was sent.
         """
         try:
-            response = await self._requester.request(
-                "GET", self._endpoints.resource(name, path), at_most=FILE_BYTES
-            )
+            url = self._endpoints.resource(name, path)
+            response = await self._requester.request(Request("GET", url, at_most=FILE_BYTES))
         except GatewayRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -507,9 +505,8 @@ class Gateway:
         return True
 
     async def _kernels(self) -> tuple[KernelModel, ...]:
-        response = await self._requester.request(
-            "GET", self._endpoints.kernels, at_most=LIST_BYTES, share=self._share
-        )
+        request = Request("GET", self._endpoints.kernels, at_most=LIST_BYTES, share=self._share)
+        response = await self._requester.request(request)
         return self.ids.all_named(await self._understood(response, self._lists.steps))
 
     def _check_kernel(self, response: Response, kernel_id: str) -> None:
@@ -541,17 +538,15 @@ class Gateway:
         on_send: Callable[[], None] | None = None,
         meaning: Meaning | None = None,
     ) -> Response:
-        body = msgspec.json.encode(value)
-        return await self._requester.request(
+        request = Request(
             "POST",
             url,
-            body=body,
+            body=msgspec.json.encode(value),
             at_most=at_most,
-            kernel_id=kernel_id,
             share=share,
             on_send=on_send,
-            meaning=meaning,
         )
+        return await self._requester.request(request, kernel_id=kernel_id, meaning=meaning)
 
     async def _read(
         self, response: Response, read: Callable[[Json, Quoter], T], kernel_id: str | None = None

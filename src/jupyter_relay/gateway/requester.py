@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from math import inf
 from typing import TypeAlias
@@ -22,9 +23,9 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.rest.clocks import ClockDifference
 from jupyter_relay.rest.refusals import UNAVAILABLE, Refusals, no_answer, no_kernel, too_large
-from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.settings import GatewaySettings
-from jupyter_relay.transport.transport import HandshakeRefused, Share, Socket, Transport
+from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
 
 _RETRIED = frozenset({"GET", "DELETE"})
@@ -45,8 +46,7 @@ Meaning: TypeAlias = Callable[[GatewayRefused], Awaitable[RelayError]]
 class Requester:
     """Sends requests and opens websockets; returns what succeeds, and raises our errors.
 
-    ``kernel_id`` is the kernel that a request is about, for the errors. ``clocks`` hears the dates
-    of the answers. ``unused`` is as in `Credentials`.
+    ``clocks`` hears the dates of the answers. ``unused`` is as in `Credentials`.
     """
 
     def __init__(
@@ -61,51 +61,34 @@ class Requester:
         self._closing = asyncio.Event()
 
     async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        at_most: int | None = None,
-        kernel_id: str | None = None,
-        share: Share = Share.ALL,
-        on_send: Callable[[], None] | None = None,
-        meaning: Meaning | None = None,
+        self, request: Request, *, kernel_id: str | None = None, meaning: Meaning | None = None
     ) -> Response:
-        """Send a request; return the answer if its status is below 300.
+        """Send a request, with our credentials; return the answer if its status is below 300.
 
-        ``at_most`` is how many bytes its body may have, after decompression, None where nobody
-        reads it. Raises `UnexpectedAnswer` for one that is longer.
+        A body is sent as JSON. Raises `UnexpectedAnswer` for an answer of more than ``at_most``
+        bytes.
 
         GET and DELETE are sent again, ``max_request_retries`` times, where the connection fails
         or the answer is 502, 503, 504, or 429 with a ``Retry-After``. The waits are jittered, and
         not shorter than ``Retry-After`` asks. All of it takes no longer than ``request_timeout``:
         a wait that would is not begun, and the failure is raised at once. A request that was not
-        answered in time has waited that long, and is not sent again. ``share`` and ``on_send`` are
-        for `Transport.request`. ``meaning`` is asked what a refusal means to who asked, where that
-        does not show in the answer.
+        answered in time has waited that long, and is not sent again. ``kernel_id`` is the kernel
+        that the request is about. ``meaning`` is asked what a refusal means to the caller, where
+        the answer does not show that.
         """
 
         async def ask(shown: Headers) -> Response:
-            headers = shown if body is None else {**shown, "Content-Type": "application/json"}
+            json = {} if request.body is None else {"Content-Type": "application/json"}
             asked = time.time()
-            answer = await self._transport.request(
-                method,
-                url,
-                headers=headers,
-                body=body,
-                at_most=REASON_BYTES if at_most is None else at_most,
-                share=share,
-                on_send=on_send,
-            )
+            answer = await self._transport.request(replace(request, headers={**shown, **json}))
             if "Age" not in answer.headers:  # a cache's answer has the date of another hour
                 self._clocks.heard(answer.headers.get("Date"), asked=asked, answered=time.time())
             return answer
 
-        response = await self._last_answer(ask, again=method in _RETRIED)
+        response = await self._last_answer(ask, again=request.method in _RETRIED)
         if response.status < HTTPStatus.MULTIPLE_CHOICES:
-            if response.cut and at_most is not None:
-                raise too_large(self._settings.name, response.status, at_most, kernel_id)
+            if response.cut and request.at_most is not None:
+                raise too_large(self._settings.name, response.status, request.at_most, kernel_id)
             return response
         failure = told = self._refusal(response, kernel_id)
         if meaning is not None and isinstance(failure, GatewayRefused):

@@ -28,7 +28,7 @@ from jupyter_relay.rest.response import REASON_BYTES, Response, retry_after
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.transport.aiohttp_pools import Pools, Renewed
 from jupyter_relay.transport.tls import Tls
-from jupyter_relay.transport.transport import HandshakeRefused, Share, Socket, SocketClosed
+from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
 
 _T = TypeVar("_T")
@@ -87,17 +87,7 @@ class AiohttpTransport:
         self._pools: Pools | None = None
         self._closed = False
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
-        at_most: int = REASON_BYTES,
-        share: Share = Share.ALL,
-        on_send: Callable[[], None] | None = None,
-    ) -> Response:
+    async def request(self, request: Request) -> Response:
         """See `Transport.request`."""
 
         async def ask(trust: _Trust) -> Response:
@@ -106,21 +96,20 @@ class AiohttpTransport:
                 total=settings.request_timeout, sock_connect=settings.connect_timeout
             )
             try:
-                async with pools.session(share).request(
-                    method,
-                    _as_written(url),
-                    headers=headers,
-                    data=body,
+                async with pools.session(request.share).request(
+                    request.method,
+                    _as_written(request.url),
+                    headers=request.headers,
+                    data=request.body,
                     allow_redirects=False,
                     timeout=timeout,
                     ssl=trust,
-                    trace_request_ctx=on_send,
+                    trace_request_ctx=request.on_send,
                 ) as answer:
                     quoter = self._quoter_after(answer.request_info.headers)
                     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                         raise _refused_by_proxy(answer.status, settings.name)
-                    refused = answer.status >= HTTPStatus.MULTIPLE_CHOICES
-                    content, cut = await _read(answer, REASON_BYTES if refused else at_most)
+                    content, cut = await _read_body(answer, request.at_most)
                     return Response(
                         status=answer.status,
                         reason=answer.reason or "",
@@ -138,10 +127,10 @@ class AiohttpTransport:
                     raise
                 failure: Exception = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = self._translated(error, headers)
+                failure = self._translated(error, request.headers)
             raise failure  # here, without a context: see `_translated`
 
-        async with self._open().turn(share):
+        async with self._open().turn(request.share):
             return await self._trusting(ask)
 
     async def connect(
@@ -314,13 +303,17 @@ class AiohttpSocket:
         return SocketClosed(f"the gateway closed it (code {code}).", code)
 
 
-async def _read(answer: aiohttp.ClientResponse, at_most: int) -> tuple[bytes, bool]:
+async def _read_body(answer: aiohttp.ClientResponse, at_most: int | None) -> tuple[bytes, bool]:
     """Read a body, and return it with whether there was more; then its connection is closed, and
     of what was to be read whole nothing is returned.
+
+    ``at_most`` is as in `Request`.
 
     aiohttp decompresses it piece by piece, and only as it is read. What has come is read without a
     wait, so others have their turn in between.
     """
+    if at_most is None or answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+        at_most = REASON_BYTES
     pieces: list[bytes] = []
     size = since = 0
     async for piece in answer.content.iter_any():

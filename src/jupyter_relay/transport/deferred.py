@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from jupyter_relay.rest.refusals import closed
-from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.settings import GatewaySettings
-from jupyter_relay.transport.transport import Share, Socket, Transport
+from jupyter_relay.transport.transport import Request, Socket, Transport
 
 
 class DeferredTransport:
@@ -25,28 +25,10 @@ class DeferredTransport:
         self._turn = asyncio.Lock()
         self._closed = False
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
-        at_most: int = REASON_BYTES,
-        share: Share = Share.ALL,
-        on_send: Callable[[], None] | None = None,
-    ) -> Response:
+    async def request(self, request: Request) -> Response:
         """See `Transport.request`."""
         transport = self._transport or await self._made()
-        return await transport.request(
-            method,
-            url,
-            headers=headers,
-            body=body,
-            at_most=at_most,
-            share=share,
-            on_send=on_send,
-        )
+        return await transport.request(request)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]

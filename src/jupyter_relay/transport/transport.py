@@ -7,10 +7,11 @@ implementation of these two protocols.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
-from jupyter_relay.rest.response import REASON_BYTES, Response
+from jupyter_relay.rest.response import Response
 from jupyter_relay.wire.message import Frame
 
 
@@ -23,6 +24,26 @@ class Share(Enum):
     STARTS = auto()
     RESTARTS = auto()
     LAST = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request. ``headers`` are all that are sent, but for those that HTTP itself needs.
+
+    Of the body of a success ``at_most`` bytes are read, after decompression; None where nobody
+    reads it, and of a refusal, `REASON_BYTES`. ``share`` is the part of the connections that the
+    request may take. ``on_send`` is called when the request has a connection: one that is cancelled
+    before that has not been sent.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    _: KW_ONLY
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    at_most: int | None = None
+    share: Share = Share.ALL
+    on_send: Callable[[], None] | None = field(default=None, repr=False)
 
 
 class HandshakeRefused(Exception):  # it is an answer first
@@ -75,24 +96,11 @@ class Socket(Protocol):
 class Transport(Protocol):
     """HTTP and websockets to one gateway."""
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
-        at_most: int = REASON_BYTES,
-        share: Share = Share.ALL,
-        on_send: Callable[[], None] | None = None,
-    ) -> Response:
-        """Send a request; an answer of any status is returned.
+    async def request(self, request: Request) -> Response:
+        """Send a request, and return its answer, whatever the status.
 
-        Of the body of a success ``at_most`` bytes are read, after decompression, and of a refusal
-        `REASON_BYTES`. Where there is more the connection is closed.
-
-        Its time begins when its turn has come in its ``share`` of the connections. ``on_send`` is
-        called when it has a connection: if it is cancelled before, nothing of it is sent.
+        The time that a request may take begins when its turn has come in its ``share`` of the
+        connections. Where a body has more bytes than are read, the connection is closed.
 
         Raises `GatewayUnavailable`, `GatewayTimeout` or `GatewayClosed`.
         """
