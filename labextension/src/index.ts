@@ -30,6 +30,7 @@ const kernelspecs: JupyterFrontEndPlugin<void> = {
     );
     const watch = new KernelspecWatch(notice, {
       ask: () => askWhyUnavailable(services.serverSettings),
+      refresh: () => services.kernelspecs.refreshSpecs(),
       userName: () => services.user.identity?.username ?? null,
       debug: (message, error) => {
         console.debug(`${kernelspecs.id}: ${message}`, error);

@@ -22,13 +22,16 @@ export async function askWhyUnavailable(
   );
 }
 
-/** Where a watch finds out what is so. */
-export interface ISources {
+/** What a watch needs of the page it is in. */
+export interface IPage {
   /** Asks the server; see `askWhyUnavailable`. */
   ask: () => Promise<string | null>;
 
   /** The name of the page's user; null while it is not known. */
   userName: () => string | null;
+
+  /** Has JupyterLab ask for the kernelspecs once more. */
+  refresh: () => Promise<void>;
 
   /** Called with what a developer may want to know. */
   debug: (text: string, error: unknown) => void;
@@ -39,15 +42,18 @@ export interface ISources {
  *
  * The server is asked at the beginning. Then its events tell of each change; when it is asked once
  * more, an event that comes meanwhile counts more than the answer, which may be older.
+ *
+ * When they are available again JupyterLab is to ask for them at once, and not a minute later. That
+ * question is no event if it is answered, and has none of its kind behind it if it fails.
  */
 export class KernelspecWatch {
   /**
    * @param notice what shows it
-   * @param sources where to find out
+   * @param page the page it is in
    */
-  constructor(notice: OutageNotice, sources: ISources) {
+  constructor(notice: OutageNotice, page: IPage) {
     this._notice = notice;
-    this._sources = sources;
+    this._page = page;
   }
 
   /** Take an event of the server, of any schema. */
@@ -56,7 +62,7 @@ export class KernelspecWatch {
       return;
     }
     const user = textOf(event, 'user');
-    if (user !== undefined && user !== this._sources.userName()) {
+    if (user !== undefined && user !== this._page.userName()) {
       return;
     }
     const words = textOf(event, 'msg') ?? '';
@@ -65,6 +71,9 @@ export class KernelspecWatch {
       this._notice.begin(words);
     } else {
       this._notice.end(words);
+      this._page.refresh().catch((error: unknown) => {
+        this._debugOnce(error);
+      });
     }
   }
 
@@ -82,7 +91,7 @@ export class KernelspecWatch {
       this._askAgain = false;
       const events = this._events;
       try {
-        const reason = await this._sources.ask();
+        const reason = await this._page.ask();
         if (events !== this._events) {
           continue;
         }
@@ -100,12 +109,12 @@ export class KernelspecWatch {
   private _debugOnce(error: unknown): void {
     if (!this._debugged) {
       this._debugged = true;
-      this._sources.debug('The kernelspecs could not be asked for.', error);
+      this._page.debug('The kernelspecs could not be asked for.', error);
     }
   }
 
   private readonly _notice: OutageNotice;
-  private readonly _sources: ISources;
+  private readonly _page: IPage;
   private _events = 0;
   private _looking: Promise<void> | null = null;
   private _askAgain = false;

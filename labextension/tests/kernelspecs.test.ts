@@ -35,12 +35,17 @@ class Watched extends Page {
     fail: (error: Error) => void;
   }[] = [];
   readonly debugged: string[] = [];
+  refreshed = 0;
   userName: string | null = null;
   readonly watch = new KernelspecWatch(this.notice, {
     ask: () =>
       new Promise<string | null>((answer, fail) => {
         this.questions.push({ answer, fail });
       }),
+    refresh: () => {
+      this.refreshed += 1;
+      return Promise.reject(new Error('The server has stopped.'));
+    },
     userName: () => this.userName,
     debug: text => {
       this.debugged.push(text);
@@ -101,6 +106,19 @@ test('events show an outage and its end, with the words of the server', () => {
   assert.deepEqual(page.shown, ['warning: gpu is silent.']);
   page.watch.take(event('available', 'gpu answers again.'));
   assert.deepEqual(page.shown, ['success: gpu answers again.']);
+});
+
+test('JupyterLab asks anew when kernelspecs are available again, and then only', async () => {
+  const page = new Watched();
+  page.watch.take(event('unavailable', 'gpu is silent.'));
+  const looked = page.watch.look();
+  page.questions[0]?.answer(null);
+  await looked;
+  assert.equal(page.refreshed, 0);
+  page.watch.take(event('available', 'gpu answers again.'));
+  assert.equal(page.refreshed, 1);
+  await new Promise(setImmediate);
+  assert.equal(page.debugged.length, 1);
 });
 
 test('events for another user are not shown', () => {

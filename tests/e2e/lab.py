@@ -24,17 +24,18 @@ class Lab:
         self.page = page
 
     @property
-    def _notebook_cards(self) -> Locator:
+    def notebook_cards(self) -> Locator:
+        """The kernels on a launcher by which a notebook is started."""
         return self.page.locator(".jp-LauncherCard[data-category='Notebook']:visible")
 
     async def kernel_logos(self) -> list[Locator]:
         """The pictures on the launcher's notebook cards."""
-        await self._notebook_cards.first.wait_for()
-        return await self._notebook_cards.locator("img").all()
+        await self.notebook_cards.first.wait_for()
+        return await self.notebook_cards.locator("img").all()
 
     async def new_notebook(self, kernel: str = "Python 3 (ipykernel)") -> Notebook:
         """Click a kernel in a launcher, opening one if none is in front."""
-        card = self._notebook_cards.filter(has_text=kernel)
+        card = self.notebook_cards.filter(has_text=kernel)
         if not await card.count():
             await self.choose_from_menu("File", "launcher:create")
         await card.click()

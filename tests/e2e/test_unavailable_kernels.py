@@ -74,7 +74,9 @@ async def test_a_page_that_is_opened_while_the_gateway_is_silent_says_so_until_i
         proxy.stall()
         env = {"JUPYTER_GATEWAY_URL": proxy.url, "JUPYTER_GATEWAY_AUTH_TOKEN": gateway.token}
         async with jupyter_lab(env=env) as server:
-            await open_lab(lone_page, server)
+            lab = await open_lab(lone_page, server)
+            card = lab.notebook_cards
+            await expect(card).to_contain_text("python3", timeout=RUN_MS)
             await expect(shown).to_have_text(
                 f"{proxy.url} has not answered for 10 s. It is still waited for; ask again later.",
                 timeout=RUN_MS,
@@ -82,6 +84,8 @@ async def test_a_page_that_is_opened_while_the_gateway_is_silent_says_so_until_i
             await expect(shown).to_have_class(re.compile("Toastify__toast--warning"))
             proxy.resume()
             await expect(shown).to_have_text(f"{proxy.url} answers again.", timeout=RUN_MS)
+            # JupyterLab itself would ask for the kernels a minute later.
+            await expect(card).to_contain_text("Python 3 (ipykernel)")
             await expect(shown).to_have_count(0, timeout=RUN_MS)
 
 
