@@ -39,6 +39,9 @@ ROUND_TRIP_FRAMES: Final = 5
 BURST_FRAMES: Final = 4
 """What stands around a burst: the same, without the one stream."""
 
+_FIRST_NUMBER: Final = 10**7
+"""Numbers have no leading zeros, as ipykernel's have none, and yet all have the same length."""
+
 _CHUNK_BYTES: Final = 2**18
 _HIGH_WATER: Final = 2**20
 
@@ -66,7 +69,7 @@ class Kernel:
 
     model: bytes
     audience: set[Peer] = field(default_factory=set)
-    numbers: count[int] = field(default_factory=lambda: count(1))
+    numbers: count[int] = field(default_factory=lambda: count(_FIRST_NUMBER))
 
 
 @dataclass
@@ -304,7 +307,7 @@ class Peer(asyncio.Protocol):
         return frame.split(NUMBER)
 
     def _numbered(self, template: list[bytes]) -> bytes:
-        return (b"%08d" % next(self._kernel.numbers)).join(template)
+        return (b"%d" % next(self._kernel.numbers)).join(template)
 
     async def _burst(
         self, asked: Asked, before: list[Spoken], after: list[Spoken], messages: int, size: int
