@@ -13,13 +13,18 @@ ENTERPRISE_VENV := .venv-enterprise
 OLDEST_VENV := .venv-oldest
 # The tests on the oldest versions that pyproject.toml allows: what reads and writes JSON by msgspec,
 # stands on Jupyter's own classes, or reaches into aiohttp.
-OLDEST_TESTS := tests/core tests/wire \
+OLDEST_TESTS := tests/link tests/rest tests/settings tests/wire \
 	$(patsubst %,tests/headless/test_%.py,client local_methods manager nbclient papermill) \
-	$(patsubst %,tests/gateway/test_%.py,bodies oauth2 pool tls) \
+	$(patsubst %,tests/%.py,credentials/test_oauth2 transport/test_bodies transport/test_pool transport/test_tls) \
 	$(patsubst %,tests/server/test_%.py,classes inherited_options kernels kernelspecs sessions \
 		signals starting switch websocket)
 # Jupyter Servers that take no kernel id from a client; Kernel Gateway runs on them in some tests.
 OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
+
+# The packages without I/O, and the percentage of each, branches included, that its tests have to run.
+PURE := wire link
+COVERED_wire := 88
+COVERED_link := 97
 
 NPM := $(shell command -v npm)
 NODE_MODULES := labextension/node_modules/.package-lock.json
@@ -32,7 +37,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
+.PHONY: help demo test check coverage settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -44,11 +49,21 @@ demo: $(VENV)/installed  ## Start a Kernel Gateway and JupyterLab on it (ARGS=--
 test: check enterprise-gateway  ## Run linters, type checks and every test that needs no browser
 	$(BIN)/python -m pytest -m "not browser" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-check: $(VENV)/installed  ## Run linters and type checks only
+check: $(VENV)/installed  ## Run linters, type checks and the coverage of the pure packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory --jobs 2 coverage
+
+coverage: $(PURE:%=coverage-%)  ## Measure how much of each pure package is run by its own tests
+
+# Without the tests that take long to explore at random: the others reach every branch.
+coverage-%: export COVERAGE_FILE = .coverage-$*
+coverage-%: $(VENV)/installed
+	$(BIN)/coverage run --source=src/jupyter_relay/$* -m pytest --quiet --quiet -p no:cacheprovider \
+		--hypothesis-profile=coverage --ignore-glob='*_stateful.py' tests/$*
+	$(BIN)/coverage report --fail-under=$(COVERED_$*)
 
 settings-page: $(VENV)/installed  ## Write docs/settings.md from the table of options
 	$(BIN)/python tools/settings_page.py > docs/settings.md

@@ -21,6 +21,9 @@ FOREIGN_THREADS = ("pyzmq", "GarbageCollectorThread", "MainThread - runner")
 """How the names of threads begin that pyzmq and jupyter_core start once and never stop."""
 
 hypothesis.settings.register_profile("relay", deadline=None)  # two cores are often busy
+hypothesis.settings.register_profile(
+    "coverage", deadline=None, max_examples=5, derandomize=True, database=None
+)
 hypothesis.settings.load_profile("relay")
 
 
