@@ -1,0 +1,93 @@
+"""The pages: cells are short, links lead somewhere, the Files picture is complete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "src" / "jupyter_relay"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DESIGN = ROOT / "docs" / "design.md"
+
+FOREIGN_FILES = {"jupyter_server_config.py", "kernel.js", "nginx.conf"}
+"""Files of other projects and of users, which pages name without a folder."""
+
+
+def without_code(text: str) -> str:
+    """Return a page's text without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page.read_text()), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def code_spans(text: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", without_code(text)))
+
+
+def drawn_modules() -> Iterator[str]:
+    """The modules in the Files picture of the design, as paths below the package's folder."""
+    picture = re.search(
+        r"^## Files\n+```\n(.*?)^```$", DESIGN.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert picture, "docs/design.md has no section Files with a picture"
+    folders: list[str] = []
+    lines = iter(picture[1].splitlines())
+    assert next(lines) == "src/jupyter_relay/"
+    for line in lines:
+        if not line.startswith("  "):
+            break
+        depth = (len(line) - len(line.lstrip())) // 2 - 1
+        name = line.split()[0]
+        del folders[depth:]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            yield "".join(folders) + name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_that_is_named_exists(page: Path) -> None:
+    everywhere = {path.name for path in ROOT.glob("*.*")} | {
+        path.name
+        for folder in ("src", "tests", "tools", "bench", "docs", "examples", "labextension/src")
+        for path in (ROOT / folder).rglob("*.*")
+    }
+    missing = []
+    for span in code_spans(page.read_text()):
+        if not re.fullmatch(r"[\w./-]+\.(py|md|toml|txt|conf|ts|ipynb)", span):
+            continue
+        if "/" not in span:
+            found = span in everywhere | FOREIGN_FILES
+        else:
+            found = any((base / span).exists() for base in (ROOT, SOURCES))
+        if not found:
+            missing.append(span)
+    assert missing == []
+
+
+def test_the_files_picture_names_every_module_and_no_other() -> None:
+    drawn = list(drawn_modules())
+    packages = {path.relative_to(SOURCES).as_posix() for path in SOURCES.glob("*/**/__init__.py")}
+    modules = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py")} - packages
+    assert sorted(drawn) == sorted(modules)
