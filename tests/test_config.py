@@ -14,7 +14,8 @@ from traitlets.config import Application, Config
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.errors import ConfigurationError
-from jupyter_relay.settings.options import OPTIONS, Kind, Option, Value
+from jupyter_relay.settings.kinds import Kind, Value
+from jupyter_relay.settings.options import OPTIONS, Option
 from jupyter_relay.settings.proxies import proxy_of
 
 SECRET = "hunter2"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jupyter_relay.settings.options import OPTIONS, Group, Option, Value
+from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.options import OPTIONS, Group, Option
 
 HEAD = """\
 # Settings

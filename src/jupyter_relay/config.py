@@ -15,7 +15,8 @@ from traitlets.config import LoggingConfigurable
 from traitlets.utils.importstring import import_item
 
 from jupyter_relay.errors import ConfigurationError
-from jupyter_relay.settings.options import OPTIONS, Option, Value
+from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.options import OPTIONS, Option
 from jupyter_relay.settings.origins import FromOAuth2, require
 from jupyter_relay.settings.proxies import proxy_of
 from jupyter_relay.settings.settings import GatewaySettings

@@ -10,7 +10,7 @@ import pytest
 
 from jupyter_relay.errors import GatewayRefused
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing import (
     Answer,

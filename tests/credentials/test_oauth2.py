@@ -17,7 +17,7 @@ from aiohttp import web
 
 from jupyter_relay.errors import AuthenticationFailed, CredentialsUnavailable
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.testing import Answer, FakeGateway
 from tests.support.gateway import CHANNELS, KERNELS, settings_for
 from tests.support.oauth2_server import CLIENT_ID, REFRESH, SECRET, OAuth2Server

@@ -13,7 +13,7 @@ import pytest
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.link.table import State
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults.listener import Listener

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jupyter_relay.rest.users import NotebookUser, kernel_environment, kernel_user
-from jupyter_relay.settings.options import PROTECTED, Value
+from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.options import PROTECTED
 from jupyter_relay.settings.settings import GatewaySettings
 
 OWN = {"KERNEL_USERNAME": "service", "KERNEL_FLAVOUR": "vanilla", "KERNEL_LAUNCH_TIMEOUT": "7"}

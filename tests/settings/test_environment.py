@@ -9,7 +9,8 @@ import pytest
 from jupyter_relay.errors import ConfigurationError, VariableRefused
 from jupyter_relay.rest.users import NotebookUser, kernel_environment
 from jupyter_relay.settings.environment import Rules, choose
-from jupyter_relay.settings.options import PROTECTED, Value
+from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.options import PROTECTED
 from jupyter_relay.settings.settings import GatewaySettings
 
 URL = "http://gpu.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_relay.errors import ConfigurationError
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.settings.origins import (
     FromCommand,
     FromFile,

@@ -8,7 +8,8 @@ import pytest
 
 from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.link.settings import LinkSettings
-from jupyter_relay.settings.options import OPTIONS, Kind, Option, Value
+from jupyter_relay.settings.kinds import Kind, Value
+from jupyter_relay.settings.options import OPTIONS, Option
 from jupyter_relay.settings.settings import GatewaySettings
 
 SECRET = "hunter2"

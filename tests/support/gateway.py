@@ -11,7 +11,8 @@ from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.link.actions import Report
 from jupyter_relay.rest.models import KernelModel
-from jupyter_relay.settings.options import OPTIONS, Value
+from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.options import OPTIONS
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing import Answer, FakeKernel
 from jupyter_relay.wire.message import Message

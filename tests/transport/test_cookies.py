@@ -8,7 +8,7 @@ import pytest
 
 from jupyter_relay.errors import AuthenticationFailed
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.testing import Answer, FakeGateway
 from jupyter_relay.testing.servers import jupyter_server
 from tests.support.gateway import CHANNELS, KERNELS, settings_for

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from jupyter_relay.errors import AuthenticationFailed, KernelNotFound
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.support.errors import shown

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from jupyter_relay.errors import ConfigurationError, GatewayUnavailable
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import kernel_gateway
 from tests.support.gateway import settings_for

@@ -6,44 +6,13 @@ reference page are made from it; `GatewaySettings` is the value that results.
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TypeAlias, TypeVar
-from urllib.parse import urlsplit
-
-import msgspec
 
 from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.link.settings import LinkSettings
-from jupyter_relay.settings.on_exit import OnExit
-
-T = TypeVar("T")
-
-Value: TypeAlias = str | int | float | bool | type | Sequence[str] | None
-"""What an option can be; a string, from the environment, is read by its kind."""
-
-
-class Kind(Enum):
-    """What an option takes; the value is how that is said to a person."""
-
-    TEXT = "a text of one line"
-    SECONDS = "a number of seconds, 0 or more"
-    COUNT = "a whole number, 0 or more"
-    FLAG = "true or false (also yes, no, on, off, 1, 0)"
-    HTTP_URL = "a URL that begins with http:// or https://"
-    WS_URL = "a URL that begins with ws:// or wss://"
-    PATH = "a path, such as /api/kernels"
-    HEADER = "the name of an HTTP header"
-    HEADERS = "a JSON object of header names and texts"
-    COMMAND = "a list of texts, or one text with quotes as in a shell"
-    NAMES = "names of variables, with commas between them; * and ? stand for any characters"
-    VALUES = "safe or any"
-    ON_EXIT = "shutdown, keep or keep-busy"
-    CLASS = "a class, or its name with that of its module before it"
+from jupyter_relay.settings.kinds import Kind, Value, read_value
 
 
 class Group(Enum):
@@ -83,20 +52,12 @@ class Option:
         return self.variable if as_variable and self.variable else f"GatewayClient.{self.name}"
 
     def read(self, given: object) -> Value:
-        """Return the value that was given, as its kind; None where none was.
-
-        An empty text is a value for a text and for names only: a compose file sets variables to it.
-        The text None stands for None, which neither the environment nor a command line can say
-        otherwise.
+        """Return the value that was given, as its kind; None where none was; see `read_value`.
 
         Raises `ConfigurationError` naming the option, and never the value of a secret.
         """
-        if given is None or given == "None":
-            return None
-        if self.kind not in _TEXTS and isinstance(given, str) and not given.strip():
-            return None
         try:
-            return _READERS[self.kind](given)
+            return read_value(self.kind, given)
         except (ValueError, TypeError, OverflowError):
             raise ConfigurationError(
                 f"{self.called} must be {self.kind.value}.", option=self.name
@@ -111,143 +72,6 @@ class Option:
 
 
 _LINK = LinkSettings()
-
-_TEXTS = frozenset({Kind.TEXT, Kind.NAMES})
-_NAME = re.compile(r"(?:[A-Za-z_*?][\w*?]*)?", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2
-_PATH = re.compile(r"(?!\w+://)[^\s?#\\]+")
-
-
-def _text(given: object) -> str:
-    if isinstance(given, bool) or not isinstance(given, str | int):
-        raise TypeError
-    text = str(given).strip("\r\n")  # a file that was read into a variable ends with one
-    if _CONTROL.search(text):
-        raise ValueError
-    return text
-
-
-def _word(pattern: re.Pattern[str], given: object) -> str:
-    text = _text(given).strip()
-    if not pattern.fullmatch(text):
-        raise ValueError
-    return text
-
-
-def _number(given: object) -> str | int | float:
-    if isinstance(given, bool) or not isinstance(given, str | int | float):
-        raise TypeError
-    return given
-
-
-def _seconds(given: object) -> float:
-    number = float(_number(given))
-    if not 0 <= number < float("inf"):
-        raise ValueError
-    return number
-
-
-def _count(given: object) -> int:
-    number = int(_number(given))
-    if number < 0 or (isinstance(given, float) and given != number):
-        raise ValueError
-    return number
-
-
-_FLAGS = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
-
-
-def _flag(given: object) -> bool:
-    if isinstance(given, bool):
-        return given
-    flag = _FLAGS.get(_text(given).strip().lower())
-    if flag is None:
-        raise ValueError
-    return flag
-
-
-def _url(*schemes: str) -> re.Pattern[str]:
-    return re.compile(rf"(?:{'|'.join(schemes)})://[^/?#\s]+[^\s]*", re.IGNORECASE)
-
-
-_HTTP_URL = _url("http", "https")
-_WS_URL = _url("ws", "wss")
-
-
-def _address(pattern: re.Pattern[str], given: object) -> str:
-    text = _word(pattern, given)
-    # The port raises ValueError if it is none.
-    if not urlsplit(text).hostname or urlsplit(text).port == 0:
-        raise ValueError
-    return text
-
-
-def _headers(given: object) -> str:
-    if not isinstance(given, str):
-        raise TypeError
-    try:
-        headers = msgspec.json.decode(given, type=dict[str, str])
-    except msgspec.MsgspecError as error:
-        raise ValueError from error
-    if any(not _HEADER.fullmatch(key) or _CONTROL.search(headers[key]) for key in headers):
-        raise ValueError
-    return given.strip()
-
-
-def _command(given: object) -> tuple[str, ...]:
-    """Read a command; no shell is to run it, so nothing in it is expanded."""
-    words = shlex.split(given) if isinstance(given, str) else given
-    if not isinstance(words, Sequence) or not all(isinstance(w, str) for w in words) or not words:
-        raise ValueError
-    return tuple(words)
-
-
-def _names(given: object) -> str:
-    text = _text(given)
-    if not all(_NAME.fullmatch(name.strip()) for name in text.split(",")):
-        raise ValueError
-    return text
-
-
-def _one_of(words: Collection[str], given: object) -> str:
-    text = _text(given).strip().lower()
-    if text not in words:
-        raise ValueError
-    return text
-
-
-_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
-
-
-def _class(given: object) -> str | type:
-    if isinstance(given, type):
-        return given
-    text = str(given).strip()
-    if not _DOTTED.fullmatch(text):
-        raise ValueError
-    return text
-
-
-_READERS: Mapping[Kind, Callable[[object], Value]] = {
-    Kind.TEXT: _text,
-    Kind.SECONDS: _seconds,
-    Kind.COUNT: _count,
-    Kind.FLAG: _flag,
-    Kind.HTTP_URL: partial(_address, _HTTP_URL),
-    Kind.WS_URL: partial(_address, _WS_URL),
-    Kind.PATH: partial(_word, _PATH),
-    Kind.HEADER: partial(_word, _HEADER),
-    Kind.HEADERS: _headers,
-    Kind.COMMAND: _command,
-    Kind.NAMES: _names,
-    Kind.VALUES: partial(_one_of, ("safe", "any")),
-    Kind.ON_EXIT: partial(_one_of, [choice.value for choice in OnExit]),
-    Kind.CLASS: _class,
-}
 
 
 def _row(
@@ -304,46 +128,6 @@ OPTIONS: tuple[Option, ...] = (
         "/kernelspecs",
         "The path of the files of its kernelspecs, such as logos.",
     ),
-    _time(
-        "connect_timeout",
-        Kind.SECONDS,
-        40.0,
-        "How long a TCP connection may take to open; 0 sets no limit.",
-    ),
-    _time(
-        "request_timeout",
-        Kind.SECONDS,
-        42.0,
-        "How long a request may take; never less than the launch timeout and its pad.",
-    ),
-    _time(
-        "launch_timeout",
-        Kind.SECONDS,
-        40.0,
-        "How long the gateway may take to start a kernel, and longer if `request_timeout` leaves "
-        "more; sent to it as KERNEL_LAUNCH_TIMEOUT, in whole seconds.",
-        variable="KERNEL_LAUNCH_TIMEOUT",
-    ),
-    _time(
-        "launch_timeout_pad",
-        Kind.SECONDS,
-        2.0,
-        "How much longer than the launch timeout a request waits, at least.",
-    ),
-    _tls("client_key", Kind.TEXT, None, "The file of the client's TLS key."),
-    _tls(
-        "client_cert",
-        Kind.TEXT,
-        None,
-        "The file of the client's TLS certificate; it may hold the key, too.",
-    ),
-    _tls(
-        "ca_certs",
-        Kind.TEXT,
-        None,
-        "The file, or folder of files, with the certificates to trust instead of the system's.",
-    ),
-    _tls("validate_cert", Kind.FLAG, True, "Whether the gateway's certificate is verified."),
     _identity(
         "http_user",
         Kind.TEXT,
@@ -356,9 +140,6 @@ OPTIONS: tuple[Option, ...] = (
         None,
         "The password for HTTP basic authentication, which is sent where no token needs the same "
         "header.",
-    ),
-    _requests(
-        "headers", Kind.HEADERS, "{}", "Headers to send with each request, as a JSON object."
     ),
     _identity(
         "auth_header_key",
@@ -374,140 +155,6 @@ OPTIONS: tuple[Option, ...] = (
         "The word before the token; None sends the bare token.",
     ),
     _identity("auth_token", Kind.TEXT, None, "The token of the gateway."),
-    _requests(
-        "allowed_envs",
-        Kind.NAMES,
-        None,
-        "Which environment variables to send with a kernel's start, beside those that begin with "
-        "KERNEL_: names, and patterns such as MY_*. Of our own environment and of what is asked "
-        "for. No pattern matches what describes this machine (PATH, HOME, JUPYTER_* …), and what "
-        "looks like a secret must be named in full.",
-    ),
-    _requests(
-        "env_whitelist",
-        Kind.NAMES,
-        None,
-        "Deprecated: what `allowed_envs` was called; used where that is not given.",
-        instead="allowed_envs",
-    ),
-    _requests(
-        "env_values",
-        Kind.VALUES,
-        "safe",
-        "What the values of these variables may be. safe refuses one with a $, a backtick or a "
-        "line break, or of more than 4,096 characters, by the variable's name: gateways put values "
-        "into shells and templates. any sends every text.",
-    ),
-    _requests("accept_cookies", Kind.FLAG, True, "Whether cookies are kept, for load balancers."),
-    _link(
-        "gateway_retry_interval",
-        Kind.SECONDS,
-        _LINK.backoff.base,
-        "How long to wait before the first reconnect, at most; doubled at each try.",
-    ),
-    _link(
-        "gateway_retry_interval_max",
-        Kind.SECONDS,
-        _LINK.backoff.cap,
-        "How long to wait between reconnects, at most.",
-    ),
-    _link(
-        "gateway_retry_max",
-        Kind.COUNT,
-        None,
-        "After how many reconnects to give up; None goes on while anybody waits.",
-    ),
-    _requests(
-        "max_request_retries",
-        Kind.COUNT,
-        2,
-        "How often a GET or DELETE is tried again when the gateway is unavailable; all tries "
-        "together take no longer than the request timeout.",
-    ),
-    _time(
-        "start_grace",
-        Kind.SECONDS,
-        5.0,
-        "How long Jupyter Server waits for the start of a kernel before it shows it as one that "
-        "is starting. An error that comes later is told in the cells that are run on it.",
-    ),
-    _requests(
-        "listing_ttl",
-        Kind.SECONDS,
-        2.0,
-        "How long a list of the kernels answers for all who ask, such as each tab of JupyterLab "
-        "every 10 s; what is done here to a kernel ends it.",
-    ),
-    _link(
-        "ping_interval",
-        Kind.SECONDS,
-        20.0,
-        "How long a websocket may be silent before it is pinged; half of it later, without an "
-        "answer, it is given up; 0 never pings. 20 finds a dead one within 30 s, and is below the "
-        "idle limits of common proxies (60 s).",
-    ),
-    _link(
-        "handshake_timeout",
-        Kind.SECONDS,
-        90.0,
-        "How long a websocket may take to open; 0 sets no limit. Gateways wait up to 60 s for the "
-        "kernel first.",
-    ),
-    _link(
-        "linger",
-        Kind.SECONDS,
-        _LINK.linger,
-        "How long a kernel's websocket stays open when nobody uses it.",
-    ),
-    _link(
-        "outbox_messages",
-        Kind.COUNT,
-        _LINK.outbox_messages,
-        "How many messages may wait for a kernel's websocket to open again.",
-    ),
-    _link(
-        "outbox_bytes",
-        Kind.COUNT,
-        _LINK.outbox_bytes,
-        "How many bytes may wait for a kernel's websocket to open again.",
-    ),
-    _link(
-        "backlog_bytes",
-        Kind.COUNT,
-        64 * 2**20,
-        "How many bytes are kept for one slow or absent reader of a kernel.",
-    ),
-    _link(
-        "max_message_bytes",
-        Kind.COUNT,
-        _LINK.max_message_bytes,
-        "The largest message that is taken from a gateway, complete or not, or sent to a kernel; 0 "
-        "is for any.",
-    ),
-    _link(
-        "state_folder",
-        Kind.TEXT,
-        None,
-        "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
-        "what we missed; of a server also the names of the kernelspecs. For a server the default "
-        "is jupyter_relay in its data folder; other programs keep none unless told where.",
-    ),
-    _requests(
-        "on_exit",
-        Kind.ON_EXIT,
-        "shutdown",
-        "What becomes of the kernels that a Jupyter Server has started when it stops. shutdown "
-        "deletes them. keep leaves them running for the next server. keep-busy leaves those "
-        "running that are at work, or may be, and deletes the others. Programs without a server, "
-        "such as nbclient, delete what they have started in any case.",
-    ),
-    _requests(
-        "pool_size",
-        Kind.COUNT,
-        64,
-        "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
-        "half of them at most, restarts a quarter.",
-    ),
     _identity(
         "auth_token_env",
         Kind.TEXT,
@@ -570,6 +217,183 @@ OPTIONS: tuple[Option, ...] = (
         ",".join(PROTECTED),
         "Which variables nobody can set for a kernel through this server, in capitals or small "
         "letters.",
+    ),
+    _tls("client_key", Kind.TEXT, None, "The file of the client's TLS key."),
+    _tls(
+        "client_cert",
+        Kind.TEXT,
+        None,
+        "The file of the client's TLS certificate; it may hold the key, too.",
+    ),
+    _tls(
+        "ca_certs",
+        Kind.TEXT,
+        None,
+        "The file, or folder of files, with the certificates to trust instead of the system's.",
+    ),
+    _tls("validate_cert", Kind.FLAG, True, "Whether the gateway's certificate is verified."),
+    _time(
+        "connect_timeout",
+        Kind.SECONDS,
+        40.0,
+        "How long a TCP connection may take to open; 0 sets no limit.",
+    ),
+    _time(
+        "request_timeout",
+        Kind.SECONDS,
+        42.0,
+        "How long a request may take; never less than the launch timeout and its pad.",
+    ),
+    _time(
+        "launch_timeout",
+        Kind.SECONDS,
+        40.0,
+        "How long the gateway may take to start a kernel, and longer if `request_timeout` leaves "
+        "more; sent to it as KERNEL_LAUNCH_TIMEOUT, in whole seconds.",
+        variable="KERNEL_LAUNCH_TIMEOUT",
+    ),
+    _time(
+        "launch_timeout_pad",
+        Kind.SECONDS,
+        2.0,
+        "How much longer than the launch timeout a request waits, at least.",
+    ),
+    _time(
+        "start_grace",
+        Kind.SECONDS,
+        5.0,
+        "How long Jupyter Server waits for the start of a kernel before it shows it as one that "
+        "is starting. An error that comes later is told in the cells that are run on it.",
+    ),
+    _requests(
+        "headers", Kind.HEADERS, "{}", "Headers to send with each request, as a JSON object."
+    ),
+    _requests(
+        "allowed_envs",
+        Kind.NAMES,
+        None,
+        "Which environment variables to send with a kernel's start, beside those that begin with "
+        "KERNEL_: names, and patterns such as MY_*. Of our own environment and of what is asked "
+        "for. No pattern matches what describes this machine (PATH, HOME, JUPYTER_* …), and what "
+        "looks like a secret must be named in full.",
+    ),
+    _requests(
+        "env_whitelist",
+        Kind.NAMES,
+        None,
+        "Deprecated: what `allowed_envs` was called; used where that is not given.",
+        instead="allowed_envs",
+    ),
+    _requests(
+        "env_values",
+        Kind.VALUES,
+        "safe",
+        "What the values of these variables may be. safe refuses one with a $, a backtick or a "
+        "line break, or of more than 4,096 characters, by the variable's name: gateways put values "
+        "into shells and templates. any sends every text.",
+    ),
+    _requests("accept_cookies", Kind.FLAG, True, "Whether cookies are kept, for load balancers."),
+    _requests(
+        "max_request_retries",
+        Kind.COUNT,
+        2,
+        "How often a GET or DELETE is tried again when the gateway is unavailable; all tries "
+        "together take no longer than the request timeout.",
+    ),
+    _requests(
+        "listing_ttl",
+        Kind.SECONDS,
+        2.0,
+        "How long a list of the kernels answers for all who ask, such as each tab of JupyterLab "
+        "every 10 s; what is done here to a kernel ends it.",
+    ),
+    _requests(
+        "on_exit",
+        Kind.ON_EXIT,
+        "shutdown",
+        "What becomes of the kernels that a Jupyter Server has started when it stops. shutdown "
+        "deletes them. keep leaves them running for the next server. keep-busy leaves those "
+        "running that are at work, or may be, and deletes the others. Programs without a server, "
+        "such as nbclient, delete what they have started in any case.",
+    ),
+    _requests(
+        "pool_size",
+        Kind.COUNT,
+        64,
+        "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
+        "half of them at most, restarts a quarter.",
+    ),
+    _link(
+        "gateway_retry_interval",
+        Kind.SECONDS,
+        _LINK.backoff.base,
+        "How long to wait before the first reconnect, at most; doubled at each try.",
+    ),
+    _link(
+        "gateway_retry_interval_max",
+        Kind.SECONDS,
+        _LINK.backoff.cap,
+        "How long to wait between reconnects, at most.",
+    ),
+    _link(
+        "gateway_retry_max",
+        Kind.COUNT,
+        None,
+        "After how many reconnects to give up; None goes on while anybody waits.",
+    ),
+    _link(
+        "ping_interval",
+        Kind.SECONDS,
+        20.0,
+        "How long a websocket may be silent before it is pinged; half of it later, without an "
+        "answer, it is given up; 0 never pings. 20 finds a dead one within 30 s, and is below the "
+        "idle limits of common proxies (60 s).",
+    ),
+    _link(
+        "handshake_timeout",
+        Kind.SECONDS,
+        90.0,
+        "How long a websocket may take to open; 0 sets no limit. Gateways wait up to 60 s for the "
+        "kernel first.",
+    ),
+    _link(
+        "linger",
+        Kind.SECONDS,
+        _LINK.linger,
+        "How long a kernel's websocket stays open when nobody uses it.",
+    ),
+    _link(
+        "outbox_messages",
+        Kind.COUNT,
+        _LINK.outbox_messages,
+        "How many messages may wait for a kernel's websocket to open again.",
+    ),
+    _link(
+        "outbox_bytes",
+        Kind.COUNT,
+        _LINK.outbox_bytes,
+        "How many bytes may wait for a kernel's websocket to open again.",
+    ),
+    _link(
+        "backlog_bytes",
+        Kind.COUNT,
+        64 * 2**20,
+        "How many bytes are kept for one slow or absent reader of a kernel.",
+    ),
+    _link(
+        "max_message_bytes",
+        Kind.COUNT,
+        _LINK.max_message_bytes,
+        "The largest message that is taken from a gateway, complete or not, or sent to a kernel; 0 "
+        "is for any.",
+    ),
+    _link(
+        "state_folder",
+        Kind.TEXT,
+        None,
+        "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
+        "what we missed; of a server also the names of the kernelspecs. For a server the default "
+        "is jupyter_relay in its data folder; other programs keep none unless told where.",
     ),
 )
 """Every option of a gateway."""

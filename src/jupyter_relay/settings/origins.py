@@ -10,7 +10,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from jupyter_relay.errors import ConfigurationError
-from jupyter_relay.settings.options import Value
+from jupyter_relay.settings.kinds import Value
 
 Renew: TypeAlias = Callable[[str, str | None, str], str]
 """Takes the header's name, the scheme and the token so far; returns the token to use. May block."""

@@ -13,8 +13,9 @@ from jupyter_relay.link.settings import LinkSettings
 from jupyter_relay.redact import SHORTEST_SECRET, secrets_in_headers, secrets_in_url
 from jupyter_relay.settings.address import Address, websocket_url
 from jupyter_relay.settings.environment import Rules, choose
+from jupyter_relay.settings.kinds import Value
 from jupyter_relay.settings.on_exit import OnExit
-from jupyter_relay.settings.options import OPTIONS, Value
+from jupyter_relay.settings.options import OPTIONS
 from jupyter_relay.settings.origins import FromOAuth2, Origin, Renew, origin_of
 
 USERNAME = "KERNEL_USERNAME"
