@@ -27,6 +27,7 @@ from jupyter_relay.errors import RelayError
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.headless.manager import shown_id
+from jupyter_relay.kernels.cached import PATIENCE, Cached
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.link.actions import Report
 from jupyter_relay.redact import in_lines
@@ -36,7 +37,6 @@ from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
-from jupyter_relay.server.latest import PATIENCE, Latest
 from jupyter_relay.server.link_events import emit
 from jupyter_relay.settings.on_exit import OnExit
 from jupyter_relay.store.store import Store
@@ -71,7 +71,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     _user: NotebookUser = NotebookUser()
     _known: KernelModel | None = None
     _active: datetime | None = None
-    _question: Latest[KernelModel] | None = None
+    _question: Cached[KernelModel] | None = None
     _shown: Model
     _spec: KernelSpec | None = None
 
@@ -179,7 +179,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         question = self._question
         if question is None:
             remote = self.running
-            question = self._question = Latest(
+            question = self._question = Cached(
                 remote.refresh,
                 what=f"Kernel {remote.id}",
                 asked_for="asked for",
@@ -249,7 +249,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         self._found: Mapping[str, KernelModel | None] = {}
         self._stirred: dict[str, None] = {}
         self._shown: dict[str, tuple[KernelModel, Model]] = {}
-        self._listing = Latest(
+        self._listing = Cached(
             self._ask,
             what=f"The kernels of {self.gateway.name}",
             gateway=self.gateway.name,

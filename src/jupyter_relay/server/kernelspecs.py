@@ -15,6 +15,7 @@ from traitlets import TraitError
 
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
 from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.cached import SILENCE, Cached
 from jupyter_relay.rest.models import KernelSpecModel, KernelSpecs
 from jupyter_relay.rest.urls import file_of_kernelspec
 from jupyter_relay.rest.users import NotebookUser, kernel_user
@@ -22,7 +23,6 @@ from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspec_events import KernelspecEvents
-from jupyter_relay.server.latest import SILENCE, Latest
 from jupyter_relay.store.store import Store
 from jupyter_relay.wire.message import quoted
 
@@ -66,7 +66,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         self._events = KernelspecEvents(
             getattr(self.parent, "event_logger", None), gateway=self.gateway.name, log=self.log
         )
-        self._lists: dict[str | None, Latest[KernelSpecs]] = {}
+        self._lists: dict[str | None, Cached[KernelSpecs]] = {}
         self._kept: dict[str, bytes] = {}
         self._recalled: dict[str, KernelSpecs | None] = {}
         self._taken_over: str | None = None
@@ -201,16 +201,16 @@ class GatewayKernelSpecManager(KernelSpecManager):
                 asking.cancel()
                 await asyncio.wait([asking])
 
-    def _latest(self, user: NotebookUser) -> Latest[KernelSpecs]:
+    def _latest(self, user: NotebookUser) -> Cached[KernelSpecs]:
         """The list for a user; one for all, unless the gateway is told who it is for."""
         told = kernel_user(self.gateway.settings, user)
-        latest = self._lists.pop(told, None) or Latest(
+        latest = self._lists.pop(told, None) or Cached(
             lambda: self._ask(user),
             what=f"The kernelspecs of {self.gateway.name}",
             gateway=self.gateway.name,
             log=self.log,
             first_patience=SILENCE,
-            watch=lambda error: self._tell(user, error),
+            on_outcome=lambda error: self._tell(user, error),
         )
         # The one who asked last stands last. What is under way is for `close` to end.
         self._lists[told] = latest

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from jupyter_relay.errors import AuthenticationFailed, ConnectionFailed, GatewayTimeout, RelayError
-from jupyter_relay.server.latest import Latest
+from jupyter_relay.kernels.cached import Cached
 
 LONG = 60.0
 
@@ -36,16 +36,16 @@ async def oracle() -> Oracle:
     return Oracle()
 
 
-def latest_of(
+def cached_of(
     oracle: Oracle,
     patience: float = LONG,
     *,
     first_patience: float | None = None,
     silence: float | None = None,
     newest_only: bool = False,
-    watch: Callable[[RelayError | None], None] | None = None,
-) -> Latest[str]:
-    return Latest(
+    on_outcome: Callable[[RelayError | None], None] | None = None,
+) -> Cached[str]:
+    return Cached(
         oracle,
         what="The moon",
         gateway="gpu",
@@ -54,7 +54,7 @@ def latest_of(
         first_patience=patience if first_patience is None else first_patience,
         silence=patience if silence is None else silence,
         newest_only=newest_only,
-        watch=watch,
+        on_outcome=on_outcome,
     )
 
 
@@ -65,85 +65,85 @@ async def settled() -> None:
 
 
 async def test_all_who_ask_at_once_share_one_answer(oracle: Oracle) -> None:
-    latest = latest_of(oracle)
+    cached = cached_of(oracle)
     oracle.answers.put_nowait("full")
-    await asyncio.gather(*(latest.refresh() for _ in range(5)))
-    assert (latest.value, latest.error, oracle.asked) == ("full", None, 1)
+    await asyncio.gather(*(cached.refresh() for _ in range(5)))
+    assert (cached.value, cached.error, oracle.asked) == ("full", None, 1)
 
 
 async def test_one_who_asks_later_gets_an_answer_of_then(oracle: Oracle) -> None:
-    latest = latest_of(oracle)
+    cached = cached_of(oracle)
     for answer in ("full", "new"):
         oracle.answers.put_nowait(answer)
-        await latest.refresh()
-        assert latest.value == answer
+        await cached.refresh()
+        assert cached.value == answer
 
 
 async def test_nobody_waits_for_long_and_those_behind_not_at_all(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.05)
-    await latest.refresh()
-    assert isinstance(latest.error, GatewayTimeout)
-    assert str(latest.error).startswith("gpu has not answered for 0.05 s.")
-    behind = asyncio.create_task(latest.refresh())
+    cached = cached_of(oracle, patience=0.05)
+    await cached.refresh()
+    assert isinstance(cached.error, GatewayTimeout)
+    assert str(cached.error).startswith("gpu has not answered for 0.05 s.")
+    behind = asyncio.create_task(cached.refresh())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert oracle.asked == 1
     await behind
-    await latest.close()
+    await cached.close()
 
 
 async def test_that_a_gateway_is_silent_now_covers_what_was_wrong_before(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.05)
+    cached = cached_of(oracle, patience=0.05)
     oracle.answers.put_nowait(ConnectionFailed("Clouds."))
-    await latest.refresh()
-    assert isinstance(latest.error, ConnectionFailed)
-    await latest.refresh()
-    assert isinstance(latest.error, GatewayTimeout)
-    await latest.close()
+    await cached.refresh()
+    assert isinstance(cached.error, ConnectionFailed)
+    await cached.refresh()
+    assert isinstance(cached.error, GatewayTimeout)
+    await cached.close()
 
 
 async def test_an_answer_that_comes_too_late_for_all_is_kept(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.0)
-    await latest.refresh()
+    cached = cached_of(oracle, patience=0.0)
+    await cached.refresh()
     oracle.answers.put_nowait("full")
     async with asyncio.timeout(LONG):
         await oracle.given.wait()
     await asyncio.sleep(0)
-    assert (latest.value, latest.error, oracle.asked) == ("full", None, 1)
+    assert (cached.value, cached.error, oracle.asked) == ("full", None, 1)
 
 
 async def test_an_error_leaves_the_value(oracle: Oracle) -> None:
-    latest = latest_of(oracle)
+    cached = cached_of(oracle)
     oracle.answers.put_nowait("full")
-    await latest.refresh()
+    await cached.refresh()
     oracle.answers.put_nowait(ConnectionFailed("Clouds."))
-    await latest.refresh()
-    assert (latest.value, str(latest.error)) == ("full", "Clouds.")
+    await cached.refresh()
+    assert (cached.value, str(cached.error)) == ("full", "Clouds.")
     oracle.answers.put_nowait("new")
-    await latest.refresh()
-    assert (latest.value, latest.error) == ("new", None)
+    await cached.refresh()
+    assert (cached.value, cached.error) == ("new", None)
 
 
 async def test_one_who_goes_away_does_not_end_the_asking_of_others(oracle: Oracle) -> None:
-    latest = latest_of(oracle)
-    impatient, patient = (asyncio.create_task(latest.refresh()) for _ in range(2))
+    cached = cached_of(oracle)
+    impatient, patient = (asyncio.create_task(cached.refresh()) for _ in range(2))
     await asyncio.sleep(0)
     impatient.cancel()
     oracle.answers.put_nowait("full")
     await patient
-    assert (latest.value, oracle.asked) == ("full", 1)
+    assert (cached.value, oracle.asked) == ("full", 1)
 
 
 async def test_a_time_without_answers_is_logged_at_both_ends(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "test")
-    latest = latest_of(oracle)
+    cached = cached_of(oracle)
     down = ConnectionFailed("Clouds.")
     refused = AuthenticationFailed("A wall.", status=401)
     for answer in ("full", down, down, refused, refused, "full", "full", down):
         oracle.answers.put_nowait(answer)
-        await latest.refresh()
+        await cached.refresh()
     assert [record.getMessage() for record in caplog.records] == [
         "The moon cannot be listed: Clouds.",
         "The moon cannot be listed: A wall.",
@@ -165,15 +165,15 @@ async def test_a_first_question_to_a_silent_gateway_is_logged_before_it_fails(
             logged.set()
             return True
 
-    latest = latest_of(oracle, patience=0.01)
+    cached = cached_of(oracle, patience=0.01)
     with caplog.filtering(Sets()):
-        latest.begin()
+        cached.begin()
         await logged.wait()
-    silence = latest.error
+    silence = cached.error
     oracle.answers.put_nowait(GatewayTimeout("Too late."))
-    await latest.answer()
+    await cached.answer()
     oracle.answers.put_nowait("full")
-    await latest.answer()
+    await cached.answer()
     assert [record.getMessage() for record in caplog.records] == [
         f"The moon cannot be listed: {silence}",
         "The moon can be listed again.",
@@ -181,136 +181,136 @@ async def test_a_first_question_to_a_silent_gateway_is_logged_before_it_fails(
 
 
 async def test_closing_ends_the_asking(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.0)
-    await latest.refresh()
-    await latest.close()
-    await latest.close()
+    cached = cached_of(oracle, patience=0.0)
+    await cached.refresh()
+    await cached.close()
+    await cached.close()
     oracle.answers.put_nowait("full")
-    await latest.refresh()
+    await cached.refresh()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert (latest.value, oracle.asked) == ("full", 2)
+    assert (cached.value, oracle.asked) == ("full", 2)
 
 
 async def test_a_fault_of_ours_makes_nothing_old_look_new(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    latest = latest_of(oracle)
+    cached = cached_of(oracle)
     for answer in ("full", RuntimeError("a fault")):
         oracle.answers.put_nowait(answer)
-        await latest.refresh()
-    assert latest.value == "full"
-    assert "see the log" in str(latest.error)
+        await cached.refresh()
+    assert cached.value == "full"
+    assert "see the log" in str(cached.error)
     assert "a fault" in caplog.text
 
 
 async def test_the_first_answer_is_waited_for_longer(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.0, first_patience=LONG, silence=LONG)
-    first = asyncio.create_task(latest.refresh())
+    cached = cached_of(oracle, patience=0.0, first_patience=LONG, silence=LONG)
+    first = asyncio.create_task(cached.refresh())
     await settled()
     assert not first.done()
     oracle.answers.put_nowait("full")
     await first
-    assert latest.value == "full"
-    await latest.refresh()  # with an answer that is known, nobody waits
-    assert (latest.value, latest.error) == ("full", None)
-    await latest.close()
+    assert cached.value == "full"
+    await cached.refresh()  # with an answer that is known, nobody waits
+    assert (cached.value, cached.error) == ("full", None)
+    await cached.close()
 
 
 async def test_a_gateway_that_is_slow_is_not_one_that_is_silent(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.0, silence=LONG)
+    cached = cached_of(oracle, patience=0.0, silence=LONG)
     oracle.answers.put_nowait("full")
-    await latest.answer()
-    await latest.refresh()
-    assert (latest.value, latest.error, oracle.asked) == ("full", None, 2)
+    await cached.answer()
+    await cached.refresh()
+    assert (cached.value, cached.error, oracle.asked) == ("full", None, 2)
     oracle.answers.put_nowait("new")
-    await latest.answer()
-    assert (latest.value, latest.error, oracle.asked) == ("new", None, 2)
+    await cached.answer()
+    assert (cached.value, cached.error, oracle.asked) == ("new", None, 2)
 
 
 async def test_the_answer_of_a_slow_gateway_is_for_whoever_asks_next(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.05, silence=LONG)
-    await latest.refresh()
+    cached = cached_of(oracle, patience=0.05, silence=LONG)
+    await cached.refresh()
     oracle.answers.put_nowait("full")
-    await latest.answer()
+    await cached.answer()
     # Known, and slow the last time: what is known is given at once, and the question put behind it.
-    late = asyncio.create_task(latest.refresh())
+    late = asyncio.create_task(cached.refresh())
     await settled()
-    assert (late.done(), latest.value, oracle.asked) == (True, "full", 2)
-    await latest.close()
+    assert (late.done(), cached.value, oracle.asked) == (True, "full", 2)
+    await cached.close()
 
 
 async def test_where_only_the_newest_answer_will_do_a_slow_gateway_is_waited_for(
     oracle: Oracle,
 ) -> None:
-    latest = latest_of(oracle, patience=0.0, silence=LONG, newest_only=True)
+    cached = cached_of(oracle, patience=0.0, silence=LONG, newest_only=True)
     for answer in ("full", "new"):
-        asking = asyncio.create_task(latest.refresh())
+        asking = asyncio.create_task(cached.refresh())
         await settled()
         assert not asking.done()
         oracle.answers.put_nowait(answer)
         await asking
-        assert latest.value == answer
-    await latest.refresh(at_most=0.0)
-    assert (latest.value, latest.asking) == ("new", True)
-    await latest.close()
+        assert cached.value == answer
+    await cached.refresh(at_most=0.0)
+    assert (cached.value, cached.asking) == ("new", True)
+    await cached.close()
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed("Clouds."), GatewayTimeout("Night.")])
 async def test_where_only_the_newest_answer_will_do_a_gateway_that_is_down_is_not_waited_for(
     oracle: Oracle, error: Exception
 ) -> None:
-    latest = latest_of(oracle, patience=0.0, silence=LONG, newest_only=True)
+    cached = cached_of(oracle, patience=0.0, silence=LONG, newest_only=True)
     oracle.answers.put_nowait(error)
-    await latest.refresh()
-    assert latest.down
-    await latest.refresh()
-    assert latest.asking
+    await cached.refresh()
+    assert cached.down
+    await cached.refresh()
+    assert cached.asking
     oracle.answers.put_nowait("full")
-    await latest.answer()
-    assert not latest.down
+    await cached.answer()
+    assert not cached.down
 
 
 async def test_a_refusal_comes_from_a_gateway_that_is_not_down(oracle: Oracle) -> None:
-    latest = latest_of(oracle)
+    cached = cached_of(oracle)
     oracle.answers.put_nowait(AuthenticationFailed("A wall.", status=401))
-    await latest.refresh()
-    assert (latest.down, str(latest.error)) == (False, "A wall.")
+    await cached.refresh()
+    assert (cached.down, str(cached.error)) == (False, "A wall.")
 
 
 async def test_a_gateway_that_is_silent_is_one_error_for_each_question(oracle: Oracle) -> None:
-    latest = latest_of(oracle, patience=0.0)
-    await latest.refresh()
-    first = latest.error
-    assert first is latest.error
+    cached = cached_of(oracle, patience=0.0)
+    await cached.refresh()
+    first = cached.error
+    assert first is cached.error
     oracle.answers.put_nowait("full")
-    await latest.answer()
-    await latest.refresh()
-    assert isinstance(latest.error, GatewayTimeout)
-    assert latest.error is not first
-    await latest.close()
+    await cached.answer()
+    await cached.refresh()
+    assert isinstance(cached.error, GatewayTimeout)
+    assert cached.error is not first
+    await cached.close()
 
 
 async def test_the_log_says_what_cannot_be_had_in_the_words_of_who_asks(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "test")
-    latest = Latest(
+    cached = Cached(
         oracle, what="The moon", asked_for="seen", gateway="gpu", log=logging.getLogger("test")
     )
     for answer in (ConnectionFailed("Clouds."), "full", RuntimeError("a fault")):
         oracle.answers.put_nowait(answer)
-        await latest.refresh()
+        await cached.refresh()
     assert [record.getMessage() for record in caplog.records] == [
         "The moon cannot be seen: Clouds.",
         "The moon can be seen again.",
         "The moon cannot be seen, in a way not foreseen.",
     ]
-    assert str(latest.error).startswith("The moon cannot be seen (see the log).")
+    assert str(cached.error).startswith("The moon cannot be seen (see the log).")
 
 
 class Watching:
-    """Keeps the errors that a watch is called with, by their types."""
+    """Keeps the errors that are reported, by their types."""
 
     def __init__(self) -> None:
         self.seen: list[type[RelayError] | None] = []
@@ -319,21 +319,21 @@ class Watching:
         self.seen.append(None if error is None else type(error))
 
 
-async def test_a_watch_sees_the_end_of_each_question_and_silence(oracle: Oracle) -> None:
+async def test_on_outcome_sees_the_end_of_each_question_and_silence(oracle: Oracle) -> None:
     watching = Watching()
-    latest = latest_of(oracle, patience=0.05, watch=watching)
-    await latest.refresh()  # nobody answers
+    cached = cached_of(oracle, patience=0.05, on_outcome=watching)
+    await cached.refresh()  # nobody answers
     assert watching.seen == [GatewayTimeout]
     oracle.answers.put_nowait("full")
-    await latest.answer()
+    await cached.answer()
     oracle.answers.put_nowait(ConnectionFailed("No route."))
-    await latest.answer()
+    await cached.answer()
     assert watching.seen == [GatewayTimeout, None, ConnectionFailed]
 
 
-async def test_a_watch_does_not_take_the_end_of_a_question_for_an_answer(oracle: Oracle) -> None:
+async def test_on_outcome_does_not_take_the_end_of_a_question_for_an_answer(oracle: Oracle) -> None:
     watching = Watching()
-    latest = latest_of(oracle, watch=watching)
-    latest.begin()
-    await latest.close()
+    cached = cached_of(oracle, on_outcome=watching)
+    cached.begin()
+    await cached.close()
     assert watching.seen == []
