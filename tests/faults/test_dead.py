@@ -114,7 +114,7 @@ async def test_a_kernel_restarted_by_someone_else_ends_its_cells(any_site: Site)
     await listener.wait_over(cell)
     assert cell.status == "error"
     assert "restarted" in cell.reason
-    assert site.remote.deaths == 1
+    assert site.remote.restarts == 1
 
 
 async def test_a_restart_ends_a_cell_once_though_the_gateway_kept_its_own_end(

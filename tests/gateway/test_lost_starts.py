@@ -16,6 +16,7 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.life import Life
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.testing import Answer, FakeGateway, Hold, Reset, Silence
 from tests.support.gateway import CHANNELS, KERNEL, KERNELS, answer_of, settings_for
@@ -263,7 +264,7 @@ async def test_what_a_starting_kernel_is_asked_waits_for_it(
     heard = await answer_of(listener, first)
     assert types(heard).count("execute_reply") == 1
     assert not failures(heard)
-    assert kernel.exists
+    assert kernel.life is Life.RUNNING
     await kernel.shutdown()
     assert not fake_gateway.kernels
 
@@ -282,8 +283,7 @@ async def test_a_starting_kernel_that_does_not_come_fails_what_waits(
     released.set()
     (reason,) = failures(await answer_of(listener, first))
     assert "has no kernelspec 'python3'" in reason
-    assert kernel.gone
-    assert not kernel.exists
+    assert kernel.life is Life.FAILED
     assert kernel.model.execution_state == "dead"
     assert "has no kernelspec 'python3'" in kernel.model.reason
     await kernel.shutdown()

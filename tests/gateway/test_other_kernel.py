@@ -10,6 +10,7 @@ import pytest
 from jupyter_relay.errors import OtherKernelAnswered
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.life import Life
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Reset
 from jupyter_relay.testing.fake_api import kernel_model
@@ -92,7 +93,7 @@ async def test_a_kernel_that_was_answered_as_another_stays_itself(
     fake_gateway.fault("GET", f"{KERNELS}/{fake_kernel.id}", about(other))
     with pytest.raises(OtherKernelAnswered):
         await kernel.refresh()
-    assert not kernel.gone
+    assert kernel.life is Life.RUNNING
     await kernel.interrupt()
     await kernel.shutdown()
     assert list(fake_gateway.kernels) == [other.id]

@@ -13,6 +13,7 @@ from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription, SubscriptionEnded
 from jupyter_relay.link.actions import Happening, Report
+from jupyter_relay.link.life import Life
 from jupyter_relay.link.table import State
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, read_content
 from jupyter_relay.wire.message import Channel, Message
@@ -253,7 +254,7 @@ async def test_restart(
     assert failures(await answer_of(listener, lost)) == ["The kernel was restarted."]
     assert sorted(types(await answer_of(listener, held))) == sorted(CELL)
     assert fake_kernel.incarnation == 2
-    assert kernel.deaths == 1
+    assert kernel.restarts == 1
 
 
 async def test_what_the_old_process_said_before_its_restart_is_not_taken_for_another(
@@ -280,7 +281,7 @@ async def test_what_the_old_process_said_before_its_restart_is_not_taken_for_ano
     await restarting
     heard = await run(listener, request(session="tab"))
     assert sorted(types(heard)) == sorted(CELL)
-    assert kernel.deaths == 1
+    assert kernel.restarts == 1
 
 
 async def test_a_restart_that_is_refused_leaves_the_link_working(
@@ -300,7 +301,7 @@ async def test_a_restart_of_a_kernel_that_is_gone_says_so_to_all(
     fake_gateway.forget(fake_kernel.id)
     with pytest.raises(KernelNotFound):
         await kernel.restart()
-    assert kernel.gone
+    assert kernel.life is Life.GONE
     await until(listener, "status:dead")
 
 
@@ -322,7 +323,7 @@ async def test_a_shutdown_that_is_refused_changes_nothing(
     fake_gateway.fault("DELETE", KERNEL, Answer(500))
     with pytest.raises(GatewayRefused):
         await kernel.shutdown()
-    assert not kernel.gone
+    assert kernel.life is Life.RUNNING
     assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
 
 
@@ -364,7 +365,7 @@ async def test_a_kernel_that_is_not_restarted_is_gone(
     await run(listener, request(session="tab"))
     fake_kernel.die(restarts=False)
     await until(listener, "status:dead")
-    assert kernel.gone
+    assert kernel.life is Life.GONE
     late = request(session="tab")
     assert failures(await run(listener, late)) == [f"The kernel died, says {kernel.gateway.name}."]
 

@@ -8,6 +8,7 @@ import pytest
 
 from jupyter_relay.errors import GatewayRefused, KernelNotFound, OperationUnderWay
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.life import Life
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
 from tests.support.gateway import KERNEL
 
@@ -117,7 +118,7 @@ async def test_a_deletion_waits_for_a_restart(
     held.release()
     await deletion
     await restart
-    assert kernel.gone
+    assert kernel.life is Life.ENDED
     assert not fake_gateway.kernels
 
 
@@ -130,7 +131,7 @@ async def test_a_deletion_begins_without_a_restart_that_does_not_end(
     held.release()
     with pytest.raises(KernelNotFound):
         await restart
-    assert kernel.gone
+    assert kernel.life is Life.ENDED
 
 
 async def test_one_who_has_no_patience_hurries_the_deletion_of_one_who_has(
@@ -178,6 +179,6 @@ async def test_a_restart_during_a_deletion_that_fails_is_done(
     with pytest.raises(GatewayRefused):
         await deletion
     await restart
-    assert not kernel.gone
+    assert kernel.life is Life.RUNNING
     await kernel.shutdown()
     assert not fake_gateway.kernels

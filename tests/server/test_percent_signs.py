@@ -38,7 +38,7 @@ async def path_outside(server: TestServer, _: FakeGateway) -> Answered:
 async def lost(server: TestServer) -> str:
     """Lose a kernel, for a reason with percent signs in it."""
     kernel_id = await server.start_kernel()
-    remote_of(server, kernel_id).vanished(SAID)
+    remote_of(server, kernel_id).mark_gone(SAID)
     return kernel_id
 
 

@@ -258,7 +258,7 @@ async def test_a_refused_websocket_is_logged_without_the_servers_token(
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
         kernel_id = await server.start_kernel()
-        remote_of(server, kernel_id).vanished("It was culled.")
+        remote_of(server, kernel_id).mark_gone("It was culled.")
         path = f"/api/kernels/{kernel_id}/channels"
         answer = await server.call("GET", f"{path}?token={SERVER_TOKEN}")
     assert answer.status == 404

@@ -18,6 +18,7 @@ from jupyter_relay.headless.usage import UsageRequests
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.link.backlog import Dropped
+from jupyter_relay.link.life import DEAD
 from jupyter_relay.link.notices import is_ours
 from jupyter_relay.redact import MOST_QUOTED
 from jupyter_relay.rest.models import KernelModel
@@ -250,7 +251,7 @@ class GatewayKernelClient(AsyncKernelClient):
         return self._remote.describe(dropped)
 
     def _is_there(self) -> bool:
-        return self._remote is not None and not self._remote.gone
+        return self._remote is not None and self._remote.life not in DEAD
 
     def _begin(self) -> None:
         """Start, where nobody has said which channels are wanted."""
@@ -284,7 +285,7 @@ class GatewayKernelClient(AsyncKernelClient):
     def _is_of_the_dead(self, message: Message) -> bool:
         """Whether a reply was written in the place of a kernel that is no more."""
         manager = cast("GatewayKernelManager | None", self.parent)
-        return getattr(manager, "bereft", False) and is_ours(message)
+        return getattr(manager, "is_dead", False) and is_ours(message)
 
     async def _let_go(self, remote: RemoteKernel) -> None:
         await remote.close()

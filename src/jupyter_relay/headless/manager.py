@@ -31,6 +31,7 @@ from jupyter_relay.headless.client import GatewayKernelClient
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.operations import NO_PATIENCE, RESTART_PATIENCE
 from jupyter_relay.link.actions import Report
+from jupyter_relay.link.life import DEAD, NOT_STARTED
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.store.store import Claim, Store
@@ -52,6 +53,10 @@ class GatewayKernelManager(AsyncKernelManager):
     ends_kernels = True
     """Whether kernels that were started end with the manager and the program."""
 
+    dies_with_process = True
+    """Whether a kernel counts as dead once its gateway runs another process in its place, which
+    knows nothing of what the first one was told."""
+
     client_class = DottedObjectName(
         "jupyter_relay.headless.client.GatewayKernelClient", config=True
     )
@@ -68,7 +73,7 @@ class GatewayKernelManager(AsyncKernelManager):
         self._store = store
         self._owned_store: Store | None = None
         self._readiness: asyncio.Future[None] | None = None
-        self._deaths = 0
+        self._restarts = 0
         self._started: StartedKernel | None = None
         self.started_by_server = False
 
@@ -102,10 +107,12 @@ class GatewayKernelManager(AsyncKernelManager):
         return self.remote is not None
 
     @property
-    def bereft(self) -> bool:
-        """Whether the kernel that was started is known to be no more."""
+    def is_dead(self) -> bool:
+        """True if there is no kernel, or it is known to be dead; see `dies_with_process`."""
         remote = self.remote
-        return remote is None or remote.gone or self._replaced(remote)
+        if remote is None or remote.life in DEAD:
+            return True
+        return self.dies_with_process and remote.restarts > self._restarts
 
     @property
     def ipykernel(self) -> bool:
@@ -122,7 +129,7 @@ class GatewayKernelManager(AsyncKernelManager):
         remote = self.running
         if self._readiness is not None and self._readiness.cancelled():
             self._readiness = None  # by one who did not wait; the next one may
-        if self._readiness is None and remote.exists:
+        if self._readiness is None and remote.life not in NOT_STARTED:
             self._readiness = asyncio.get_running_loop().create_future()
             self._readiness.set_result(None)
         elif self._readiness is None:
@@ -229,7 +236,7 @@ class GatewayKernelManager(AsyncKernelManager):
                 with suppress(GatewayUnavailable):
                     await remote.refresh()
             raise
-        self._deaths = remote.deaths
+        self._restarts = remote.restarts
 
     async def interrupt_kernel(self) -> None:
         """Interrupt the kernel. Raises `KernelNotRunning` or `KernelNotFound`."""
@@ -264,7 +271,7 @@ class GatewayKernelManager(AsyncKernelManager):
         A process that died, and that its gateway has replaced, counts as dead: what it knew is
         lost. While the gateway cannot say, a kernel counts as alive.
         """
-        if self.bereft:
+        if self.is_dead:
             return False
         try:
             model = await self.refresh_model()
@@ -381,11 +388,8 @@ class GatewayKernelManager(AsyncKernelManager):
         self.kernel_id = remote.id
         if remote.model.name:
             self.kernel_name = remote.model.name
-        self._deaths = remote.deaths
+        self._restarts = remote.restarts
         self.shutting_down = False
-
-    def _replaced(self, remote: RemoteKernel) -> bool:
-        return remote.deaths > self._deaths
 
     async def _kill(self, restart: bool = False) -> None:
         if self.has_kernel and not restart:

@@ -29,6 +29,14 @@ from jupyter_relay.kernels.operations import RESTART_PATIENCE, Operations
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.link.actions import Happening, Report
 from jupyter_relay.link.backlog import Backlog, Dropped
+from jupyter_relay.link.life import (
+    DEAD,
+    NOT_STARTED,
+    RESTARTABLE,
+    Life,
+    LifeEvent,
+    next_life,
+)
 from jupyter_relay.link.link import Link
 from jupyter_relay.link.table import State
 from jupyter_relay.log import Flood, Log
@@ -48,12 +56,10 @@ _MOMENT = 0.02
 _LINES: Final = 20
 """How many lines a minute of each happening the log gets; more are counted."""
 
-_GONE: Final = State.GONE
-"""This and the next are asked for with each kernel of a list; see ``link/link.py``."""
-
 _OPEN: Final = State.OPEN
+"""It is asked for with each kernel of a list; see ``link/link.py``."""
 
-_AT_REST: Final = frozenset({State.IDLE, _GONE})
+_AT_REST: Final = frozenset({State.IDLE, State.GONE})
 """The states in which a link without listeners stays as it is."""
 
 _logger = logging.getLogger(__name__)
@@ -80,11 +86,10 @@ class RemoteKernel:
     __slots__ = (
         "_backlogs",
         "_connection",
-        "_deleted",
-        "_ending",
         "_floods",
         "_id",
         "_in_use",
+        "_life",
         "_link",
         "_log",
         "_model",
@@ -122,8 +127,7 @@ class RemoteKernel:
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._operations: Operations | None = None
-        self._ending = False
-        self._deleted = False
+        self._life = Life.RUNNING if start is None else Life.STARTING
         self.session = session or _new_id()
         self._link = Link(
             gateway.settings.link,
@@ -164,7 +168,7 @@ class RemoteKernel:
     def model(self) -> KernelModel:
         """What is known of it by now: what its gateway last said, and what it told itself since; of
         one that is gone, that it is dead, and why."""
-        if self.gone:
+        if self._life in DEAD:
             return msgspec.structs.replace(
                 self._model, execution_state="dead", reason=self._link.reason
             )
@@ -194,19 +198,9 @@ class RemoteKernel:
         return self._link.state
 
     @property
-    def gone(self) -> bool:
-        """Whether its gateway has said that it no longer exists."""
-        return self._deleted or self._link.state is _GONE
-
-    @property
-    def lost(self) -> bool:
-        """Whether it is gone, and nobody here has ended it."""
-        return self.gone and not self._ending
-
-    @property
-    def exists(self) -> bool:
-        """Whether its start is done and went well; it may be gone since."""
-        return self._start is None
+    def life(self) -> Life:
+        """Where in its life the kernel is; ``link/life.py`` has the states, and sets of them."""
+        return self._life
 
     @property
     def at_work(self) -> bool:
@@ -228,10 +222,14 @@ class RemoteKernel:
     @property
     def at_rest(self) -> bool:
         """Whether its `model` and `connections` stay what they are until ``on_stir`` is called."""
-        return self._start is None and not self._subscriptions and self._link.state in _AT_REST
+        return (
+            self._life not in NOT_STARTED
+            and not self._subscriptions
+            and self._link.state in _AT_REST
+        )
 
     @property
-    def deaths(self) -> int:
+    def restarts(self) -> int:
         """How often another process has taken its place, as far as was noticed."""
         return self._link.deaths
 
@@ -292,12 +290,12 @@ class RemoteKernel:
 
         One that is not there yet, or never was, is not asked for: its start tells.
         """
-        if not self.exists:
+        if self._life in NOT_STARTED:
             return self.model
         try:
             self.update(await self._ask())
         except KernelNotFound as error:
-            self.vanished(str(error))
+            self.mark_gone(str(error))
             raise
         return self._model
 
@@ -308,7 +306,7 @@ class RemoteKernel:
         self._stir()
         self._connection.perform(self._link.hurry())
 
-    def vanished(self, reason: str = "") -> None:
+    def mark_gone(self, reason: str = "") -> None:
         """Take the gateway's word that the kernel no longer exists; ``reason`` is a sentence for
         people, if there is more to say than that."""
         self._connection.perform(self._link.gone(reason or str(self._absence())))
@@ -319,7 +317,7 @@ class RemoteKernel:
         started, restarted or deleted; any other failure is told in the cell that runs, too, since
         pages show none.
         """
-        self._check_exists()
+        self._check_started()
         self._check_interruptible()
         with self._told_in_the_cell("interrupt"):
             try:
@@ -336,12 +334,13 @@ class RemoteKernel:
         Raises `KernelNotFound`, also of one that was gone before, and `KernelStarting`; a failure
         is told in the cell that runs, too.
         """
-        self._check_exists()
+        self._check_started()
         await self._get_operations().restart()
 
     async def _restart(self) -> None:
-        if self.gone:
+        if self._life not in RESTARTABLE:
             raise self._absence()
+        self._advance_life(LifeEvent.RESTART)
         self._connection.perform(self._link.pause())
         restarted = False
         try:
@@ -351,9 +350,10 @@ class RemoteKernel:
             restarted = True
         except KernelNotFound as error:
             absence = self._absence(error.reason)
-            self.vanished(str(absence))
+            self.mark_gone(str(absence))
             raise absence from error
         finally:
+            self._advance_life(LifeEvent.RESTART_DONE)
             self._connection.perform(self._link.resume(restarted=restarted))
             self._stir()
         self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
@@ -362,10 +362,12 @@ class RemoteKernel:
         try:
             await self.gateway.restart_kernel(self.id)
         except RelayError as error:
-            if self._deleted:  # meanwhile: whatever the gateway says of the restart, it is gone
+            if (
+                self._life is Life.ENDED
+            ):  # meanwhile: whatever the gateway says of the restart, it is gone
                 raise self._absence() from error
             raise
-        if self._deleted:
+        if self._life is Life.ENDED:
             raise self._absence()
 
     async def shutdown(self, *, patience: float = RESTART_PATIENCE) -> None:
@@ -378,13 +380,13 @@ class RemoteKernel:
 
     async def _delete(self) -> None:
         if self._start is not None:
-            self._ending = True
+            self._advance_life(LifeEvent.DELETED)
             self._start.give_up()
             await self.close()
             return
         await self.gateway.shutdown_kernel(self.id)
-        self._ending = self._deleted = True
-        self.vanished(f"The kernel was shut down on {self.gateway.name}.")
+        self._advance_life(LifeEvent.DELETED)
+        self.mark_gone(f"The kernel was shut down on {self.gateway.name}.")
         await self.close()
 
     async def close(self, *, leave_work: bool = False) -> None:
@@ -393,9 +395,10 @@ class RemoteKernel:
         One that is being started is left to its gateway. With ``leave_work``, requests that the
         kernel is at work on are not answered in its place: whoever attaches next hears its answers.
         """
-        gone = self.gone
+        starting = self._life is Life.STARTING
+        self._advance_life(LifeEvent.RELEASED)
         self._stir()
-        if self._start is not None and self._start.under_way:
+        if starting and self._start is not None:
             await self._start.let_go()
         await self._connection.close(
             "The connection to the kernel was closed.", leave_work=leave_work
@@ -411,22 +414,24 @@ class RemoteKernel:
         if self._in_use:
             self._in_use = False
             self.gateway.ids.release(self._id)
-            if gone:
+            if self._life in DEAD:
                 self.gateway.ids.part(self._id)
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
-            await on_close(gone=gone)
+            await on_close(gone=self._life in DEAD)
 
     def _started(self, outcome: KernelModel | RelayError) -> None:
         if isinstance(outcome, KernelModel):
             self._start = None
+            self._advance_life(LifeEvent.STARTED)
             given = self.gateway.ids.given(self._id)
             if given != self._id:
                 self._log.info("Kernel %s: %s calls it %s.", self._id, self.gateway.name, given)
             self.update(outcome)
             self._connection.perform(self._link.resume(restarted=False))
         else:
-            self.vanished(str(outcome))
+            self._advance_life(LifeEvent.START_FAILED)
+            self.mark_gone(str(outcome))
 
     async def _ask(self) -> KernelModel:
         """Ask the gateway for its model. Raises `KernelNotFound`, which says what is known here."""
@@ -460,10 +465,9 @@ class RemoteKernel:
 
     def _check_interruptible(self) -> None:
         """Raise `OperationUnderWay` while nothing runs in it that could be interrupted."""
-        operations = self._operations
         if self.deleting:
             what = "shut down"
-        elif operations is not None and operations.restarting:
+        elif self._life is Life.RESTARTING:
             what = "restarted"
         else:
             return
@@ -473,14 +477,17 @@ class RemoteKernel:
             kernel_id=self.id,
         )
 
-    def _check_exists(self) -> None:
-        if self._start is None:
-            return
-        if self._start.under_way:
+    def _check_started(self) -> None:
+        """Raise `KernelStarting` or `KernelNotFound` while its gateway has never had it."""
+        if self._life is Life.STARTING:
             raise KernelStarting(
                 "The kernel is still being started.", gateway=self.gateway.name, kernel_id=self.id
             )
-        raise no_kernel(self.gateway.name, self.id, self._link.reason)
+        if self._life is Life.FAILED:
+            raise no_kernel(self.gateway.name, self.id, self._link.reason)
+
+    def _advance_life(self, event: LifeEvent) -> None:
+        self._life = next_life(self._life, event)
 
     async def _open(self, session: str) -> Socket:
         """Open the websocket; what a proxy says of a kernel is not believed before it is asked."""
@@ -546,14 +553,17 @@ class RemoteKernel:
         return self._floods[happening]
 
     def _report(self, report: Report) -> None:
+        if report.happening is Happening.GONE:
+            self._advance_life(LifeEvent.GONE)
+        deleted = self._life is Life.ENDED
         level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
-        if self._ending or report.told:
+        if deleted or report.told:
             level = logging.DEBUG
         if level is logging.DEBUG:
             self._log.debug("Kernel %s: %s", self.id, report.text)
         else:
             self._flood_of(report.happening, level).add(report.text)
-        if self._on_report is not None and not self._ending:
+        if self._on_report is not None and not deleted:
             try:
                 self._on_report(report)
             except Exception:  # noqa: BLE001  # whoever hears of it, the link goes on

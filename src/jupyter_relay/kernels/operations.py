@@ -45,11 +45,6 @@ class Operations:
         self._no_more_waiting = asyncio.Event()
 
     @property
-    def restarting(self) -> bool:
-        """Whether a restart is under way."""
-        return self._restarts.under_way
-
-    @property
     def deleting(self) -> bool:
         """Whether a deletion is under way, or waits for a restart's end."""
         return self._deletions.under_way

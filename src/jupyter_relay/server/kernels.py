@@ -28,8 +28,8 @@ from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
 from jupyter_relay.headless.manager import shown_id
 from jupyter_relay.kernels.cached import PATIENCE, Cached
-from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.link.actions import Report
+from jupyter_relay.link.life import DEAD, LISTED, NOT_STARTED, ON_GATEWAY, VANISHED
 from jupyter_relay.redact import in_lines
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
@@ -67,6 +67,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
 
     ends_kernels = False  # the server sees to that
+    dies_with_process = False  # a page goes on with a kernel that was started again
 
     _user: NotebookUser = NotebookUser()
     _known: KernelModel | None = None
@@ -127,12 +128,6 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         """See `HeadlessKernelManager.interrupt_kernel`. Raises HTTP errors."""
         with http_errors():
             await super().interrupt_kernel()
-
-    @property
-    def exists(self) -> bool:
-        """Whether the gateway has, or had, the kernel: a start that goes on, or that has failed, is
-        shown and not asked for."""
-        return self.remote is not None and self.remote.exists
 
     def take_report(self, report: Report) -> None:
         """Emit as an event what happened to the link."""
@@ -215,10 +210,6 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         self._known = known
         if isinstance(self.parent, GatewayMappingKernelManager):
             self.parent.note_activity(self.last_activity)
-
-    def _replaced(self, remote: RemoteKernel) -> bool:
-        """A kernel that its gateway has started again is alive, for a server."""
-        return False
 
 
 class GatewayMappingKernelManager(AsyncMappingKernelManager):
@@ -398,7 +389,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         started: str = kernel.running.id
         self._kernels[started] = kernel
         self.look_at(started)
-        what = "runs" if kernel.running.exists else "is starting"
+        what = "is starting" if kernel.running.life in NOT_STARTED else "runs"
         self.log.info("Kernel %s: %s on %s.", started, what, self.gateway.name)
         if not self._initialized_culler:
             self.initialize_culler()
@@ -430,7 +421,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         for kernel_id in tuple(self._stirred):
             kernel: GatewayKernelManager = self._kernels[kernel_id]
             remote = kernel.remote
-            if remote is None or remote.lost:
+            if remote is None or remote.life not in LISTED:
                 self._shown.pop(kernel_id, None)
                 continue
             self._shown[kernel_id] = remote.model, kernel.model()
@@ -453,7 +444,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         """
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
         remote = kernel.remote if kernel is not None else None
-        if kernel is None or remote is None or not remote.exists or remote.gone:
+        if kernel is None or remote is None or remote.life not in ON_GATEWAY:
             return
         # A list leaves out the kernels that the gateway could not be asked for.
         listed_at = self._listed_at if kernel_id in self._found else -inf
@@ -467,7 +458,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         neither is so, by what is known, or it is none of ours."""
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
         remote = kernel.remote if kernel is not None else None
-        if remote is None or not remote.lost:
+        if remote is None or remote.life not in VANISHED:
             return None
         return remote.model.reason
 
@@ -499,7 +490,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         """Ask for our kernels, and take what is said of each. One that is gone is forgotten after a
         while: its pages ask for its model, to say why."""
         await self._forget_lost()
-        unasked = {kernel_id for kernel_id in self._stirred if not self._kernels[kernel_id].exists}
+        unasked = {kernel_id for kernel_id in self._stirred if not self._is_asked_for(kernel_id)}
         for kernel_id in unasked:
             if self.why_lost(kernel_id) is not None:
                 self._lost.setdefault(kernel_id, time.monotonic())
@@ -519,9 +510,14 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
             if model is not None:
                 kernel.remote.update(model)
             else:
-                kernel.remote.vanished()
+                kernel.remote.mark_gone()
                 self._lost.setdefault(kernel_id, time.monotonic())
         self._found = found
+
+    def _is_asked_for(self, kernel_id: str) -> bool:
+        """False for a kernel whose start is under way, or has failed: its gateway never had it."""
+        remote = self._kernels[kernel_id].remote
+        return remote is not None and remote.life not in NOT_STARTED
 
     async def _forget_lost(self) -> None:
         """Forget the kernels that the gateway has been without for `lost_seconds`."""
@@ -614,7 +610,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
     def _why_it_runs_on(self, kernel: GatewayKernelManager) -> str | None:
         """Return why a kernel runs on when the server stops; None if it is to be deleted."""
         remote, on_exit = kernel.remote, self.gateway.settings.on_exit
-        if remote is None or remote.gone or remote.deleting:
+        if remote is None or remote.life in DEAD or remote.deleting:
             return None
         if not kernel.started_by_server:
             return "not started by this server"

@@ -257,7 +257,7 @@ class AiohttpSocket:
             return Frame(message.data)
         if message.type is _TEXT:
             return Frame(message.data, text=True)
-        raise self._ending(message)
+        raise self._close_of(message)
 
     async def send(self, frame: Frame) -> None:
         """See `Socket.send`."""
@@ -280,7 +280,7 @@ class AiohttpSocket:
         except OSError:  # not TCP, or closed in this instant: nothing waits for an ACK then
             self._tcp = None
 
-    def _ending(self, last: aiohttp.WSMessage | WSMessageTextBytes) -> SocketClosed:
+    def _close_of(self, last: aiohttp.WSMessage | WSMessageTextBytes) -> SocketClosed:
         """Return why it ended. A closing frame says so itself: what came of our answer to that,
         which the peer need not have waited for, says less."""
         if last.type is aiohttp.WSMsgType.CLOSE and last.data == _TOO_BIG:

@@ -13,6 +13,7 @@ from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMes
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription, SubscriptionEnded
 from jupyter_relay.link.inbound import state_of
+from jupyter_relay.link.life import VANISHED
 from jupyter_relay.log import Flood
 from jupyter_relay.server.http.http_errors import PlainHTTPError
 from jupyter_relay.server.pages.page_policy import PagePolicy
@@ -60,7 +61,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     async def prepare(self) -> None:
         """Answer 404 where the kernel is lost, and the page has heard everything of it."""
         remote = self._remote
-        if remote.lost and not remote.keeps_for(self.session_id):
+        if remote.life in VANISHED and not remote.keeps_for(self.session_id):
             raise PlainHTTPError(404, remote.model.reason)
 
     async def connect(self) -> None:
@@ -138,7 +139,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         try:
             while True:
                 messages = await subscription.receive_batch(_BATCH)
-                if not remote.lost:
+                if remote.life not in VANISHED:
                     await writer.write(list(self._encoded(messages)))
                     continue
                 said = [message for message in messages if state_of(message) != "dead"]
