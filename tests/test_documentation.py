@@ -13,6 +13,8 @@ SOURCES = ROOT / "src" / "jupyter_relay"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 DESIGN = ROOT / "docs" / "design.md"
 
+MAX_CELL = 300
+
 FOREIGN_FILES = {"jupyter_server_config.py", "kernel.js", "nginx.conf"}
 """Files of other projects and of users, which pages name without a folder."""
 
@@ -20,6 +22,13 @@ FOREIGN_FILES = {"jupyter_server_config.py", "kernel.js", "nginx.conf"}
 def without_code(text: str) -> str:
     """Return a page's text without its fenced blocks."""
     return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def cells(text: str) -> Iterator[str]:
+    """Every cell of the tables in a page."""
+    for line in without_code(text).splitlines():
+        if line.lstrip().startswith("|"):
+            yield from (cell.strip() for cell in line.strip().strip("|").split("|"))
 
 
 def anchors(page: Path) -> set[str]:
@@ -51,6 +60,11 @@ def drawn_modules() -> Iterator[str]:
             folders.append(name)
         else:
             yield "".join(folders) + name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_table_cell_is_longer_than_can_be_read_at_a_glance(page: Path) -> None:
+    assert [cell for cell in cells(page.read_text()) if len(cell) > MAX_CELL] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -272,10 +272,10 @@ OPTIONS: tuple[Option, ...] = (
         "allowed_envs",
         Kind.NAMES,
         None,
-        "Which environment variables to send with a kernel's start, beside those that begin with "
-        "KERNEL_: names, and patterns such as MY_*. Of our own environment and of what is asked "
-        "for. No pattern matches what describes this machine (PATH, HOME, JUPYTER_* …), and what "
-        "looks like a secret must be named in full.",
+        "Which environment variables to send with a kernel's start, beside KERNEL_*: names, and "
+        "patterns such as MY_*. They come from our own environment and from the request. No "
+        "pattern matches what describes this machine (PATH, HOME, JUPYTER_* …); what looks like a "
+        "secret must be named in full.",
     ),
     _requests(
         "env_whitelist",
@@ -311,10 +311,10 @@ OPTIONS: tuple[Option, ...] = (
         "on_exit",
         Kind.ON_EXIT,
         "shutdown",
-        "What becomes of the kernels that a Jupyter Server has started when it stops. shutdown "
-        "deletes them. keep leaves them running for the next server. keep-busy leaves those "
-        "running that are at work, or may be, and deletes the others. Programs without a server, "
-        "such as nbclient, delete what they have started in any case.",
+        "What happens to the kernels that a Jupyter Server has started when it stops. shutdown "
+        "deletes them. keep leaves them running for the next server. keep-busy leaves running "
+        "those that are busy or may be, and deletes the others. Programs without a server always "
+        "delete what they have started.",
     ),
     _requests(
         "pool_size",
