@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 import pytest
+
+from jupyter_relay.link.actions import Happening
+from jupyter_relay.link.table import State
+from jupyter_relay.wire.message import Channel
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "jupyter_relay"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 DESIGN = ROOT / "docs" / "design.md"
+GLOSSARY = ROOT / "docs" / "glossary.md"
 
 MAX_CELL = 300
 
@@ -39,6 +45,16 @@ def anchors(page: Path) -> set[str]:
 
 def code_spans(text: str) -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", without_code(text)))
+
+
+def glossary() -> list[list[str]]:
+    """The terms of each entry: most have one, some have two that belong together."""
+    entries = re.findall(r"^\*   (\*\*.+?):\s", GLOSSARY.read_text(), flags=re.MULTILINE)
+    return [re.findall(r"\*\*(.+?)\*\*", entry) for entry in entries]
+
+
+def terms() -> set[str]:
+    return {term.lower() for entry in glossary() for term in entry}
 
 
 def drawn_modules() -> Iterator[str]:
@@ -105,3 +121,34 @@ def test_the_files_picture_names_every_module_and_no_other() -> None:
     packages = {path.relative_to(SOURCES).as_posix() for path in SOURCES.glob("*/**/__init__.py")}
     modules = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py")} - packages
     assert sorted(drawn) == sorted(modules)
+
+
+def test_the_glossary_is_in_alphabetical_order_and_has_each_term_once() -> None:
+    first = [entry[0].lower() for entry in glossary()]
+    assert len(first) > 100
+    assert first == sorted(set(first))
+
+
+@pytest.mark.parametrize("page", [DESIGN, ROOT / "docs" / "link.md"], ids=lambda page: page.name)
+def test_each_term_that_a_page_marks_is_in_the_glossary(page: Path) -> None:
+    """A page marks a term by setting it in italics."""
+    if not page.exists():
+        pytest.skip("there is no such page yet")
+    text = re.sub(r"`[^`]*`", "", without_code(page.read_text()))
+    marked = {
+        " ".join(term.split()).lower() for term in re.findall(r"(?<![*\w])\*([^*]+)\*(?!\*)", text)
+    }
+    assert {
+        term for term in marked if term not in terms() and term.rstrip("s") not in terms()
+    } == set()
+
+
+@pytest.mark.parametrize("kind", [State, Happening, Channel])
+def test_what_links_and_events_are_named_by_is_in_the_glossary(kind: type[Enum]) -> None:
+    text = GLOSSARY.read_text()
+    assert [str(member.value) for member in kind if str(member.value) not in text] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DESIGN], ids=lambda page: page.name)
+def test_the_glossary_is_linked_from(page: Path) -> None:
+    assert "glossary.md)" in page.read_text()
