@@ -208,8 +208,8 @@ class GatewayKernelManager(AsyncKernelManager):
                 start=start,
                 session=claim.session if claim is not None else None,
                 log=self.log,
-                on_report=self.take_report,
-                on_stir=self.take_stir,
+                on_report=self.on_kernel_report,
+                on_change=self.on_kernel_changed,
                 on_close=claim.end if claim is not None else None,
             )
         )
@@ -286,11 +286,12 @@ class GatewayKernelManager(AsyncKernelManager):
         except KernelNotFound:
             return None
 
-    def take_report(self, report: Report) -> None:
-        """Hear what happened to the link, which the log has already; a subclass may tell more."""
+    def on_kernel_report(self, report: Report) -> None:
+        """Called with each report of the kernel's link, which the log has already. A subclass may
+        pass it on."""
 
-    def take_stir(self) -> None:
-        """Hear that what the kernel's model says may be new; a subclass may look."""
+    def on_kernel_changed(self) -> None:
+        """Called when the kernel's model may have changed. A subclass may read it."""
 
     def client(self, **kwargs: Any) -> GatewayKernelClient:
         """Return a client of the kernel; its channels are still to be started."""

@@ -181,7 +181,7 @@ class Connection:
         try:
             socket, session = await handshakes.first(self._link.upstream)
         finally:
-            if handshakes.at_rest:
+            if handshakes.is_settled:
                 self._handshakes = None
         try:
             return await self._serve(socket, session)

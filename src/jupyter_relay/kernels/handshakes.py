@@ -32,7 +32,7 @@ class Handshakes:
         """Is set when one has ended, while `first` waits for that."""
 
     @property
-    def at_rest(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether no handshake is under way."""
         return not self._under_way and not self._leaving
 

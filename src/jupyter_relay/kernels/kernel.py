@@ -59,8 +59,8 @@ _LINES: Final = 20
 _OPEN: Final = State.OPEN
 """It is asked for with each kernel of a list; see ``link/link.py``."""
 
-_AT_REST: Final = frozenset({State.IDLE, State.GONE})
-"""The states in which a link without listeners stays as it is."""
+_SETTLED: Final = frozenset({State.IDLE, State.GONE})
+"""The states in which a link without subscribers stays as it is."""
 
 _logger = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class RemoteKernel:
     fails if it does not come. ``session`` is the upstream session id, a new one if none is given.
     No two may use one id at once:
     `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
-    subscribes and closes a while after the last one has left. ``on_stir`` is called when it is no
-    longer `at_rest`, or shows something else though it is. ``asked_at`` is when its gateway last
-    told of it, by `time.monotonic`. It belongs to the event loop that it is used in.
+    subscribes and closes a while after the last one has left. ``on_change`` is called when it is
+    not `is_settled` any longer, and when a settled one has changed. ``asked_at`` is when its
+    gateway last answered for it, by `time.monotonic`. It belongs to one event loop.
     """
 
     __slots__ = (
@@ -93,9 +93,9 @@ class RemoteKernel:
         "_link",
         "_log",
         "_model",
+        "_on_change",
         "_on_close",
         "_on_report",
-        "_on_stir",
         "_operations",
         "_skipped",
         "_start",
@@ -114,7 +114,7 @@ class RemoteKernel:
         session: str | None = None,
         log: Log = _logger,
         on_report: Callable[[Report], None] | None = None,
-        on_stir: Callable[[], None] | None = None,
+        on_change: Callable[[], None] | None = None,
         on_close: OnClose | None = None,
     ) -> None:
         self.gateway = gateway
@@ -122,7 +122,7 @@ class RemoteKernel:
         self._model = model
         self._log = log
         self._on_report = on_report
-        self._on_stir = on_stir
+        self._on_change = on_change
         self._on_close = on_close
         self._subscriptions: dict[str, Subscription] = {}
         self._backlogs: dict[str, Backlog] = {}
@@ -220,12 +220,12 @@ class RemoteKernel:
         return max(0, self._model.connections - ours) + len(self._subscriptions)
 
     @property
-    def at_rest(self) -> bool:
-        """Whether its `model` and `connections` stay what they are until ``on_stir`` is called."""
+    def is_settled(self) -> bool:
+        """True if its `model` and `connections` stay as they are until ``on_change`` is called."""
         return (
             self._life not in NOT_STARTED
             and not self._subscriptions
-            and self._link.state in _AT_REST
+            and self._link.state in _SETTLED
         )
 
     @property
@@ -271,13 +271,13 @@ class RemoteKernel:
         )
         self._backlogs[session_id] = backlog
         self._subscriptions[session_id] = subscription
-        self._stir()
+        self._report_change()
         subscription.catch_up()
         self._connection.perform(self._link.attach(session_id))
         return subscription
 
-    def keeps_for(self, session_id: str) -> bool:
-        """Whether there is something that a listener with this session id has not heard."""
+    def has_backlog_for(self, session_id: str) -> bool:
+        """True if messages are kept for a subscriber with this session id."""
         return bool(self._backlogs.get(session_id))
 
     def describe(self, dropped: Dropped) -> Message:
@@ -303,14 +303,14 @@ class RemoteKernel:
         """Take a model that came just now: its gateway answers, so a link that waits need not."""
         self._model = model
         self.asked_at = time.monotonic()
-        self._stir()
+        self._report_change()
         self._connection.perform(self._link.hurry())
 
     def mark_gone(self, reason: str = "") -> None:
         """Take the gateway's word that the kernel no longer exists; ``reason`` is a sentence for
         people, if there is more to say than that."""
         self._connection.perform(self._link.gone(reason or str(self._absence())))
-        self._stir()
+        self._report_change()
 
     async def interrupt(self) -> None:
         """Interrupt what it is doing. Raises `KernelNotFound`, and `OperationUnderWay` while it is
@@ -355,7 +355,7 @@ class RemoteKernel:
         finally:
             self._advance_life(LifeEvent.RESTART_DONE)
             self._connection.perform(self._link.resume(restarted=restarted))
-            self._stir()
+            self._report_change()
         self._log.info("Kernel %s: restarted on %s.", self.id, self.gateway.name)
 
     async def _ask_for_restart(self) -> None:
@@ -397,7 +397,7 @@ class RemoteKernel:
         """
         starting = self._life is Life.STARTING
         self._advance_life(LifeEvent.RELEASED)
-        self._stir()
+        self._report_change()
         if starting and self._start is not None:
             await self._start.let_go()
         await self._connection.close(
@@ -536,9 +536,9 @@ class RemoteKernel:
             elif (backlog := self._backlogs.get(name)) is not None:
                 backlog.put(message)
 
-    def _stir(self) -> None:
-        if self._on_stir is not None:
-            self._on_stir()
+    def _report_change(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     def _skip(self, why: str) -> None:
         if self._skipped is None:

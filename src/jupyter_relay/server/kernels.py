@@ -129,7 +129,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         with http_errors():
             await super().interrupt_kernel()
 
-    def take_report(self, report: Report) -> None:
+    def on_kernel_report(self, report: Report) -> None:
         """Emit as an event what happened to the link."""
         remote = self.remote
         if remote is None:
@@ -139,7 +139,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
         except Exception:  # whoever listens to events, the link goes on
             self.log.exception("An event of kernel %s could not be emitted.", remote.id)
 
-    def take_stir(self) -> None:
+    def on_kernel_changed(self) -> None:
         """Have the list of kernels look at this one."""
         if isinstance(self.parent, GatewayMappingKernelManager):
             self.parent.look_at(self.kernel_id)
@@ -425,7 +425,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
                 self._shown.pop(kernel_id, None)
                 continue
             self._shown[kernel_id] = remote.model, kernel.model()
-            if remote.at_rest:
+            if remote.is_settled:
                 del self._stirred[kernel_id]
         return [model.copy() for _, model in self._shown.values()]
 
