@@ -136,7 +136,8 @@ def test_each_term_that_a_page_marks_is_in_the_glossary(page: Path) -> None:
         pytest.skip("there is no such page yet")
     text = re.sub(r"`[^`]*`", "", without_code(page.read_text()))
     marked = {
-        " ".join(term.split()).lower() for term in re.findall(r"(?<![*\w])\*([^*]+)\*(?!\*)", text)
+        " ".join(term.split()).lower()
+        for term in re.findall(r"(?<![*\w])\*(?!\s)([^*]+?)(?<!\s)\*(?![*\w])", text)
     }
     assert {
         term for term in marked if term not in terms() and term.rstrip("s") not in terms()
