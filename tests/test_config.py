@@ -108,7 +108,7 @@ def test_the_text_none_is_none(option: Option, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("text", ["0", "false", "no", "off", "False", "FALSE", "No", "OFF"])
 def test_a_flag_that_is_off(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"JUPYTER_GATEWAY_{name.upper()}", text)
-    assert getattr(GatewayClient(url="http://gpu").settings({}), name) is False
+    assert getattr(GatewayClient(url="http://gpu").settings({}).transport, name) is False
 
 
 def test_an_option_that_a_command_line_gives_twice_is_refused_without_its_values() -> None:
@@ -123,7 +123,7 @@ def test_a_deprecated_option_is_told_of(
 ) -> None:
     monkeypatch.setenv("JUPYTER_GATEWAY_ENV_WHITELIST", "A,B")
     options = GatewayClient(parent=application(), url="http://gpu")
-    assert options.settings({"A": "1", "C": "2"}).kernel_env.keys() == {
+    assert options.settings({"A": "1", "C": "2"}).start.kernel_env.keys() == {
         "A",
         "KERNEL_LAUNCH_TIMEOUT",
     }
@@ -341,6 +341,6 @@ def test_the_settings_have_the_proxies_and_do_not_show_a_password() -> None:
     options = GatewayClient(url="http://gateway", ws_url="wss://sockets")
     environment = {f"{name}_PROXY": f"http://{name}:{SECRET}@p:1" for name in ("HTTP", "HTTPS")}
     settings = options.settings(environment)
-    assert settings.proxy == f"http://HTTP:{SECRET}@p:1"
-    assert settings.ws_proxy == f"http://HTTPS:{SECRET}@p:1"
+    assert settings.transport.proxy == f"http://HTTP:{SECRET}@p:1"
+    assert settings.transport.ws_proxy == f"http://HTTPS:{SECRET}@p:1"
     assert SECRET not in repr(settings)

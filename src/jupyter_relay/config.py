@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from difflib import get_close_matches
 from inspect import isabstract
 from typing import TYPE_CHECKING, Protocol
@@ -16,9 +15,9 @@ from traitlets.utils.importstring import import_item
 
 from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.option_names import GATEWAY_CLIENT
 from jupyter_relay.settings.options import OPTIONS, Option
-from jupyter_relay.settings.origins import FromOAuth2, require
-from jupyter_relay.settings.proxies import proxy_of
+from jupyter_relay.settings.origins import require
 from jupyter_relay.settings.settings import GatewaySettings
 
 
@@ -70,7 +69,9 @@ class GatewayClient(LoggingConfigurable):
         for option in OPTIONS:
             if option.instead is not None and getattr(self, option.name) is not None:
                 self.log.warning(
-                    "%s is deprecated, use GatewayClient.%s.", option.called, option.instead
+                    "%s is deprecated, use %s.",
+                    GATEWAY_CLIENT.all_of(option.name, option.variable),
+                    GATEWAY_CLIENT.of(option.instead),
                 )
         if unknown := _unknown_variables(os.environ):
             self.log.warning("No option is set by %s.", ", ".join(unknown))
@@ -91,16 +92,8 @@ class GatewayClient(LoggingConfigurable):
         settings = GatewaySettings.make(
             given, environment, renew=_Renewer(self), variables=self._variables()
         )
-        origin = settings.token_origin
-        require(origin)
-        if isinstance(origin, FromOAuth2):
-            origin = replace(origin, proxy=proxy_of(origin.token_url, environment))
-        return replace(
-            settings,
-            proxy=proxy_of(settings.url, environment),
-            ws_proxy=proxy_of(settings.ws_url, environment),
-            token_origin=origin,
-        )
+        require(settings.credentials.token_origin)
+        return settings
 
     def _variables(self) -> frozenset[str]:
         """The options whose values are those of their environment variables."""
@@ -122,6 +115,8 @@ class GatewayClient(LoggingConfigurable):
 
 
 _PREFIX = "JUPYTER_GATEWAY_"
+
+_RENEWER_CLASS = GATEWAY_CLIENT.of("gateway_token_renewer_class")
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -170,13 +165,13 @@ def _renewer_class(given: type | str | None) -> type[_RenewerClass]:
         kind = import_item(given) if isinstance(given, str) else given
     except Exception as error:  # it runs the user's own module
         raise ConfigurationError(
-            f"GatewayClient.gateway_token_renewer_class: {name} cannot be imported "
+            f"{_RENEWER_CLASS}: {name} cannot be imported "
             f"({type(error).__name__}: {' '.join(str(error).split())}).",
             option="gateway_token_renewer_class",
         ) from error
     if not isinstance(kind, type) or not hasattr(kind, "get_token") or isabstract(kind):
         raise ConfigurationError(
-            f"GatewayClient.gateway_token_renewer_class: {name} must be a class with a method "
+            f"{_RENEWER_CLASS}: {name} must be a class with a method "
             "get_token, as GatewayTokenRenewerBase of Jupyter Server has it.",
             option="gateway_token_renewer_class",
         )

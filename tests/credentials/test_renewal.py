@@ -72,7 +72,7 @@ async def source() -> Source:
 
 @pytest.fixture
 async def credentials(source: Source, clock: Clock) -> AsyncIterator[Credentials]:
-    credentials = Credentials(settings(), source, clock=clock)
+    credentials = Credentials(settings().credentials, source, clock=clock)
     yield credentials
     await credentials.close()
 
@@ -187,7 +187,7 @@ async def test_a_source_that_is_asked_each_time_is_asked_each_time(
     fails: bool, clock: Clock
 ) -> None:
     source = Source(each_time=True)
-    credentials = Credentials(settings(), source, clock=clock)
+    credentials = Credentials(settings().credentials, source, clock=clock)
     assert shown(await credentials.headers()) == "one"
     source.token = NoToken("is not set.") if fails else Token("two")
     assert shown(await credentials.headers()) == ("one" if fails else "two")
@@ -196,7 +196,7 @@ async def test_a_source_that_is_asked_each_time_is_asked_each_time(
 
 
 async def test_a_users_own_header_wins_and_the_source_is_not_asked(source: Source) -> None:
-    credentials = Credentials(settings(headers='{"authorization": "mine"}'), source)
+    credentials = Credentials(settings(headers='{"authorization": "mine"}').credentials, source)
     assert await credentials.headers() == {"authorization": "mine"}
     assert await admit_status(credentials, 401) == 1
     await credentials.close()
@@ -217,7 +217,7 @@ async def admit_status(credentials: Credentials, status: int) -> int:
 
 
 async def test_a_static_token_that_is_refused_is_shown_once() -> None:
-    credentials = Credentials(settings_for("http://gpu.example"))
+    credentials = Credentials(settings_for("http://gpu.example").credentials)
     assert await admit_status(credentials, 401) == 1
     await credentials.close()
 

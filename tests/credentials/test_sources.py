@@ -192,7 +192,7 @@ async def test_a_command_that_does_not_end_is_killed_with_all_it_has_started(
 
 def renewer(renew: Renew, initial: str = "") -> RenewerSource:
     """A source that asks a function in place of an instance."""
-    return RenewerSource(FromRenewer(renew, "mine.Renewer", initial), SETTINGS)
+    return RenewerSource(FromRenewer(renew, "mine.Renewer", initial), SETTINGS.credentials)
 
 
 async def test_a_renewer_is_asked_in_a_thread_for_what_it_gave_before() -> None:

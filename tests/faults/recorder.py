@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jupyter_relay.rest.response import Response
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
 from jupyter_relay.transport.transport import Request, Socket
 from jupyter_relay.wire.message import Frame
@@ -15,7 +15,7 @@ from jupyter_relay.wire.subprotocol import Subprotocol
 class Recorder:
     """A transport that adds to ``msg_ids`` that of each message that its websockets bring."""
 
-    def __init__(self, settings: GatewaySettings, msg_ids: set[str]) -> None:
+    def __init__(self, settings: TransportSettings, msg_ids: set[str]) -> None:
         self._transport = AiohttpTransport(settings)
         self._msg_ids = msg_ids
 

@@ -17,6 +17,7 @@ from jupyter_relay.link.settings import LinkSettings
 from jupyter_relay.link.table import State
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.testing import FaultyProxy
 from jupyter_relay.testing.changes import Changes
 from jupyter_relay.testing.servers import RunningServer
@@ -90,7 +91,7 @@ async def open_site(
     server: RunningServer,
     *,
     edit: Callable[[GatewaySettings], GatewaySettings] = lambda settings: settings,
-    transport: Callable[[GatewaySettings], Transport] = AiohttpTransport,
+    transport: Callable[[TransportSettings], Transport] = AiohttpTransport,
     kernel_name: str = "python3",
 ) -> AsyncIterator[Site]:
     """Start a kernel, and reach it through a proxy; end all of it afterwards."""
@@ -113,7 +114,12 @@ async def open_site(
 def settings_for(url: str, token: str) -> GatewaySettings:
     """Return settings for a gateway at this address."""
     made = GatewaySettings.make({"url": url, "auth_token": token}, {}, name="the gateway")
-    return replace(made, link=LINK, ping_interval=2.0)
+    return with_transport(replace(made, link=LINK), ping_interval=2.0)
+
+
+def with_transport(settings: GatewaySettings, **changes: object) -> GatewaySettings:
+    """Return the settings of a gateway with changed settings of its transport."""
+    return replace(settings, transport=replace(settings.transport, **changes))  # type: ignore[arg-type]  # checked by the dataclass
 
 
 def with_link(**changes: object) -> Callable[[GatewaySettings], GatewaySettings]:

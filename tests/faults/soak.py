@@ -24,7 +24,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -34,7 +34,7 @@ from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.faults import harm
 from tests.faults.listener import Cell, Listener
-from tests.faults.site import UNLIMITED, Site, open_site
+from tests.faults.site import UNLIMITED, Site, open_site, with_transport
 
 BURST = 40
 """So many cells at once, a line each."""
@@ -62,7 +62,7 @@ class Plan:
 
     def edit(self, settings: GatewaySettings) -> GatewaySettings:
         """Return the settings of the gateway for it."""
-        return replace(settings, ping_interval=self.ping_interval)
+        return with_transport(settings, ping_interval=self.ping_interval)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing.servers import RunningServer
 from tests.faults.conftest import run
 from tests.faults.listener import Listener, assert_accounted, counter
-from tests.faults.site import open_site
+from tests.faults.site import open_site, with_transport
 from tests.support.gateway import default_of
 
 
@@ -23,7 +23,7 @@ from tests.support.gateway import default_of
 async def test_a_stalled_link_is_found_opened_again_and_its_gap_told(
     any_server: RunningServer, upstream: bool, downstream: bool
 ) -> None:
-    async with open_site(any_server, edit=lambda s: replace(s, ping_interval=1.0)) as site:
+    async with open_site(any_server, edit=lambda s: with_transport(s, ping_interval=1.0)) as site:
         listener = Listener(site.remote)
         await listener.done("0")
         cell = listener.run(counter(60, 0.05))
@@ -54,7 +54,7 @@ async def test_a_black_hole_that_swallows_handshakes_too_is_survived(server: Run
     socket that is left; each that turns out to be so is replaced."""
 
     def edit(settings: GatewaySettings) -> GatewaySettings:
-        return replace(settings, ping_interval=1.0, handshake_timeout=0.5)
+        return with_transport(settings, ping_interval=1.0, handshake_timeout=0.5)
 
     async with open_site(server, edit=edit) as site:
         listener = Listener(site.remote)
@@ -84,7 +84,7 @@ async def test_a_socket_that_goes_deaf_under_a_busy_kernel_is_replaced_without_a
 
     def edit(settings: GatewaySettings) -> GatewaySettings:
         link = replace(settings.link, probe_after=1.0)
-        return replace(settings, ping_interval=0.0, link=link)
+        return with_transport(replace(settings, link=link), ping_interval=0.0)
 
     go_on = tmp_path / "go on"
     code = (
@@ -137,7 +137,9 @@ async def survive(server: RunningServer, seconds: float) -> None:
 
 def with_defaults(settings: GatewaySettings) -> GatewaySettings:
     """Return settings of which nobody has changed any."""
-    return replace(settings, link=LinkSettings(), ping_interval=default_of("ping_interval", float))
+    return with_transport(
+        replace(settings, link=LinkSettings()), ping_interval=default_of("ping_interval", float)
+    )
 
 
 @pytest.mark.timeout(400)

@@ -17,7 +17,7 @@ KERNEL = "0b8f6b9e-2f0c-4a4f-8f0c-0d6c3c6d2b11"
 
 
 def endpoints(url: str = "https://gpu.example/base", **options: str) -> Endpoints:
-    return Endpoints(GatewaySettings.make({"url": url, **options}, {}))
+    return Endpoints(GatewaySettings.make({"url": url, **options}, {}).endpoints)
 
 
 def test_where_things_are() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jupyter_relay.rest.users import NotebookUser, kernel_environment, kernel_user
+from jupyter_relay.settings.environment import PROTECTED
 from jupyter_relay.settings.kinds import Value
-from jupyter_relay.settings.options import PROTECTED
 from jupyter_relay.settings.settings import GatewaySettings
 
 OWN = {"KERNEL_USERNAME": "service", "KERNEL_FLAVOUR": "vanilla", "KERNEL_LAUNCH_TIMEOUT": "7"}
@@ -27,8 +27,8 @@ def make(**given: Value) -> GatewaySettings:
 )
 def test_the_user_of_a_start(forwarded: bool, user: NotebookUser | None, expected: str) -> None:
     settings = make(forward_user=forwarded)
-    assert kernel_user(settings, user) == expected
-    sent, _ = kernel_environment(settings, {}, user)
+    assert kernel_user(settings.start, user) == expected
+    sent, _ = kernel_environment(settings.start, {}, user)
     assert sent["KERNEL_USERNAME"] == expected
 
 
@@ -37,32 +37,36 @@ def test_the_user_of_a_start(forwarded: bool, user: NotebookUser | None, expecte
 def test_a_notebook_user_sets_no_protected_variable(name: str, forwarded: bool) -> None:
     settings = make(forward_user=forwarded)
     user = NotebookUser("ann")
-    sent, refused = kernel_environment(settings, {name: "mallory"}, user)
-    assert sent == kernel_environment(settings, {}, user)[0]
+    sent, refused = kernel_environment(settings.start, {name: "mallory"}, user)
+    assert sent == kernel_environment(settings.start, {}, user)[0]
     assert refused.keys() == {name}
 
 
 def test_other_variables_are_theirs_to_set() -> None:
-    sent, refused = kernel_environment(make(), {"KERNEL_FLAVOUR": "lemon"}, NotebookUser("ann"))
+    sent, refused = kernel_environment(
+        make().start, {"KERNEL_FLAVOUR": "lemon"}, NotebookUser("ann")
+    )
     assert sent["KERNEL_FLAVOUR"] == "lemon"
     assert not refused
 
 
 def test_a_program_says_of_itself_what_it_likes() -> None:
-    sent, refused = kernel_environment(make(forward_user=True), {"KERNEL_USERNAME": "bob"}, None)
+    sent, refused = kernel_environment(
+        make(forward_user=True).start, {"KERNEL_USERNAME": "bob"}, None
+    )
     assert sent["KERNEL_USERNAME"] == "bob"
     assert not refused
 
 
 def test_a_servers_own_environment_is_no_try_to_change_it() -> None:
-    _, refused = kernel_environment(make(), OWN, NotebookUser("ann"))
+    _, refused = kernel_environment(make().start, OWN, NotebookUser("ann"))
     assert not refused
 
 
 def test_what_is_protected_is_a_setting_and_the_forwarded_user_stands_all_the_same() -> None:
     settings = make(protected_envs="KERNEL_FLAVOUR", forward_user=True)
     asked = {"KERNEL_FLAVOUR": "lemon", "KERNEL_USERNAME": "mallory", "KERNEL_UID": "7"}
-    sent, refused = kernel_environment(settings, asked, NotebookUser("ann"))
+    sent, refused = kernel_environment(settings.start, asked, NotebookUser("ann"))
     assert (sent["KERNEL_FLAVOUR"], sent["KERNEL_USERNAME"]) == ("vanilla", "ann")
     assert sent["KERNEL_UID"] == "7"
     assert refused.keys() == {"KERNEL_FLAVOUR"}
@@ -86,14 +90,14 @@ def test_a_hubs_server_forwards_its_user_by_default(
     environment: dict[str, str], given: dict[str, Value], forwarded: bool
 ) -> None:
     settings = GatewaySettings.make({"url": "http://gpu.example", **given}, environment)
-    assert settings.forward_user is forwarded
+    assert settings.start.forward_user is forwarded
 
 
 def test_a_hubs_user_is_the_kernels_where_nobody_else_is_named() -> None:
     def user(environment: dict[str, str], who: NotebookUser | None, **given: Value) -> str | None:
         settings = GatewaySettings.make({"url": "http://gpu.example", **given}, environment)
-        assert "a-hubs-token" not in str(settings.kernel_env)
-        return kernel_environment(settings, {}, who)[0].get("KERNEL_USERNAME")
+        assert "a-hubs-token" not in str(settings.start.kernel_env)
+        return kernel_environment(settings.start, {}, who)[0].get("KERNEL_USERNAME")
 
     assert user(HUB, NotebookUser()) == user(HUB, None) == "ann"
     assert user(HUB, NotebookUser("bob")) == "bob"  # such as an administrator

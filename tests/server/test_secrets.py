@@ -194,8 +194,8 @@ async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
     }
     impatient = {"launch_timeout": 0, "launch_timeout_pad": 0, "request_timeout": 0.3}
     settings = GatewaySettings.make(given | impatient | {"max_request_retries": 0}, {})
-    assert (settings.auth_token, settings.http_pwd) == (TOKEN, PASSWORD)
-    transport = AiohttpTransport(settings)
+    assert (settings.credentials.auth_token, settings.credentials.http_pwd) == (TOKEN, PASSWORD)
+    transport = AiohttpTransport(settings.transport)
     gateway = Gateway(settings, lambda _: transport)
     remote = RemoteKernel(gateway, KernelModel("k1", "python3"))
     errors: list[RelayError] = []

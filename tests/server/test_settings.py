@@ -158,9 +158,9 @@ async def test_all_options_arrive_from_the_command_line(tmp_path: Path) -> None:
         settings = server.kernels.gateway.settings
     assert settings.link.linger == 5.0
     assert settings.link.retry_max is None
-    assert settings.auth_scheme is None
-    assert settings.accept_cookies is settings.validate_cert is False
-    assert settings.request_timeout == 1000.0
+    assert settings.credentials.auth_scheme is None
+    assert settings.transport.accept_cookies is settings.transport.validate_cert is False
+    assert settings.transport.request_timeout == 1000.0
 
 
 # What makes no sense, or is unknown, is told.
@@ -300,7 +300,7 @@ async def test_an_unknown_option_is_told_of_once(
     argv = ("--GatewayClient.ulr=http://elsewhere", "--GatewayClient.env_whitelist=A", *given)
     async with server_on(None, tmp_path, argv=argv) as server:
         if url:
-            assert server.kernels.gateway.settings.allowed_envs == {"A"}
+            assert server.kernels.gateway.settings.start.rules.allowed == {"A"}
     log = capsys.readouterr().err
     unknown, deprecated = [line for line in log.splitlines() if "GatewayC" in line]
     assert unknown.endswith(

@@ -8,9 +8,8 @@ import pytest
 
 from jupyter_relay.errors import ConfigurationError, VariableRefused
 from jupyter_relay.rest.users import NotebookUser, kernel_environment
-from jupyter_relay.settings.environment import Rules, choose
+from jupyter_relay.settings.environment import PROTECTED, Rules, choose
 from jupyter_relay.settings.kinds import Value
-from jupyter_relay.settings.options import PROTECTED
 from jupyter_relay.settings.settings import GatewaySettings
 
 URL = "http://gpu.example"
@@ -64,9 +63,9 @@ def test_a_pattern_of_allowed_envs_matches_names_wherever_they_are_set(
 ) -> None:
     env = {"MY_A": "1", "MY_B": "2", "OTHER": "3", "lower": "4"}
     if source == "request":
-        sent, _ = kernel_environment(make(allowed_envs=allowed), env, None)
+        sent, _ = kernel_environment(make(allowed_envs=allowed).start, env, None)
     else:
-        sent = dict(make(env, allowed_envs=allowed).kernel_env)
+        sent = dict(make(env, allowed_envs=allowed).start.kernel_env)
     assert sent.keys() - {"KERNEL_LAUNCH_TIMEOUT"} == expected
 
 
@@ -79,11 +78,11 @@ def test_a_pattern_of_allowed_envs_matches_names_wherever_they_are_set(
 def test_no_pattern_matches_what_describes_this_machine(name: str) -> None:
     env = {name: "value"}
     for allowed in ("*", name[:-1] + "?"):
-        assert make(env, allowed_envs=allowed).kernel_env.keys() == {"KERNEL_LAUNCH_TIMEOUT"}
-        assert kernel_environment(make(allowed_envs=allowed), env, None)[0].keys() == {
+        assert make(env, allowed_envs=allowed).start.kernel_env.keys() == {"KERNEL_LAUNCH_TIMEOUT"}
+        assert kernel_environment(make(allowed_envs=allowed).start, env, None)[0].keys() == {
             "KERNEL_LAUNCH_TIMEOUT"
         }
-    assert make(env, allowed_envs=name).kernel_env[name] == "value"
+    assert make(env, allowed_envs=name).start.kernel_env[name] == "value"
 
 
 @pytest.mark.parametrize(
@@ -107,11 +106,11 @@ def test_a_secret_goes_by_no_pattern_and_is_named_once_without_its_value(
         else {"auth_token": "the-gateways-token"}
     )
     settings = make({name: value}, allowed_envs="*", **given)
-    assert name not in settings.kernel_env
+    assert name not in settings.start.kernel_env
     if name != "WHERE_IT_COMES_FROM":
-        assert "only a pattern of allowed_envs" in settings.left_out[name]
-    assert value not in str(settings.left_out)
-    assert make({name: value}, allowed_envs=f"*, {name}", **given).kernel_env[name] == value
+        assert "only a pattern of allowed_envs" in settings.start.left_out[name]
+    assert value not in str(settings.start.left_out)
+    assert make({name: value}, allowed_envs=f"*, {name}", **given).start.kernel_env[name] == value
 
 
 def test_options_that_are_no_names_are_refused() -> None:
@@ -138,7 +137,7 @@ def test_a_name_that_is_none_is_refused_and_shown_safely(
 ) -> None:
     asked = {name: "hunter2"}
     with pytest.raises(VariableRefused, match="cannot be the name of a variable") as caught:
-        kernel_environment(make(env_values=values), asked, user)
+        kernel_environment(make(env_values=values).start, asked, user)
     told = str(caught.value)
     assert told.isprintable()
     assert len(told) < 300
@@ -147,7 +146,7 @@ def test_a_name_that_is_none_is_refused_and_shown_safely(
 
 def test_what_a_shell_exports_is_no_try_to_set_a_variable() -> None:
     own = {"BASH_FUNC_ls%%": "() { :; }", "A": "1"}
-    sent, left_out = kernel_environment(make(own, allowed_envs="*"), own, NotebookUser("ann"))
+    sent, left_out = kernel_environment(make(own, allowed_envs="*").start, own, NotebookUser("ann"))
     assert sent.keys() == {"A", "KERNEL_LAUNCH_TIMEOUT"}
     assert not left_out
 
@@ -155,7 +154,7 @@ def test_what_a_shell_exports_is_no_try_to_set_a_variable() -> None:
 @pytest.mark.parametrize("name", ["kernel_username", "KERNEL_username", "Kernel_Uid"])
 def test_capitals_and_small_letters_protect_alike(name: str) -> None:
     settings = make(allowed_envs="*", forward_user=True)
-    sent, left_out = kernel_environment(settings, {name: "root"}, NotebookUser("ann"))
+    sent, left_out = kernel_environment(settings.start, {name: "root"}, NotebookUser("ann"))
     assert name not in sent
     assert sent["KERNEL_USERNAME"] == "ann"
     assert "protected_envs" in left_out[name]
@@ -163,7 +162,7 @@ def test_capitals_and_small_letters_protect_alike(name: str) -> None:
 
 def test_protected_envs_may_have_patterns() -> None:
     settings = make(protected_envs="KERNEL_*")
-    sent, left_out = kernel_environment(settings, {"KERNEL_X": "1"}, NotebookUser("ann"))
+    sent, left_out = kernel_environment(settings.start, {"KERNEL_X": "1"}, NotebookUser("ann"))
     assert sent == {"KERNEL_LAUNCH_TIMEOUT": "40"}
     assert left_out.keys() == {"KERNEL_X"}
 
@@ -182,7 +181,7 @@ def test_a_value_that_is_unsafe_is_refused_by_its_name_alone(
 ) -> None:
     settings = make(allowed_envs="NAMED, MY_*")
     with pytest.raises(VariableRefused, match=name) as caught:
-        kernel_environment(settings, {name: value}, user)
+        kernel_environment(settings.start, {name: value}, user)
     assert caught.value.name == name
     assert caught.value.message.endswith(f": its value {said}.")
     if isinstance(value, str):
@@ -192,16 +191,16 @@ def test_a_value_that_is_unsafe_is_refused_by_its_name_alone(
 
 @pytest.mark.parametrize(("value", "said"), UNSAFE.values())
 def test_env_values_any_sends_every_text(value: str, said: str) -> None:
-    assert kernel_environment(make(env_values="any"), {"KERNEL_X": value}, None)[0]["KERNEL_X"] == (
-        value
-    )
-    assert make({"KERNEL_X": value}, env_values="any").kernel_env["KERNEL_X"] == value
+    assert kernel_environment(make(env_values="any").start, {"KERNEL_X": value}, None)[0][
+        "KERNEL_X"
+    ] == (value)
+    assert make({"KERNEL_X": value}, env_values="any").start.kernel_env["KERNEL_X"] == value
 
 
 @pytest.mark.parametrize(("value", "said"), NEVER.values())
 def test_env_values_any_sends_nothing_that_no_process_can_have(value: object, said: str) -> None:
     with pytest.raises(VariableRefused, match=said):
-        kernel_environment(make(env_values="any"), {"KERNEL_X": value}, None)  # type: ignore[dict-item]  # an extension may
+        kernel_environment(make(env_values="any").start, {"KERNEL_X": value}, None)  # type: ignore[dict-item]  # an extension may
 
 
 @pytest.mark.parametrize(("value", "said"), UNSAFE.values())
@@ -220,17 +219,17 @@ def test_a_named_variable_of_our_environment_that_is_unsafe_is_an_error_of_confi
 def test_a_variable_of_our_environment_that_a_pattern_matches_is_left_out_if_unsafe() -> None:
     own = {"PROMPT": "$ ", "FINE": "1"}
     settings = make(own, allowed_envs="*")
-    assert settings.kernel_env.keys() == {"FINE", "KERNEL_LAUNCH_TIMEOUT"}
-    assert settings.left_out == {"PROMPT": "its value has a $ in it"}
-    sent, left_out = kernel_environment(settings, own, NotebookUser("ann"))
+    assert settings.start.kernel_env.keys() == {"FINE", "KERNEL_LAUNCH_TIMEOUT"}
+    assert settings.start.left_out == {"PROMPT": "its value has a $ in it"}
+    sent, left_out = kernel_environment(settings.start, own, NotebookUser("ann"))
     assert sent.keys() == {"FINE", "KERNEL_LAUNCH_TIMEOUT"}
-    assert left_out == settings.left_out
+    assert left_out == settings.start.left_out
 
 
 @pytest.mark.parametrize("allowed", ["*", "JPY_SESSION_NAME"])
 def test_a_documents_path_that_is_unsafe_keeps_no_kernel_from_starting(allowed: str) -> None:
     settings = make(allowed_envs=allowed)
-    sent, left_out = kernel_environment(settings, {"JPY_SESSION_NAME": "cost $.ipynb"}, None)
+    sent, left_out = kernel_environment(settings.start, {"JPY_SESSION_NAME": "cost $.ipynb"}, None)
     assert "JPY_SESSION_NAME" not in sent
     if allowed != "*":
         assert left_out == {"JPY_SESSION_NAME": "its value has a $ in it"}
@@ -238,18 +237,18 @@ def test_a_documents_path_that_is_unsafe_keeps_no_kernel_from_starting(allowed: 
 
 def test_a_logged_in_users_name_that_is_unsafe_starts_no_kernel_as_another() -> None:
     with pytest.raises(VariableRefused, match="KERNEL_USERNAME"):
-        kernel_environment(make(forward_user=True), {}, NotebookUser("$(id)"))
+        kernel_environment(make(forward_user=True).start, {}, NotebookUser("$(id)"))
 
 
 def test_a_gateways_user_that_is_unsafe_is_left_out_and_still_logs_in() -> None:
     settings = make(http_user="DOMAIN$svc", http_pwd="x")
-    assert "KERNEL_USERNAME" not in settings.kernel_env
-    assert settings.left_out == {"KERNEL_USERNAME": "the user's name has a $ in it"}
-    assert settings.http_user == "DOMAIN$svc"
+    assert "KERNEL_USERNAME" not in settings.start.kernel_env
+    assert settings.start.left_out == {"KERNEL_USERNAME": "the user's name has a $ in it"}
+    assert settings.credentials.http_user == "DOMAIN$svc"
 
 
 @pytest.mark.parametrize("name", PROTECTED)
 def test_a_protected_name_with_something_behind_it_never_passes(name: str) -> None:
     for behind in (" ", "\0", "\t", "=", "\n", "\u200b"):
         with pytest.raises(VariableRefused):
-            kernel_environment(make(), {name + behind: "x"}, NotebookUser("ann"))
+            kernel_environment(make().start, {name + behind: "x"}, NotebookUser("ann"))

@@ -6,6 +6,7 @@ import pytest
 
 from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.option_names import OptionNames
 from jupyter_relay.settings.origins import (
     FromCommand,
     FromFile,
@@ -15,6 +16,7 @@ from jupyter_relay.settings.origins import (
     Origin,
 )
 from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 
 SECRET = "hunter2"
 CLIENT: dict[str, Value] = {
@@ -22,6 +24,13 @@ CLIENT: dict[str, Value] = {
     "oauth2_client_id": "relay",
     "oauth2_client_secret": SECRET,
 }
+ID_SERVER = TransportSettings(
+    name="the OAuth2 server id.example",
+    url="https://id.example/token",
+    accept_cookies=False,
+    secrets=frozenset({SECRET}),
+    names=OptionNames(given_in={"ca_certs": "GatewayClient.oauth2_ca_certs"}),
+)
 
 
 def renew(key: str, scheme: str | None, token: str) -> str:
@@ -42,7 +51,7 @@ def make(address: str = "http://gpu.example", /, **given: Value) -> GatewaySetti
         ({"auth_token_env": "TOKEN", "auth_token": ""}, FromVariable("TOKEN")),
         ({"auth_token_file": "/run/token"}, FromFile("/run/token")),
         ({"auth_token_command": "print 'a b'"}, FromCommand(("print", "a b"))),
-        (CLIENT, FromOAuth2("https://id.example/token", "relay", SECRET)),
+        (CLIENT, FromOAuth2(ID_SERVER, "relay", SECRET)),
         (
             {"gateway_token_renewer_class": "mine.Renewer", "auth_token": "abc"},
             FromRenewer(renew, "mine.Renewer", "abc"),
@@ -50,7 +59,7 @@ def make(address: str = "http://gpu.example", /, **given: Value) -> GatewaySetti
     ],
 )
 def test_each_source_has_its_option(given: dict[str, Value], origin: Origin | None) -> None:
-    assert make(**given).token_origin == origin
+    assert make(**given).credentials.token_origin == origin
 
 
 @pytest.mark.parametrize(
@@ -119,12 +128,12 @@ def test_a_client_without_its_server_is_none(option: str, beside: dict[str, Valu
 @pytest.mark.parametrize("host", ["127.0.0.1:8", "[::1]", "localhost"])
 def test_a_token_url_of_this_machine_needs_no_tls(host: str) -> None:
     url = f"http://{host}/token"
-    assert make(**{**CLIENT, "oauth2_token_url": url}).token_origin is not None
+    assert make(**{**CLIENT, "oauth2_token_url": url}).credentials.token_origin is not None
 
 
 def test_a_client_with_a_refresh_token_needs_no_secret() -> None:
     given = {**CLIENT, "oauth2_client_secret": None, "oauth2_refresh_token": SECRET}
-    assert make(**given).token_origin is not None
+    assert make(**given).credentials.token_origin is not None
 
 
 def test_a_renewer_class_is_not_passed_over() -> None:
@@ -148,4 +157,4 @@ def test_no_secret_shows() -> None:
         GatewaySettings.make({"url": "http://gpu.example", "auth_token_env": "T"}, {"T": SECRET}),
     ):
         assert SECRET not in repr(settings)
-        assert SECRET not in str(settings.token_origin)
+        assert SECRET not in str(settings.credentials.token_origin)

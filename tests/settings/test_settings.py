@@ -8,9 +8,14 @@ import pytest
 
 from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.link.settings import LinkSettings
+from jupyter_relay.settings.address import EndpointSettings
+from jupyter_relay.settings.credentials import CredentialSettings
 from jupyter_relay.settings.kinds import Kind, Value
 from jupyter_relay.settings.options import OPTIONS, Option
+from jupyter_relay.settings.origins import FromOAuth2
 from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.start import StartSettings
+from jupyter_relay.settings.transport import TransportSettings
 
 SECRET = "hunter2"
 URL = "http://gpu.example"
@@ -111,7 +116,9 @@ def test_nothing_is_the_default(option: Option) -> None:
     for given in nothing:
         assert option.read(given) is None
         if option.name != "url":
-            bare = replace(make(), auth_scheme=None)  # the one option that has nothing as a choice
+            # The one option that has nothing as a choice.
+            credentials = replace(make().credentials, auth_scheme=None)
+            bare = replace(make(), credentials=credentials)
             expected = bare if option.name == "auth_scheme" else make()
             assert make(**{option.name: given}) == expected
 
@@ -128,7 +135,8 @@ def test_a_bad_value_is_never_quoted() -> None:
 def test_the_table_and_the_settings_agree() -> None:
     """Each option changes something, and each setting is an option or made from some."""
     names = {option.name for option in OPTIONS}
-    own = {field.name for field in fields(GatewaySettings)}
+    parts = (EndpointSettings, TransportSettings, CredentialSettings, StartSettings)
+    own = {field.name for part in (GatewaySettings, *parts) for field in fields(part)}
     in_link = {
         "gateway_retry_interval",
         "gateway_retry_interval_max",
@@ -152,10 +160,12 @@ def test_the_table_and_the_settings_agree() -> None:
         "gateway_token_renewer_class",
     }
     deprecated = {option.name for option in OPTIONS if option.instead is not None}
-    assert names - own == in_link | in_kernel_env | in_token_origin | deprecated
+    in_rules = {"allowed_envs", "protected_envs", "env_values"}
+    assert names - own == in_link | in_kernel_env | in_token_origin | in_rules | deprecated
     assert own - names == {
-        "name", "link", "kernel_env", "proxy", "ws_proxy", "token_origin", "environment",
-        "given_in", "variable_rules", "left_out",
+        "endpoints", "transport", "credentials", "link", "start",
+        "name", "gateway", "names", "secrets", "environment",
+        "kernel_env", "proxy", "ws_proxy", "token_origin", "rules", "left_out",
     }  # fmt: skip
 
 
@@ -186,11 +196,11 @@ def test_every_option_arrives() -> None:
         ping_interval="0",
         client_cert="/c.pem",
     )
-    assert settings.validate_cert is False
-    assert settings.headers == {"X-A": "b"}
-    assert settings.allowed_envs == {"A", "B"}
-    assert settings.ping_interval == 0.0
-    assert settings.client_cert == "/c.pem"
+    assert settings.transport.validate_cert is False
+    assert settings.credentials.headers == {"X-A": "b"}
+    assert settings.start.rules.allowed == {"A", "B"}
+    assert settings.transport.ping_interval == 0.0
+    assert settings.transport.client_cert == "/c.pem"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +216,7 @@ def test_every_option_arrives() -> None:
 def test_the_deprecated_name_is_used_where_the_other_is_not(
     given: dict[str, Value], allowed: set[str]
 ) -> None:
-    assert make(**given).allowed_envs == allowed
+    assert make(**given).start.rules.allowed == allowed
 
 
 # Addresses.
@@ -246,7 +256,7 @@ def test_without_a_url_there_is_no_gateway(url: str | None) -> None:
 )
 def test_addresses(given: str, url: str, ws_url: str) -> None:
     settings = make(given)
-    assert (settings.url, settings.ws_url) == (url, ws_url)
+    assert (settings.url, settings.endpoints.ws_url) == (url, ws_url)
     assert settings.name == url.partition("?")[0]
     assert "?" not in repr(settings)
 
@@ -262,18 +272,26 @@ def test_addresses(given: str, url: str, ws_url: str) -> None:
 )
 def test_websockets_may_be_elsewhere(given: str, ws_url: str) -> None:
     settings = make("https://gpu/base", ws_url=given)
-    assert (settings.url, settings.ws_url) == ("https://gpu/base", ws_url)
+    assert (settings.url, settings.endpoints.ws_url) == ("https://gpu/base", ws_url)
 
 
 def test_what_an_address_says_of_who_we_are_is_taken_out_of_it() -> None:
     settings = make("http://ann%40x:p%3Aw@gpu/?token=t%2B1&a=")
     assert settings.url == "http://gpu?a="
-    assert (settings.http_user, settings.http_pwd, settings.auth_token) == ("ann@x", "p:w", "t+1")
+    assert (
+        settings.credentials.http_user,
+        settings.credentials.http_pwd,
+        settings.credentials.auth_token,
+    ) == ("ann@x", "p:w", "t+1")
 
 
 def test_options_win_over_the_address() -> None:
     settings = make("http://u:p@gpu?token=t", http_user="ann", http_pwd="pw", auth_token="option")
-    assert (settings.http_user, settings.http_pwd, settings.auth_token) == ("ann", "pw", "option")
+    assert (
+        settings.credentials.http_user,
+        settings.credentials.http_pwd,
+        settings.credentials.auth_token,
+    ) == ("ann", "pw", "option")
 
 
 def test_a_gateway_may_have_a_name() -> None:
@@ -311,14 +329,14 @@ def test_a_request_waits_as_long_as_a_launch_and_its_pad(
     launch: float, request_: float, pad: float, told: str, waits: float
 ) -> None:
     settings = make(launch_timeout=launch, request_timeout=request_, launch_timeout_pad=pad)
-    assert settings.kernel_env["KERNEL_LAUNCH_TIMEOUT"] == told
-    assert settings.request_timeout == waits
+    assert settings.start.kernel_env["KERNEL_LAUNCH_TIMEOUT"] == told
+    assert settings.transport.request_timeout == waits
 
 
 def test_kernels_are_told_what_may_travel() -> None:
     environment = {"KERNEL_A": "1", "HOME": "/h", "PROXY": "p", "KERNEL_LAUNCH_TIMEOUT": "7"}
     settings = GatewaySettings.make({"url": URL, "allowed_envs": "PROXY"}, environment)
-    assert settings.kernel_env == {
+    assert settings.start.kernel_env == {
         "KERNEL_A": "1",
         "PROXY": "p",
         "KERNEL_LAUNCH_TIMEOUT": "40",
@@ -327,7 +345,39 @@ def test_kernels_are_told_what_may_travel() -> None:
 
 
 def test_the_user_is_told_unless_the_environment_says_another() -> None:
-    assert make(http_user="ann").kernel_env["KERNEL_USERNAME"] == "ann"
+    assert make(http_user="ann").start.kernel_env["KERNEL_USERNAME"] == "ann"
     other = GatewaySettings.make({"url": URL, "http_user": "ann"}, {"KERNEL_USERNAME": "bob"})
-    assert other.kernel_env["KERNEL_USERNAME"] == "bob"
-    assert "KERNEL_USERNAME" not in make().kernel_env
+    assert other.start.kernel_env["KERNEL_USERNAME"] == "bob"
+    assert "KERNEL_USERNAME" not in make().start.kernel_env
+
+
+# Proxies.
+
+
+def test_settings_of_a_plain_dictionary_have_the_proxies_of_the_environment() -> None:
+    environment = {"HTTP_PROXY": "http://http.example:1", "HTTPS_PROXY": "https.example:2"}
+    given: dict[str, Value] = {
+        "url": URL,
+        "ws_url": "wss://gpu.example",
+        "oauth2_token_url": "https://id.example/token",
+        "oauth2_client_id": "relay",
+        "oauth2_client_secret": SECRET,
+    }
+    settings = GatewaySettings.make(given, environment)
+    assert settings.transport.proxy == "http://http.example:1"
+    assert settings.transport.ws_proxy == "http://https.example:2"
+    origin = settings.credentials.token_origin
+    assert isinstance(origin, FromOAuth2)
+    assert origin.transport.proxy == "http://https.example:2"
+    direct = GatewaySettings.make(given, environment | {"NO_PROXY": "*"})
+    assert direct.transport.proxy is direct.transport.ws_proxy is None
+
+
+def test_the_secrets_of_a_transport_are_those_of_its_credentials_and_urls() -> None:
+    environment = {"HTTP_PROXY": "http://ann:of-the-proxy@proxy.example"}
+    settings = make("http://ann:password@gpu?key=in-the-url", auth_token="a-token")
+    assert settings.transport.secrets == {
+        "a-token", "password", "ann:password", "in-the-url"
+    }  # fmt: skip
+    settings = GatewaySettings.make({"url": URL}, environment)
+    assert settings.transport.secrets == {"of-the-proxy", "ann:of-the-proxy"}

@@ -24,7 +24,7 @@ async def test_all_who_come_first_are_served_by_one(
     fake_gateway: FakeGateway, faulty_proxy: ProxyFactory
 ) -> None:
     wire = await faulty_proxy("127.0.0.1", fake_gateway.port)
-    transport = DeferredTransport(settings_for(wire.url, pool_size=1))
+    transport = DeferredTransport(settings_for(wire.url, pool_size=1).transport)
     asked = [asyncio.create_task(ask(transport, wire.url)) for _ in range(5)]
     assert await asyncio.gather(*asked) == [200] * 5
     assert wire.accepted == 1  # a pool for each would have opened a connection for each
@@ -32,7 +32,7 @@ async def test_all_who_come_first_are_served_by_one(
 
 
 async def test_who_gives_up_costs_the_others_nothing(fake_gateway: FakeGateway) -> None:
-    transport = DeferredTransport(settings_for(fake_gateway.url))
+    transport = DeferredTransport(settings_for(fake_gateway.url).transport)
     first = asyncio.create_task(ask(transport, fake_gateway.url))
     second = asyncio.create_task(ask(transport, fake_gateway.url))
     await asyncio.sleep(0)  # both wait for it now
@@ -43,7 +43,7 @@ async def test_who_gives_up_costs_the_others_nothing(fake_gateway: FakeGateway) 
 
 
 async def test_closed_while_it_is_made(fake_gateway: FakeGateway) -> None:
-    transport = DeferredTransport(settings_for(fake_gateway.url))
+    transport = DeferredTransport(settings_for(fake_gateway.url).transport)
     asked = asyncio.create_task(ask(transport, fake_gateway.url))
     await asyncio.sleep(0)  # it waits for it now
     await transport.close()
@@ -54,7 +54,7 @@ async def test_closed_while_it_is_made(fake_gateway: FakeGateway) -> None:
 
 async def test_its_thread_ends(fake_gateway: FakeGateway) -> None:
     before = set(threading.enumerate())
-    transport = DeferredTransport(settings_for(fake_gateway.url))
+    transport = DeferredTransport(settings_for(fake_gateway.url).transport)
     await ask(transport, fake_gateway.url)
     for thread in set(threading.enumerate()) - before:
         thread.join(5)

@@ -151,7 +151,7 @@ async def test_no_compression_is_offered(fake_gateway: FakeGateway) -> None:
 
 
 async def test_idle_connections_are_looked_after_by_the_system(fake_gateway: FakeGateway) -> None:
-    transport = AiohttpTransport(settings_for(fake_gateway.url))
+    transport = AiohttpTransport(settings_for(fake_gateway.url).transport)
     opened = await transport.connect(
         fake_gateway.url.replace("http", "ws") + f"/api/kernels/{fake_gateway.start_kernel().id}"
         "/channels",

@@ -16,7 +16,7 @@ from jupyter_relay.credentials.sources import source_of
 from jupyter_relay.credentials.tokens import NoToken, Token
 from jupyter_relay.errors import CredentialsUnavailable
 from jupyter_relay.rest.refusals import closed
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.credentials import CredentialSettings
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Credentials:
 
     def __init__(
         self,
-        settings: GatewaySettings,
+        settings: CredentialSettings,
         source: TokenSource | None = None,
         *,
         clock: Callable[[], float] = time.time,
@@ -144,12 +144,12 @@ class Credentials:
         asking = self._ask()
         await asyncio.wait([asking])  # who stops waiting does not end it for the others
         if asking.cancelled():
-            raise closed(self._settings.name)
+            raise closed(self._settings.gateway)
         return asking.result()
 
     def _ask(self) -> asyncio.Task[Token]:
         if self._closed:
-            raise closed(self._settings.name)
+            raise closed(self._settings.gateway)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._take())
             # Nobody may be waiting for it; a failure is logged by itself.
@@ -157,7 +157,7 @@ class Credentials:
         return self._asking
 
     async def _take(self) -> Token:
-        source, name = self._source, self._settings.name
+        source, name = self._source, self._settings.gateway
         assert source is not None  # noqa: S101  # else nobody asks
         try:
             self._token = await source.fetch(self._clock())
@@ -184,7 +184,7 @@ class Credentials:
         return {**self._fixed, **_header(self._settings, token)}
 
 
-def _header(settings: GatewaySettings, token: str) -> dict[str, str]:
+def _header(settings: CredentialSettings, token: str) -> dict[str, str]:
     scheme = f"{settings.auth_scheme} " if settings.auth_scheme else ""
     return {settings.auth_header_key: scheme + token}
 
@@ -198,31 +198,31 @@ class Shown(Enum):
 
 
 def _chosen(
-    settings: GatewaySettings, taken: Collection[str], source: TokenSource | None
+    settings: CredentialSettings, taken: Collection[str], source: TokenSource | None
 ) -> tuple[dict[Shown, str], tuple[str, ...]]:
     """Return what is shown, each as people call it, and a sentence for each that is set and is not.
 
     ``taken`` are the headers, in small letters, that the user has set.
     """
-    given_in, key = settings.given_in, settings.auth_header_key
+    names, key = settings.names, settings.auth_header_key
     shown: dict[Shown, str] = {}
     unused: list[str] = []
 
     def header(name: str) -> str:
-        return f"the header {name} in {given_in['headers']}"
+        return f"the header {name} in {names.of('headers')}"
 
     if source is not None:
         shown[Shown.TOKEN] = f"the token from {source.name}"
     elif key.lower() in taken:
         if settings.auth_token or settings.token_origin is not None:
-            token = str(settings.token_origin or given_in["auth_token"])
+            token = str(settings.token_origin or names.of("auth_token"))
             unused.append(f"{header(key)} is sent, and not the token of {token}")
     elif settings.auth_token:
-        shown[Shown.TOKEN] = given_in["auth_token"]
-    pair = f"{given_in['http_user']} and {given_in['http_pwd']}"
+        shown[Shown.TOKEN] = names.of("auth_token")
+    pair = f"{names.of('http_user')} and {names.of('http_pwd')}"
     if settings.http_pwd is not None and not settings.http_user:
         unused.append(
-            f"{given_in['http_pwd']} is not sent, since {given_in['http_user']} is not set"
+            f"{names.of('http_pwd')} is not sent, since {names.of('http_user')} is not set"
         )
     elif settings.http_pwd is not None:
         if "authorization" in taken:
@@ -230,7 +230,7 @@ def _chosen(
         elif key.lower() == "authorization" and Shown.TOKEN in shown:
             unused.append(
                 f"{shown[Shown.TOKEN]} is sent, and not {pair}; both need the header "
-                f"Authorization, unless {given_in['auth_header_key']} names another for the token"
+                f"Authorization, unless {names.of('auth_header_key')} names another for the token"
             )
         else:
             shown[Shown.PASSWORD] = pair

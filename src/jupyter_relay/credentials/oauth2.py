@@ -7,7 +7,6 @@ transport, with certificates and a proxy of their own.
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import quote_plus
 
@@ -19,17 +18,9 @@ from jupyter_relay.errors import GatewayUnavailable
 from jupyter_relay.redact import Quoter
 from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.origins import FromOAuth2
-from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
 from jupyter_relay.transport.transport import Request, Transport
 from jupyter_relay.wire.json import ModelError, read_json
-
-
-def _settings(origin: FromOAuth2) -> GatewaySettings:
-    """What a transport has to know of the server, which is a gateway to it."""
-    given = {"url": origin.token_url, "ca_certs": origin.ca_certs, "accept_cookies": False}
-    settings = GatewaySettings.make(given, {}, name=f"the OAuth2 server {origin.host}")
-    return replace(settings, proxy=origin.proxy)
 
 
 class OAuth2Source(TokenSource):
@@ -46,7 +37,7 @@ class OAuth2Source(TokenSource):
     def __init__(self, origin: FromOAuth2, transport: Transport | None = None) -> None:
         super().__init__(origin)
         self._origin = origin
-        self._transport = transport or AiohttpTransport(_settings(origin))
+        self._transport = transport or AiohttpTransport(origin.transport)
         self._client = BackendApplicationClient(
             origin.client_id, refresh_token=origin.refresh_token or None
         )
@@ -79,7 +70,7 @@ class OAuth2Source(TokenSource):
             return await self._transport.request(
                 Request(
                     "POST",
-                    origin.token_url,
+                    origin.transport.url,
                     headers=headers,
                     body=self._body(in_body=in_body),
                     at_most=MOST_BYTES,

@@ -15,6 +15,7 @@ from jupyter_relay.credentials.source import TokenSource
 from jupyter_relay.credentials.tokens import MOST_BYTES, NoToken, Token, read_output
 from jupyter_relay.errors import RelayError
 from jupyter_relay.redact import Quoter
+from jupyter_relay.settings.credentials import CredentialSettings
 from jupyter_relay.settings.origins import (
     FromCommand,
     FromFile,
@@ -23,7 +24,6 @@ from jupyter_relay.settings.origins import (
     FromVariable,
     require,
 )
-from jupyter_relay.settings.settings import GatewaySettings
 
 _COMMAND_SECONDS: Final = 30.0
 """How long a command may take."""
@@ -161,7 +161,7 @@ class RenewerSource(TokenSource):
     """A class of the user's own. Its errors leave the token as it was, if there was one; that
     there is no such class is an error of ours, and is raised as it is."""
 
-    def __init__(self, origin: FromRenewer, settings: GatewaySettings) -> None:
+    def __init__(self, origin: FromRenewer, settings: CredentialSettings) -> None:
         super().__init__(origin)
         self._renew = origin.renew
         self._token = origin.initial
@@ -186,7 +186,7 @@ class RenewerSource(TokenSource):
         return made
 
 
-def source_of(settings: GatewaySettings) -> TokenSource | None:
+def source_of(settings: CredentialSettings) -> TokenSource | None:
     """Return the source of a gateway's token; None where the token is static, or there is none.
 
     Raises as `require`.

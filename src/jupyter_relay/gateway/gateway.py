@@ -55,6 +55,7 @@ from jupyter_relay.rest.response import FILE_BYTES, LIST_BYTES, MODEL_BYTES, Res
 from jupyter_relay.rest.urls import Endpoints
 from jupyter_relay.rest.users import NotebookUser, kernel_environment, kernel_user
 from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.deferred import DeferredTransport
 from jupyter_relay.transport.transport import Request, Share, Socket, Transport
 from jupyter_relay.wire.json import Json, ModelError, read_json
@@ -104,16 +105,16 @@ class Gateway:
     def __init__(
         self,
         settings: GatewaySettings,
-        transport: Callable[[GatewaySettings], Transport] = DeferredTransport,
+        transport: Callable[[TransportSettings], Transport] = DeferredTransport,
     ) -> None:
         self.settings = settings
         self.ids = KernelIds()
         self._transport = transport
         self.clocks = ClockDifference()
-        self._requester = Requester(settings, transport(settings), self.clocks)
+        self._requester = Requester(settings, transport(settings.transport), self.clocks)
         for remark in self._requester.unused:
             _log.warning("%s: %s", self.name, remark)
-        self._endpoints = Endpoints(settings)
+        self._endpoints = Endpoints(settings.endpoints)
         self._starts: dict[asyncio.Task[None], KernelStart] = {}
         self._lists = KernelLists()
         self._listing = Listing(
@@ -202,7 +203,7 @@ class Gateway:
                 lambda model: self._show_as(kernel_id, model),
             ),
             gateway=self.name,
-            patience=self.settings.request_timeout,
+            patience=self.settings.transport.request_timeout,
             track=self._track,
         )
 
@@ -368,13 +369,13 @@ class Gateway:
 
     async def kernelspecs(self, user: NotebookUser | None = None) -> KernelSpecs:
         """Return all kernelspecs; those that the user may start, where the gateway filters."""
-        url = self._endpoints.kernelspecs(kernel_user(self.settings, user))
+        url = self._endpoints.kernelspecs(kernel_user(self.settings.start, user))
         response = await self._requester.request(Request("GET", url, at_most=LIST_BYTES))
         return await self._understood(response, KernelSpecs.steps)
 
     async def kernelspec(self, name: str, user: NotebookUser | None = None) -> KernelSpecModel:
         """Return one kernelspec. Raises `KernelSpecNotFound`."""
-        url = self._endpoints.kernelspec(name, kernel_user(self.settings, user))
+        url = self._endpoints.kernelspec(name, kernel_user(self.settings.start, user))
         try:
             response = await self._requester.request(Request("GET", url, at_most=MODEL_BYTES))
 
@@ -442,7 +443,7 @@ class Gateway:
     def reopen(self) -> None:
         """Let it be asked again after `close`; one that is open stays as it is."""
         if self._closed:
-            transport = self._transport(self.settings)
+            transport = self._transport(self.settings.transport)
             self._requester = Requester(self.settings, transport, self.clocks)
             self._stopped = self._closed = False
             self._ends_at = -inf
@@ -478,9 +479,9 @@ class Gateway:
         self, asked: Mapping[str, str], cwd: str | None, user: NotebookUser | None
     ) -> dict[str, str]:
         """Return what to send with a start; what is left out is logged once for each variable."""
-        sent, left_out = kernel_environment(self.settings, asked, user)
+        sent, left_out = kernel_environment(self.settings.start, asked, user)
         if cwd is not None and _WORKING_DIR not in sent:
-            if flaw := self.settings.variable_rules.flaw(cwd):
+            if flaw := self.settings.start.rules.flaw(cwd):
                 left_out[_WORKING_DIR] = f"the path of the folder {flaw} (env_values)"
             else:
                 sent[_WORKING_DIR] = cwd

@@ -55,7 +55,7 @@ class Requester:
         self._settings = settings
         self._transport = transport
         self._clocks = clocks
-        self._credentials = Credentials(settings)
+        self._credentials = Credentials(settings.credentials)
         self.unused = self._credentials.unused
         self._refusals = Refusals(settings.name, self._credentials.shown)
         self._closing = asyncio.Event()
@@ -102,7 +102,7 @@ class Requester:
         """Send a request, as often as `request` says, and return the last answer."""
         tries = self._settings.max_request_retries if again else 0
         now = asyncio.get_running_loop().time()
-        deadline = now + (self._settings.request_timeout or inf)
+        deadline = now + (self._settings.transport.request_timeout or inf)
         for attempt in range(tries + 1):
             failure: GatewayUnavailable | None = None
             try:

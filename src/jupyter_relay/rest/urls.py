@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 from jupyter_relay.errors import KernelNotFound, KernelSpecNotFound
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.address import EndpointSettings
 from jupyter_relay.wire.message import quoted
 
 _UNQUOTED: Final = 4
@@ -33,7 +33,7 @@ class Endpoints:
     methods raise `KernelNotFound` or `KernelSpecNotFound` for what is no id or no name.
     """
 
-    settings: GatewaySettings
+    settings: EndpointSettings
 
     @property
     def kernels(self) -> str:

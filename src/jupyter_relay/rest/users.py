@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jupyter_relay.settings.environment import choose, is_str
-from jupyter_relay.settings.settings import USERNAME, GatewaySettings
+from jupyter_relay.settings.start import USERNAME, StartSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class NotebookUser:
     name: str = ""
 
 
-def kernel_user(settings: GatewaySettings, user: NotebookUser | None) -> str | None:
+def kernel_user(settings: StartSettings, user: NotebookUser | None) -> str | None:
     """Return the user that a gateway is told of, None where there is none to tell."""
     if settings.forward_user and user is not None and user.name:
         return user.name
@@ -27,7 +27,7 @@ def kernel_user(settings: GatewaySettings, user: NotebookUser | None) -> str | N
 
 
 def kernel_environment(
-    settings: GatewaySettings, asked: Mapping[str, str], user: NotebookUser | None
+    settings: StartSettings, asked: Mapping[str, str], user: NotebookUser | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return what a start sends of ``asked`` and of our own environment, and what it leaves out,
     each with the reason.
@@ -35,7 +35,7 @@ def kernel_environment(
     Left out are protected variables that a notebook user has tried to set. Servers ask with their
     whole own environment, which is no such try. Raises `VariableRefused` as `choose` does.
     """
-    rules, own = settings.variable_rules, settings.environment
+    rules, own = settings.rules, settings.environment
     barred = {n for n in asked if user is not None and is_str(n) and rules.is_protected(n)}
     chosen = choose(rules, {n: asked[n] for n in asked if n not in barred}, own)
     left_out = {**settings.left_out, **chosen.left_out}

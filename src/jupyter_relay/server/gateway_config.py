@@ -57,11 +57,11 @@ class GatewayConfig(BuiltInGatewayClient):
             settings = options.settings()
             values |= {
                 "url": settings.url.partition("?")[0],
-                "ws_url": settings.ws_url.partition("?")[0],
-                "http_user": settings.http_user,
-                "http_pwd": settings.http_pwd,
-                "auth_token": settings.auth_token,
-                "allowed_envs": ",".join(sorted(settings.allowed_envs)),
+                "ws_url": settings.endpoints.ws_url.partition("?")[0],
+                "http_user": settings.credentials.http_user,
+                "http_pwd": settings.credentials.http_pwd,
+                "auth_token": settings.credentials.auth_token,
+                "allowed_envs": ",".join(sorted(settings.start.rules.allowed)),
             }
         return {
             name: value

@@ -143,7 +143,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
     def known_spec(self, kernel_name: str, user: NotebookUser) -> KernelSpec | None:
         """Return a kernelspec as it was last listed for a user, without asking; None if it is not
         known."""
-        latest = self._lists.get(kernel_user(self.gateway.settings, user))
+        latest = self._lists.get(kernel_user(self.gateway.settings.start, user))
         listed = latest.value if latest is not None else None
         known = listed.specs.get(kernel_name) if listed is not None else None
         if known is None:
@@ -203,7 +203,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     def _latest(self, user: NotebookUser) -> Cached[KernelSpecs]:
         """The list for a user; one for all, unless the gateway is told who it is for."""
-        told = kernel_user(self.gateway.settings, user)
+        told = kernel_user(self.gateway.settings.start, user)
         latest = self._lists.pop(told, None) or Cached(
             lambda: self._ask(user),
             what=f"The kernelspecs of {self.gateway.name}",
@@ -227,7 +227,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
 
     def _is_for_all(self, user: NotebookUser) -> bool:
         """Whether the gateway is asked the same for a user as for all others."""
-        settings = self.gateway.settings
+        settings = self.gateway.settings.start
         return kernel_user(settings, user) == kernel_user(settings, NotebookUser())
 
     async def _ask(self, user: NotebookUser) -> KernelSpecs:
@@ -267,7 +267,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
             self.store.keep_kernelspecs(self.gateway.address, user, outline)
 
     def _name_in_store(self, user: NotebookUser) -> str:
-        return kernel_user(self.gateway.settings, user) or ""
+        return kernel_user(self.gateway.settings.start, user) or ""
 
     async def _models(self, known: KernelSpecs) -> dict[str, Model]:
         """Write kernelspecs for the REST API; others have their turn in between."""

@@ -1,4 +1,4 @@
-"""A URL as people give it: the address, and the secrets that stand in it."""
+"""Where a gateway is: the URL as people give it, with the secrets in it, and its endpoints."""
 
 from __future__ import annotations
 
@@ -35,3 +35,18 @@ class Address:
 def websocket_url(url: str) -> str:
     """Return the URL of the websockets of a gateway with this HTTP URL."""
     return "ws" + url.removeprefix("http")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """Where the things of one gateway are found; the options of the same names say what each is.
+
+    ``name`` is what people call the gateway. No secret stands in the URLs but in their queries.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    ws_url: str = field(repr=False)
+    kernels_endpoint: str
+    kernelspecs_endpoint: str
+    kernelspecs_resource_endpoint: str

@@ -27,6 +27,7 @@ from fnmatch import fnmatchcase
 from typing import Final, TypeGuard
 
 from jupyter_relay.errors import VariableRefused
+from jupyter_relay.settings.option_names import GATEWAY_CLIENT, OptionNames
 
 MAX_VALUE: Final = 4096
 """The longest value, in characters; the limit of Enterprise Gateway."""
@@ -34,12 +35,22 @@ MAX_VALUE: Final = 4096
 SESSION_NAME: Final = "JPY_SESSION_NAME"
 """Jupyter Server adds this variable, the path of the document, to the start of each session."""
 
+PROTECTED: Final = (
+    "KERNEL_USERNAME",
+    "KERNEL_ID",
+    "KERNEL_LAUNCH_TIMEOUT",
+    "KERNEL_UID",
+    "KERNEL_GID",
+    "KERNEL_NAMESPACE",
+    "KERNEL_SERVICE_ACCOUNT_NAME",
+)
+"""Variables by which gateways decide as whom, where and for how long a kernel is started."""
+
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _MAX_SHOWN: Final = 100
 
 _HINT: Final = (
-    "Gateways put such values into shells and templates; if yours does not, set "
-    "GatewayClient.env_values to any."
+    "Gateways put such values into shells and templates; if yours does not, set {option} to any."
 )
 
 _MACHINE: Final = re.compile(
@@ -72,7 +83,8 @@ class Rules:
 
     ``allowed`` and ``protected`` are names, in which ``*`` and ``?`` stand for any characters.
     ``any_value`` lets unsafe signs and long values through. ``secret_names`` and ``secrets`` are
-    the names and values of variables that no pattern allows.
+    the names and values of variables that no pattern allows. ``names`` is what the options are
+    called in errors.
     """
 
     allowed: frozenset[str] = frozenset()
@@ -80,6 +92,7 @@ class Rules:
     any_value: bool = False
     secret_names: frozenset[str] = frozenset()
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    names: OptionNames = field(default=GATEWAY_CLIENT, repr=False)
 
     def is_named(self, name: str) -> bool:
         """True if a variable is sent by its own name, not by a pattern."""
@@ -112,10 +125,11 @@ class Rules:
     def check(self, name: str, value: object) -> str:
         """Return the value of a variable that is to be sent. Raises `VariableRefused`."""
         if flaw := self.flaw(value):
+            in_any_case = flaw == replace(self, any_value=True).flaw(value)
             raise VariableRefused(
                 f"The variable {name} cannot be set for a kernel: its value {flaw}.",
                 name=name,
-                hint="" if flaw == replace(self, any_value=True).flaw(value) else _HINT,
+                hint="" if in_any_case else _HINT.format(option=self.names.of("env_values")),
             )
         return str(value)
 

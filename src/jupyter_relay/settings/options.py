@@ -12,7 +12,10 @@ from functools import partial
 
 from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.link.settings import LinkSettings
+from jupyter_relay.settings.environment import PROTECTED
 from jupyter_relay.settings.kinds import Kind, Value, read_value
+from jupyter_relay.settings.option_names import GATEWAY_CLIENT, OptionNames
+from jupyter_relay.settings.transport import TransportSettings
 
 
 class Group(Enum):
@@ -41,17 +44,7 @@ class Option:
     help: str
     instead: str | None = None
 
-    @property
-    def called(self) -> str:
-        """How people know it: by its trait, and by its environment variable if it has one."""
-        variable = f" ({self.variable})" if self.variable else ""
-        return f"GatewayClient.{self.name}{variable}"
-
-    def written(self, *, as_variable: bool) -> str:
-        """How a person has set it: by its environment variable, or by its trait."""
-        return self.variable if as_variable and self.variable else f"GatewayClient.{self.name}"
-
-    def read(self, given: object) -> Value:
+    def read(self, given: object, names: OptionNames = GATEWAY_CLIENT) -> Value:
         """Return the value that was given, as its kind; None where none was; see `read_value`.
 
         Raises `ConfigurationError` naming the option, and never the value of a secret.
@@ -60,17 +53,19 @@ class Option:
             return read_value(self.kind, given)
         except (ValueError, TypeError, OverflowError):
             raise ConfigurationError(
-                f"{self.called} must be {self.kind.value}.", option=self.name
+                f"{names.all_of(self.name, self.variable)} must be {self.kind.value}.",
+                option=self.name,
             ) from None
 
-    def value(self, given: object) -> Value:
+    def value(self, given: object, names: OptionNames = GATEWAY_CLIENT) -> Value:
         """Return the value to use: as `read`, with the default where there is none."""
-        value = self.read(given)
+        value = self.read(given, names)
         if value is None and self.name != "auth_scheme":  # None is a choice there
             return self.default
         return value
 
 
+_TRANSPORT = TransportSettings(name="", url="")
 _LINK = LinkSettings()
 
 
@@ -95,17 +90,6 @@ _tls = partial(_row, Group.TLS)
 _time = partial(_row, Group.TIME)
 _requests = partial(_row, Group.REQUESTS)
 _link = partial(_row, Group.LINK)
-PROTECTED = (
-    "KERNEL_USERNAME",
-    "KERNEL_ID",
-    "KERNEL_LAUNCH_TIMEOUT",
-    "KERNEL_UID",
-    "KERNEL_GID",
-    "KERNEL_NAMESPACE",
-    "KERNEL_SERVICE_ACCOUNT_NAME",
-)
-"""Variables by which gateways decide as whom, where and for how long a kernel is started."""
-
 OPTIONS: tuple[Option, ...] = (
     _place(
         "url",
@@ -121,7 +105,12 @@ OPTIONS: tuple[Option, ...] = (
         "Where its websockets are; by default `url` with ws in place of http.",
     ),
     _place("kernels_endpoint", Kind.PATH, "/api/kernels", "The path of its kernels."),
-    _place("kernelspecs_endpoint", Kind.PATH, "/api/kernelspecs", "The path of its kernelspecs."),
+    _place(
+        "kernelspecs_endpoint",
+        Kind.PATH,
+        "/api/kernelspecs",
+        "The path of its kernelspecs.",
+    ),
     _place(
         "kernelspecs_resource_endpoint",
         Kind.PATH,
@@ -231,17 +220,22 @@ OPTIONS: tuple[Option, ...] = (
         None,
         "The file, or folder of files, with the certificates to trust instead of the system's.",
     ),
-    _tls("validate_cert", Kind.FLAG, True, "Whether the gateway's certificate is verified."),
+    _tls(
+        "validate_cert",
+        Kind.FLAG,
+        True,
+        "Whether the gateway's certificate is verified.",
+    ),
     _time(
         "connect_timeout",
         Kind.SECONDS,
-        40.0,
+        _TRANSPORT.connect_timeout,
         "How long a TCP connection may take to open; 0 sets no limit.",
     ),
     _time(
         "request_timeout",
         Kind.SECONDS,
-        42.0,
+        _TRANSPORT.request_timeout,
         "How long a request may take; never less than the launch timeout and its pad.",
     ),
     _time(
@@ -292,7 +286,12 @@ OPTIONS: tuple[Option, ...] = (
         "line break, or of more than 4,096 characters, by the variable's name: gateways put values "
         "into shells and templates. any sends every text.",
     ),
-    _requests("accept_cookies", Kind.FLAG, True, "Whether cookies are kept, for load balancers."),
+    _requests(
+        "accept_cookies",
+        Kind.FLAG,
+        True,
+        "Whether cookies are kept, for load balancers.",
+    ),
     _requests(
         "max_request_retries",
         Kind.COUNT,
@@ -319,7 +318,7 @@ OPTIONS: tuple[Option, ...] = (
     _requests(
         "pool_size",
         Kind.COUNT,
-        64,
+        _TRANSPORT.pool_size,
         "How many TCP connections requests may use at once; 0 for any number. Kernel starts take "
         "half of them at most, restarts a quarter.",
     ),
@@ -344,7 +343,7 @@ OPTIONS: tuple[Option, ...] = (
     _link(
         "ping_interval",
         Kind.SECONDS,
-        20.0,
+        _TRANSPORT.ping_interval,
         "How long a websocket may be silent before it is pinged; half of it later, without an "
         "answer, it is given up; 0 never pings. 20 finds a dead one within 30 s, and is below the "
         "idle limits of common proxies (60 s).",
@@ -352,7 +351,7 @@ OPTIONS: tuple[Option, ...] = (
     _link(
         "handshake_timeout",
         Kind.SECONDS,
-        90.0,
+        _TRANSPORT.handshake_timeout,
         "How long a websocket may take to open; 0 sets no limit. Gateways wait up to 60 s for the "
         "kernel first.",
     ),

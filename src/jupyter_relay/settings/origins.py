@@ -10,7 +10,13 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from jupyter_relay.errors import ConfigurationError
+from jupyter_relay.redact import secrets_in_url
 from jupyter_relay.settings.kinds import Value
+from jupyter_relay.settings.option_names import OptionNames
+from jupyter_relay.settings.option_values import OptionValues
+from jupyter_relay.settings.options import OPTIONS
+from jupyter_relay.settings.proxies import proxy_of
+from jupyter_relay.settings.transport import TransportSettings
 
 Renew: TypeAlias = Callable[[str, str | None, str], str]
 """Takes the header's name, the scheme and the token so far; returns the token to use. May block."""
@@ -50,25 +56,18 @@ class FromCommand:
 class FromOAuth2:
     """An OAuth2 server: by a refresh token if there is one, else by client credentials.
 
-    ``proxy`` is the URL of the HTTP proxy on the way to it.
+    ``transport`` is how the server is reached; its ``url`` is that of the token endpoint.
     """
 
-    token_url: str = field(repr=False)
+    transport: TransportSettings
     client_id: str
     client_secret: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     scope: str = ""
     audience: str = ""
-    ca_certs: str | None = None
-    proxy: str | None = field(default=None, repr=False)
-
-    @property
-    def host(self) -> str:
-        """The server's name, with the port if it has one of its own."""
-        return urlsplit(self.token_url).netloc
 
     def __str__(self) -> str:
-        return f"the OAuth2 server {self.host} (oauth2_token_url)"
+        return f"{self.transport.name} (oauth2_token_url)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,46 +86,46 @@ Origin: TypeAlias = FromVariable | FromFile | FromCommand | FromOAuth2 | FromRen
 
 
 def origin_of(
-    values: Mapping[str, Value],
+    values: OptionValues,
     static: str,
-    given_in: Mapping[str, str],
+    names: OptionNames,
+    environment: Mapping[str, str],
     renew: Renew | None = None,
 ) -> Origin | None:
     """Return where the token comes from; None where it is static, or there is none.
 
-    ``static`` is the token that was given itself; ``given_in`` is as in `GatewaySettings`. Raises
-    `ConfigurationError` where there are two sources, or half of one.
+    ``static`` is the token that was given itself; ``environment`` is where a proxy on the way to
+    an OAuth2 server is looked for. Raises `ConfigurationError` where there are two sources, or half
+    of one.
     """
-    text = {key: value for key, value in values.items() if isinstance(value, str)}
-    given = [name for name in _SOURCES if values.get(name)]
+    given = [option for option in _SOURCES if values.values[option]]
     if static and given != ["gateway_token_renewer_class"]:
         given.insert(0, "auth_token")
     if len(given) > 1:
-        one, other = given_in[given[0]], given_in[given[1]]
+        one, other = names.of(given[0]), names.of(given[1])
         raise ConfigurationError(
             f"{one[0].upper()}{one[1:]} and {other} are both set; a token can come from one place "
             "only.",
             option=given[1],
         )
-    lone = next((key for key in text if key.startswith("oauth2_") and text[key]), None)
+    lone = next((option for option in _OF_OAUTH2 if values.text(option)), None)
     if lone is not None and "oauth2_token_url" not in given:
         raise ConfigurationError(
-            f"{given_in[lone]} is set, and {given_in['oauth2_token_url']}, without which it means "
+            f"{names.of(lone)} is set, and {names.of('oauth2_token_url')}, without which it means "
             "nothing, is not.",
             option="oauth2_token_url",
         )
     match given:
         case ["auth_token_env"]:
-            return FromVariable(text["auth_token_env"])
+            return FromVariable(values.text("auth_token_env"))
         case ["auth_token_file"]:
-            return FromFile(text["auth_token_file"])
+            return FromFile(values.text("auth_token_file"))
         case ["auth_token_command"]:
-            argv = values["auth_token_command"]
-            return FromCommand(argv) if isinstance(argv, tuple) else None
+            return FromCommand(values.get("auth_token_command", tuple))
         case ["oauth2_token_url"]:
-            return _oauth2(text)
+            return _oauth2(values, names, environment)
         case ["gateway_token_renewer_class"]:
-            return _renewer(values["gateway_token_renewer_class"], static, renew)
+            return _renewer(values.values["gateway_token_renewer_class"], static, names, renew)
     return None
 
 
@@ -139,53 +138,70 @@ _SOURCES = (
 )
 """The options that each name a source."""
 
+_OF_OAUTH2 = tuple(option.name for option in OPTIONS if option.name.startswith("oauth2_"))
 
-def _renewer(kind: Value, static: str, renew: Renew | None) -> FromRenewer:
+
+def _renewer(kind: Value, static: str, names: OptionNames, renew: Renew | None) -> FromRenewer:
     if renew is None:  # a class is not loaded here
         raise ConfigurationError(
-            "GatewayClient.gateway_token_renewer_class is loaded by jupyter_relay.config; "
+            f"{names.of('gateway_token_renewer_class')} is loaded by jupyter_relay.config; "
             "elsewhere pass `renew` to GatewaySettings.make, too.",
             option="gateway_token_renewer_class",
         )
     return FromRenewer(renew, getattr(kind, "__name__", str(kind)), static)
 
 
-def _oauth2(text: Mapping[str, str]) -> FromOAuth2:
-    url = text["oauth2_token_url"]
+def _oauth2(values: OptionValues, names: OptionNames, environment: Mapping[str, str]) -> FromOAuth2:
+    url = values.text("oauth2_token_url")
+    client_id, secret = values.text("oauth2_client_id"), values.text("oauth2_client_secret")
+    refresh_token = values.text("oauth2_refresh_token")
     parts = urlsplit(url)
     if parts.scheme.lower() != "https" and not _is_loopback(parts.hostname or ""):
         # RFC 6749, 3.2
         raise ConfigurationError(
-            "GatewayClient.oauth2_token_url must begin with https://, since the client's secret "
+            f"{names.of('oauth2_token_url')} must begin with https://, since the client's secret "
             "is sent there.",
             option="oauth2_token_url",
         )
     if "@" in parts.netloc:
         raise ConfigurationError(
-            "GatewayClient.oauth2_token_url must have no user and password in it; set "
-            "oauth2_client_id and oauth2_client_secret.",
+            f"{names.of('oauth2_token_url')} must have no user and password in it; set "
+            f"{names.of('oauth2_client_id')} and {names.of('oauth2_client_secret')}.",
             option="oauth2_token_url",
         )
-    if not text.get("oauth2_client_id"):
+    if not client_id:
         raise ConfigurationError(
-            "GatewayClient.oauth2_client_id is not set, and oauth2_token_url is.",
+            f"{names.of('oauth2_client_id')} is not set, and {names.of('oauth2_token_url')} is.",
             option="oauth2_client_id",
         )
-    if not (text.get("oauth2_client_secret") or text.get("oauth2_refresh_token")):
+    if not (secret or refresh_token):
         raise ConfigurationError(
-            "GatewayClient.oauth2_client_secret is not set; without it, an oauth2_refresh_token "
-            "is needed.",
+            f"{names.of('oauth2_client_secret')} is not set; without it, "
+            f"{names.of('oauth2_refresh_token')} is needed.",
             option="oauth2_client_secret",
         )
-    return FromOAuth2(
-        url,
-        text["oauth2_client_id"],
-        text.get("oauth2_client_secret", ""),
-        text.get("oauth2_refresh_token", ""),
-        text.get("oauth2_scope", ""),
-        text.get("oauth2_audience", ""),
-        text.get("oauth2_ca_certs") or None,
+    proxy = proxy_of(url, environment)
+    transport = TransportSettings(
+        name=f"the OAuth2 server {parts.netloc}",
+        url=url,
+        proxy=proxy,
+        ca_certs=values.text("oauth2_ca_certs") or None,
+        accept_cookies=False,
+        secrets=_secrets(url, proxy or "", secret, refresh_token),
+        names=names.given({"ca_certs": names.of("oauth2_ca_certs")}),
     )
+    return FromOAuth2(
+        transport,
+        client_id,
+        secret,
+        refresh_token,
+        values.text("oauth2_scope"),
+        values.text("oauth2_audience"),
+    )
+
+
+def _secrets(url: str, proxy: str, *words: str) -> frozenset[str]:
+    return frozenset(filter(None, words)) | secrets_in_url(url) | secrets_in_url(proxy)
 
 
 def _is_loopback(host: str) -> bool:
@@ -199,7 +215,7 @@ def require(origin: Origin | None) -> None:
     """Raise `ConfigurationError` where a source needs a package that is not installed."""
     if isinstance(origin, FromOAuth2) and find_spec("oauthlib") is None:
         raise ConfigurationError(
-            "GatewayClient.oauth2_token_url needs the package oauthlib; install it with "
-            "jupyter-relay[oauth2].",
+            f"{origin.transport.names.of('oauth2_token_url')} needs the package oauthlib; install "
+            "it with jupyter-relay[oauth2].",
             option="oauth2_token_url",
         )

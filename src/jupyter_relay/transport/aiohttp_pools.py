@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.tls import Tls
 from jupyter_relay.transport.transport import Share
 from jupyter_relay.transport.tunnel import TunnelRefused, open_tunnel
@@ -45,7 +45,7 @@ class Pools:
     each of them one. What is asked last, by a program that ends, has a pool of its own.
     """
 
-    def __init__(self, settings: GatewaySettings, tls: Tls) -> None:
+    def __init__(self, settings: TransportSettings, tls: Tls) -> None:
         self._settings = settings
         self._tls = tls
         self._jar = _CookieJar() if settings.accept_cookies else aiohttp.DummyCookieJar()
@@ -185,7 +185,7 @@ def _tcp_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-def _xsrf_pairs(settings: GatewaySettings) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+def _xsrf_pairs(settings: TransportSettings) -> tuple[aiohttp.ClientMiddlewareType, ...]:
     """Return what gives each request that changes something a cookie and a header that agree.
 
     Jupyter Server wants them where no token lets us in, some hosted gateways always, and neither

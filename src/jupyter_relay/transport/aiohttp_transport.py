@@ -25,7 +25,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.redact import Quoter, secrets_in_headers
 from jupyter_relay.rest.refusals import closed, no_answer
 from jupyter_relay.rest.response import REASON_BYTES, Response, retry_after
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.aiohttp_pools import Pools, Renewed
 from jupyter_relay.transport.tls import Tls
 from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, SocketClosed
@@ -80,7 +80,7 @@ class AiohttpTransport:
     Once it is closed it raises `GatewayClosed`, also to who is under way.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
         self._tls = Tls(settings)
         self._quoter = Quoter(settings.secrets)
@@ -329,7 +329,9 @@ async def _read_body(answer: aiohttp.ClientResponse, at_most: int | None) -> tup
     return b"".join(pieces), False
 
 
-def _translated(error: Exception, settings: GatewaySettings, quoter: Quoter) -> GatewayUnavailable:
+def _translated(
+    error: Exception, settings: TransportSettings, quoter: Quoter
+) -> GatewayUnavailable:
     """The one map from aiohttp's errors, and those beneath it, to ours.
 
     An error of the operating system becomes the cause. Others hold the request, and with it our
@@ -353,7 +355,7 @@ def _harmless(error: Exception) -> Exception | None:
 
 
 def _of_the_proxy(
-    error: Exception, settings: GatewaySettings, quoter: Quoter
+    error: Exception, settings: TransportSettings, quoter: Quoter
 ) -> GatewayUnavailable | None:
     """Return what an error means if it is the proxy's and not the gateway's, else None."""
     if isinstance(error, aiohttp.ClientHttpProxyError):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from jupyter_relay.rest.refusals import closed
 from jupyter_relay.rest.response import Response
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.transport import Request, Socket, Transport
 
 
@@ -19,7 +19,7 @@ class DeferredTransport:
     that a server listens earlier, and its event loop is never held up by it.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
         self._transport: Transport | None = None
         self._turn = asyncio.Lock()
@@ -52,7 +52,7 @@ class DeferredTransport:
             return self._transport
 
 
-def _make(settings: GatewaySettings) -> Transport:
+def _make(settings: TransportSettings) -> Transport:
     from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
 
     return AiohttpTransport(settings)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from jupyter_relay.errors import ConfigurationError
-from jupyter_relay.settings.settings import GatewaySettings
+from jupyter_relay.settings.transport import TransportSettings
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Tls:
     ``current`` is the one in use. Everything that touches a disk is done in a thread.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
         self.current: ssl.SSLContext | None = None
         self._seen: _Version = ()
@@ -82,17 +82,17 @@ class Tls:
             _log.info("The certificate files of %s were read again.", self._settings.name)
 
 
-def _wanted(settings: GatewaySettings) -> bool:
+def _wanted(settings: TransportSettings) -> bool:
     urls = (settings.url, settings.ws_url, settings.proxy or "", settings.ws_proxy or "")
     return any(url.startswith(("https:", "wss:")) for url in urls)
 
 
-def _files(settings: GatewaySettings) -> list[str]:
+def _files(settings: TransportSettings) -> list[str]:
     named = (settings.ca_certs, settings.client_cert, settings.client_key)
     return [path for path in named if path]
 
 
-def _version(settings: GatewaySettings) -> _Version:
+def _version(settings: TransportSettings) -> _Version:
     found = []
     for path in _files(settings):
         for file in _within(Path(path)):
@@ -109,12 +109,12 @@ def _within(path: Path) -> list[Path]:
     return sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]
 
 
-def _read(settings: GatewaySettings) -> tuple[_Version, ssl.SSLContext]:
+def _read(settings: TransportSettings) -> tuple[_Version, ssl.SSLContext]:
     # In this order: what changes in between is seen as changed at the next look.
     return _version(settings), _load(settings)
 
 
-def _load(settings: GatewaySettings) -> ssl.SSLContext:
+def _load(settings: TransportSettings) -> ssl.SSLContext:
     if not settings.validate_cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -136,8 +136,8 @@ def _load(settings: GatewaySettings) -> ssl.SSLContext:
         )
     elif key:
         raise ConfigurationError(
-            f"GatewayClient.client_key of {settings.name} is set, and its certificate "
-            "(client_cert) is not.",
+            f"{settings.names.of('client_key')} of {settings.name} is set, and its certificate "
+            f"({settings.names.of('client_cert')}) is not.",
             option="client_cert",
         )
     return context
@@ -159,13 +159,13 @@ def _no_password() -> str:
     raise ValueError("its key is encrypted, which is not supported")
 
 
-def _useful(settings: GatewaySettings, option: str, path: str, read: Callable[[], _T]) -> _T:
+def _useful(settings: TransportSettings, option: str, path: str, read: Callable[[], _T]) -> _T:
     """Return what is read from a file; raise `ConfigurationError` if it is of no use."""
     try:
         return read()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigurationError(
-            f"GatewayClient.{option} of {settings.name} is of no use ({path}): {why}.",
+            f"{settings.names.of(option)} of {settings.name} is of no use ({path}): {why}.",
             option=option,
         ) from error
