@@ -7,26 +7,27 @@ from collections.abc import Iterator
 from jupyter_relay.server.inherited_options import INHERITED, REPLACED
 
 HEAD = """\
-# Beside Jupyter's own classes, and other extensions
+# Options of Jupyter's own classes, and other extensions
 
-The tables on this page are made from `server/inherited_options.py` by `make compatibility-page`.
+This page is generated from `server/inherited_options.py` by `make compatibility-page`.
 
 ## Options of Jupyter's own classes
 
 With a gateway configured, classes of ours take the place of some of Jupyter's. Their options keep
-their names: `c.MappingKernelManager.cull_idle_timeout` goes on to work. An option that is set and
-has no effect on a gateway's kernels is a line in the log at the start.
+their names: `c.MappingKernelManager.cull_idle_timeout` still works. If an option is set and has no
+effect on a gateway's kernels, one line in the log says so at the start.
 """
 
 
 FOOT = """
 ## Other extensions
 
-All four classes of ours are used, or none. Jupyter Server's own gateway classes in a configuration
-count as not set. With any other class that is not made from ours, all stay as they are set; the log
-says so in one line.
+Jupyter Relay sets four classes of a server: its kernel manager, kernelspec manager, session manager
+and websocket connection. All four are set, or none. Jupyter Server's own gateway classes in a
+configuration count as not set. If any other class is set that does not derive from ours, all stay
+as they are set, and one line in the log says so.
 
-| extension | beside ours |
+| extension | with Jupyter Relay |
 |---|---|
 | jupyter-resource-usage | shows the figures of the kernel's own process on the gateway |
 | jupyter-server-documents | runs cells on the server; its websocket class is not used |
@@ -34,7 +35,7 @@ says so in one line.
 | jupyter-collaboration | works |
 | kernels-mixer | sets all four classes to its own, so ours are not used |
 
-`tests/neighbours` runs a cell beside each, with and without ours.
+`tests/neighbours` runs a cell with each of them, with our extension and without it.
 """
 
 
@@ -46,7 +47,7 @@ def page() -> str:
 
 def section(owner: str) -> Iterator[str]:
     """Yield the lines of one class's options."""
-    yield f"\n### {owner}\n\n| option | heeded | what it does, or why it does nothing |\n"
+    yield f"\n### {owner}\n\n| option | effective | what it does, or why it has no effect |\n"
     yield "|---|---|---|\n"
     for option in sorted(INHERITED, key=lambda option: option.name):
         if option.owner == owner:

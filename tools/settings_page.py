@@ -10,47 +10,47 @@ from jupyter_relay.settings.options import OPTIONS, Group, Option
 HEAD = """\
 # Settings
 
-All are options of `GatewayClient`. This page is made from their table, `settings/options.py`, by
-`make settings-page`.
+All are options of `GatewayClient`. This page is generated from their table, `settings/options.py`,
+by `make settings-page`.
 
-An option can be given in three ways, here with `linger` as an example. Given in several, the first
-in this list counts:
+An option can be given in three ways, here with `linger` as an example. If it is given in several,
+the first in this list counts:
 
-1. on the command line: `--GatewayClient.linger=60`; for `url` there is `--gateway-url=…` too;
-2. in a configuration file of the server, or of an application on it such as JupyterLab:
-   `c.GatewayClient.linger = 60`;
-3. in the environment: `JUPYTER_GATEWAY_LINGER=60`.
+1.  on the command line: `--GatewayClient.linger=60`; for `url` there is `--gateway-url=…` too;
+2.  in a configuration file of the server, or of an application on it such as JupyterLab:
+    `c.GatewayClient.linger = 60`;
+3.  in the environment: `JUPYTER_GATEWAY_LINGER=60`.
 
-nbclient, papermill and scripts read the environment, and the configuration of what makes the kernel
-manager, if it has one.
+nbclient, papermill and scripts read the environment, and the configuration of whatever makes the
+kernel manager, if it has one.
 
-*   **A value that makes no sense** stops the start of the server with one line that names the
-    option and what it takes. The value is not repeated, since it may be secret. A program gets a
+*   **A wrong value** stops the start of the server with one line. The line names the option and
+    what it takes. It does not repeat the value, which may be secret. A program gets a
     `ConfigurationError` with the same sentence.
-*   **An option that does not exist** is told of in the log once, with the one that may be meant; so
-    is a variable that begins with `JUPYTER_GATEWAY_` and is none of these.
-*   **An empty value** is as none given, except for a text. The text `None` is as none given, too,
-    but for `auth_scheme` it is a choice.
-*   **Secrets** (`auth_token`, `http_pwd`, `headers`, and what a URL says of who we are) are in no
-    line of the log. Give them in the environment: a command line can be seen by all users of a
-    machine, and with `--debug` Jupyter itself logs the whole configuration.
+*   **An unknown option** is one line in the log, with the option that may be meant. So is an
+    unknown variable that begins with `JUPYTER_GATEWAY_`.
+*   **An empty value** counts as not given, except for a text. The text `None` counts as not given,
+    too, except for `auth_scheme`, where it is a choice.
+*   **Secrets** (`auth_token`, `http_pwd`, `headers`, and a user, password or token in a URL) are
+    in no line of our log. Give them in the environment: all users of a machine can see a command
+    line, and with `--debug` Jupyter itself logs the whole configuration.
 *   **Two variables** are read by Jupyter Server as it is imported, before any extension:
-    `KERNEL_LAUNCH_TIMEOUT` and `JUPYTER_GATEWAY_MAX_REQUEST_RETRIES`. If they are no whole number
-    it ends with Python's own error, not with a line of ours.
+    `KERNEL_LAUNCH_TIMEOUT` and `JUPYTER_GATEWAY_MAX_REQUEST_RETRIES`. If one is not a whole
+    number, the server ends with Python's own error, not with a line of ours.
 """
 
 FOOT = """
-## Beside the built-in client
+## Differences from the built-in client
 
 Each option of Jupyter Server's own `GatewayClient` is here with the same name, variable and
-default, but for these:
+default, except these:
 
 | option | what differs | why |
 |---|---|---|
-| `accept_cookies` | on by default | kernels behind a load balancer work as they come |
+| `accept_cookies` | on by default | kernels behind a load balancer work without a setting |
 | `gateway_retry_max` | none by default, not 5 | no cell is lost to an outage, however long |
-| `allowed_envs` | counts where `env_whitelist` is given as well | what is deprecated gives way |
-| `event_logger` | is no option | what happens is told to the server's own event logger |
+| `allowed_envs` | counts if `env_whitelist` is given as well | the deprecated name gives way |
+| `event_logger` | is no option | events go to the server's own event logger |
 """
 
 
@@ -78,7 +78,7 @@ def row(option: Option) -> str:
 
 
 def shown(default: Value) -> str:
-    """Return a default as a person would give it."""
+    """Return a default as a user would write it."""
     if default is None:
         return "none"
     if isinstance(default, bool):

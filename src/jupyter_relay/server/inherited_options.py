@@ -47,7 +47,7 @@ class InheritedOption:
 _AS_LOCAL = "as for local kernels"
 _NO_ZMQ = "no ZeroMQ socket leads to a gateway's kernel"
 _GATEWAYS_KERNEL = "the gateway starts, watches and ends the process, by its own setting"
-_HTTPS = f"{_NO_ZMQ}; an https `GatewayClient.url` is what encrypts the way to it"
+_HTTPS = f"{_NO_ZMQ}; an https `GatewayClient.url` encrypts the connection to the gateway"
 _LIMITS = "a slow page is bounded by `GatewayClient.backlog_bytes`; the gateway may limit by itself"
 
 
@@ -55,8 +55,8 @@ def _table() -> Iterator[InheritedOption]:
     heeded: dict[type[Configurable], dict[str, str]] = {
         AsyncMappingKernelManager: {
             "allow_tracebacks": (
-                "if false, errors and the replies that tell of them show "
-                "`traceback_replacement_message`, no name and no text of the error"
+                "if false, error output and error replies show `traceback_replacement_message` "
+                "instead of the error's name and text"
             ),
             "allowed_message_types": (
                 "a message of another type from a page is skipped, with a warning in the log; "
@@ -67,7 +67,7 @@ def _table() -> Iterator[InheritedOption]:
                 "else up to `GatewayClient.backlog_bytes` for each"
             ),
             "cull_busy": _AS_LOCAL,
-            "cull_connected": "as for local kernels; listeners elsewhere on the gateway count too",
+            "cull_connected": "as for local kernels; other clients of the gateway count too",
             "cull_idle_timeout": "as for local kernels; a kernelspec's own is heeded too",
             "cull_interval": _AS_LOCAL,
             "default_kernel_name": "as for local kernels; if it is not set, the gateway's default",
@@ -81,7 +81,9 @@ def _table() -> Iterator[InheritedOption]:
                 "as for local kernels; what the gateway counts as activity counts too, so set it "
                 "there as well"
             ),
-            "use_pending_kernels": "no start is waited for; else for `GatewayClient.start_grace`",
+            "use_pending_kernels": (
+                "if true, a start is not awaited; else for up to `GatewayClient.start_grace`"
+            ),
         },
         ServerKernelManager: {
             "client_class": "must be a subclass of `jupyter_relay.GatewayKernelClient`",
@@ -89,7 +91,7 @@ def _table() -> Iterator[InheritedOption]:
             "extra_event_schema_paths": _AS_LOCAL,
         },
         KernelSpecManager: {
-            "allowed_kernelspecs": "what is not in it is neither shown nor started",
+            "allowed_kernelspecs": "any other kernelspec is neither shown nor started",
             "kernel_spec_class": _AS_LOCAL,
             "whitelist": "the old name of `allowed_kernelspecs`",
         },
@@ -100,9 +102,7 @@ def _table() -> Iterator[InheritedOption]:
     }
     unused: dict[type[Configurable], dict[str, str]] = {
         AsyncMappingKernelManager: {
-            "kernel_info_timeout": (
-                "a kernel is not presumed dead for its silence: its gateway is asked"
-            ),
+            "kernel_info_timeout": ("a silent kernel is not presumed dead: its gateway is asked"),
             "shared_context": _NO_ZMQ,
             "transport_encryption": _HTTPS,
         },
@@ -129,7 +129,7 @@ def _table() -> Iterator[InheritedOption]:
             "iopub_msg_rate_limit": _LIMITS,
             "limit_rate": _LIMITS,
             "rate_limit_window": _LIMITS,
-            "session": "the session id is the one that the page gives",
+            "session": "the page chooses the session id",
         },
     }
     for owner in REPLACED:
