@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Literal
+from uuid import uuid4
 
 import pytest
 
@@ -57,6 +58,40 @@ async def test_the_id_is_chosen_here(
     fake_gateway.kernel_ids = kernel_ids
     model = await gateway.start_kernel("python3", env={"KERNEL_ID": "somebody else's"})
     assert model.id == await asked(fake_gateway)
+
+
+async def test_begin_start_sends_the_given_id_once_before_request_has_ended(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    kernel_id, may_go = str(uuid4()), asyncio.Event()
+
+    async def before_request() -> None:
+        await may_go.wait()
+
+    start = gateway.begin_start("python3", kernel_id=kernel_id, before_request=before_request)
+    await gateway.kernelspecs()  # meanwhile other requests go out
+    assert fake_gateway.requests_to("POST", KERNELS) == []
+    may_go.set()
+    assert (await start.wait()).id == kernel_id == await asked(fake_gateway)
+
+
+async def test_a_start_that_is_given_up_before_its_request_goes_out_is_never_sent(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
+    over = asyncio.Event()
+
+    async def before_request() -> None:
+        await asyncio.Event().wait()
+
+    start = gateway.begin_start("python3", before_request=before_request)
+    await gateway.kernelspecs()
+    start.give_up()
+    start.when_over(over.set)
+    assert over.is_set()
+    with pytest.raises(KernelNotRunning):
+        await start.decided()
+    await gateway.kernelspecs()
+    assert fake_gateway.requests_to("POST", KERNELS) == []
 
 
 async def test_a_gateway_that_chooses_itself_has_the_last_word(

@@ -21,6 +21,7 @@ from jupyter_relay.errors import (
     KernelNotFound,
     KernelNotRunning,
     KernelSpecNotFound,
+    KernelStartFailed,
     OperationUnderWay,
     VariableRefused,
 )
@@ -127,6 +128,50 @@ async def test_no_id_is_kept_of_a_kernel_that_does_not_exist(
     else:
         assert not await manager.is_alive()
         await manager.cleanup_resources()
+    assert kept_in(state_folder) == []
+
+
+async def test_a_start_is_claimed_before_its_request_reaches_the_gateway(
+    fake: FakeGateway, state_folder: Path
+) -> None:
+    released = asyncio.Event()
+    fake.fault("POST", "/api/kernels", Hold(released))
+    manager = GatewayKernelManager()
+    starting = asyncio.create_task(manager.start_kernel())
+    (asked,) = await fake.wait_for(lambda: fake.requests_to("POST", "/api/kernels"))
+    assert isinstance(asked.json, dict)
+    assert kept_in(state_folder) == [asked.json["kernel_id"]]
+    released.set()
+    await starting
+    assert kept_in(state_folder) == [manager.kernel_id]
+    await manager.shutdown_kernel()
+    assert kept_in(state_folder) == []
+
+
+async def test_a_claim_is_on_the_id_that_the_gateway_gave_the_kernel(
+    fake: FakeGateway, state_folder: Path
+) -> None:
+    fake.kernel_ids = "ignored"
+    manager = GatewayKernelManager()
+    await manager.start_kernel()
+    (kernel_id,) = fake.kernels
+    session = manager.running.session
+    await manager.release()
+    assert kept_in(state_folder) == [kernel_id]
+    await manager.start_kernel(kernel_id=kernel_id)
+    assert manager.running.session == session
+    await manager.shutdown_kernel()
+
+
+@pytest.mark.parametrize("failure", ["refused", "not sent"])
+async def test_a_start_that_fails_leaves_no_claim(
+    fake: FakeGateway, state_folder: Path, failure: str
+) -> None:
+    fake.fault("POST", "/api/kernels", Answer.json({"reason": "Out of GPUs."}, 500))
+    manager = GatewayKernelManager()
+    env = {"KERNEL_A": "a\nb"} if failure == "not sent" else {}
+    with pytest.raises((KernelStartFailed, VariableRefused)):
+        await manager.start_kernel(env=env)
     assert kept_in(state_folder) == []
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,6 +126,25 @@ async def test_after_a_restart_stand_ins_have_the_words_that_the_gateway_gave_la
     async with server_on(fake_gateway, tmp_path, argv=(ALLOW_R,)) as server:
         (allowed,) = (await server.call("GET", SPECS)).json["kernelspecs"]
         assert allowed == "r"
+
+
+@pytest.mark.parametrize("kept", [b"no JSON", b"[]", b"{}", b"\xff"])
+async def test_kernelspecs_in_the_store_that_cannot_be_read_are_one_line_in_the_log_and_not_used(
+    fake_gateway: FakeGateway, tmp_path: Path, kept: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_gateway.kernelspecs[:] = ["ir"]
+    async with server_on(fake_gateway, tmp_path) as server:
+        await server.call("GET", SPECS)
+    file = tmp_path / "data" / "jupyter_relay" / "links.sqlite"
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE kernelspecs SET listed = ?", [kept])
+    fake_gateway.fault("GET", SPECS, Answer.html("", 500))
+    async with server_on(fake_gateway, tmp_path) as server:
+        down = (await server.call("GET", SPECS)).json
+        await server.call("GET", SPECS)
+    assert list(down["kernelspecs"]) == ["python3"], "as without a store"
+    (line,) = (text for text in caplog.messages if "are not used" in text)
+    assert f"The kernelspecs of {fake_gateway.url} that are kept in {file}" in line
 
 
 async def test_another_gateways_words_are_not_taken(

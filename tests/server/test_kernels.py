@@ -465,7 +465,7 @@ async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
 ) -> None:
     folder = tmp_path / "data" / "jupyter_relay"
     deleted, gone, refused, last = [await server.start_kernel() for _ in range(4)]
-    await server.kernels.store.settle()
+    await server.kernels.store.flush()
     assert sorted(kept_in(folder)) == sorted([deleted, gone, refused, last])
     await server.call("DELETE", f"/api/kernels/{deleted}")
     fake_gateway.forget(gone)
@@ -473,7 +473,7 @@ async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
     for _ in range(2):  # it is found gone, and then forgotten
         server.kernels.gateway.forget_listing()
         await server.call("GET", "/api/kernels")
-    await server.kernels.store.settle()
+    await server.kernels.store.flush()
     assert sorted(kept_in(folder)) == sorted([refused, last])
     fake_gateway.fault("DELETE", f"/api/kernels/{refused}", Answer.html("no", 500))
     await server.kernels.shutdown_all()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
@@ -175,8 +175,14 @@ class Gateway:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         user: NotebookUser | None = None,
+        kernel_id: str | None = None,
+        before_request: Callable[[], Awaitable[None]] | None = None,
     ) -> KernelStart:
-        """Begin to start a kernel, as `start_kernel` does, and do not wait for it."""
+        """Begin to start a kernel, as `start_kernel` does, and do not wait for it.
+
+        ``kernel_id`` is the id to start it under, a UUID that is not in use; by default a new one.
+        ``before_request`` is awaited before the request goes out.
+        """
         if self._closed:
             raise closed(self.name)
         if self._stopped:
@@ -185,7 +191,7 @@ class Gateway:
             )
         if name is not None:
             self._endpoints.check_kernelspec(name)
-        kernel_id = str(uuid4())
+        kernel_id = kernel_id or str(uuid4())
         sent = self._environment(env or {}, cwd, user)
         # Enterprise Gateway looks for the id in the environment, the others in the request, and
         # each ignores the other place (seen).
@@ -197,7 +203,9 @@ class Gateway:
             kernel_id,
             name or "",
             Steps(
-                lambda on_send: self._ask_for_kernel(kernel_id, name, request, user, on_send),
+                lambda on_send: self._ask_for_kernel(
+                    kernel_id, name, request, user, on_send, before_request
+                ),
                 self.kernel,
                 self.shutdown_kernel,
                 lambda model: self._show_as(kernel_id, model),
@@ -214,6 +222,7 @@ class Gateway:
         request: Mapping[str, object],
         user: NotebookUser | None,
         on_send: Callable[[], None],
+        before_request: Callable[[], Awaitable[None]] | None,
     ) -> KernelModel:
         async def meaning(error: GatewayRefused) -> RelayError:
             if denies_kernel(error, kernel_id):
@@ -249,6 +258,8 @@ class Gateway:
                 meaning=meaning,
             )
 
+        if before_request is not None:
+            await before_request()
         try:
             try:
                 response = await ask(request)

@@ -164,7 +164,7 @@ class KernelStart:
     def when_over(self, callback: Callable[[], None]) -> None:
         """Call back once nothing more can come of it, and nothing of it is left to delete. If its
         tasks are cancelled, as at a program's end, that is never known."""
-        if not self._sent:
+        if not self._sent or (self._task.done() and not self._task.cancelled()):
             callback()
         else:
             self._task.add_done_callback(lambda task: None if task.cancelled() else callback())

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -34,7 +35,8 @@ from jupyter_relay.link.actions import Report
 from jupyter_relay.link.life import DEAD, NOT_STARTED
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
-from jupyter_relay.store.store import Claim, Store
+from jupyter_relay.store.claims import Claim
+from jupyter_relay.store.store import Store
 
 
 class GatewayKernelManager(AsyncKernelManager):
@@ -174,24 +176,43 @@ class GatewayKernelManager(AsyncKernelManager):
         local processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
         """
         gateway = self.gateway
+        store = self.store
+        claim: Claim | None = None
         start: KernelStart | None = None
         started: StartedKernel | None = None
         try:
             if kernel_id is not None:
-                start, model = None, await self._find(kernel_id)
+                model = await self._find(kernel_id)
+                if self.remote is not None:
+                    await self.remote.close()
+                if store is not None:
+                    claim = await store.claims.claim(gateway.address, model.id)
             else:
-                name = kernel_name or self.kernel_name
-                start = gateway.begin_start(name, env=env, cwd=cwd, user=user)
+                new_id = str(uuid4())
+                if store is not None:
+                    claim = store.claims.intend(
+                        gateway.address, new_id, by_server=not self.ends_kernels
+                    )
+                start = gateway.begin_start(
+                    kernel_name or self.kernel_name,
+                    env=env,
+                    cwd=cwd,
+                    user=user,
+                    kernel_id=new_id,
+                    before_request=store.claims.written if store is not None else None,
+                )
                 started = self._end_with_program(start)
                 model = await start.wait(patience)
-            if self.remote is not None:
-                await self.remote.close()
-            claim = await self._claim(model.id, new=kernel_id is None)
-            if start is not None and claim is not None:
-                start.when_decided(_noter(gateway, claim))
+                if self.remote is not None:
+                    await self.remote.close()
+                if claim is not None:
+                    claim = claim.moved_to(model.id)
+                    start.when_decided(_noter(gateway, claim))
         except BaseException:
             if start is not None:
                 start.give_up()
+            if kernel_id is None and claim is not None:
+                self._forget_claim(claim, start)
             if start is not None and started is not None:
                 start.when_over(partial(STARTED.remove, started))
             if self.remote is None:  # nobody cleans up where nothing was started
@@ -371,17 +392,22 @@ class GatewayKernelManager(AsyncKernelManager):
         except KernelNotFound:
             gateway.ids.part(kernel_id)
             if store is not None:
-                store.forget(gateway.address, kernel_id)
+                store.claims.forget(gateway.address, kernel_id)
             raise
 
-    async def _claim(self, kernel_id: str, *, new: bool) -> Claim | None:
-        """Claim the session id under which the gateway knows us; None without a store."""
-        gateway, store = self.gateway, self.store
-        if store is None:
-            return None
-        if new:
-            return store.claim_new(gateway.address, kernel_id, by_server=not self.ends_kernels)
-        return await store.claim(gateway.address, kernel_id)
+    def _forget_claim(self, claim: Claim, start: KernelStart | None) -> None:
+        """Forget the claim of a start that has failed or was given up, once no kernel can come of
+        it; if the store is closed by then, the next process finds the claim in it."""
+        store = self.store
+
+        def forget() -> None:
+            if store is not None and store in (self._store, self._owned_store):
+                store.claims.forget(claim.gateway, claim.kernel_id)
+
+        if start is None:
+            forget()
+        else:
+            start.when_over(forget)
 
     def _adopt(self, remote: RemoteKernel) -> None:
         self.remote = remote
@@ -425,7 +451,7 @@ async def shown_id(gateway: Gateway, store: Store | None, kernel_id: str) -> str
     What a store keeps of a kernel that has two ids is told to the gateway's `KernelIds`.
     """
     if store is not None and not gateway.ids.in_use(kernel_id):
-        both = await store.ids_of(gateway.address, kernel_id)
+        both = await store.claims.both_ids(gateway.address, kernel_id)
         if both is not None:
             gateway.ids.join(*both)
     return gateway.ids.shown(kernel_id)
@@ -436,7 +462,7 @@ def _noter(gateway: Gateway, claim: Claim) -> Callable[[Outcome], None]:
 
     def note(outcome: Outcome) -> None:
         if isinstance(outcome, KernelModel):
-            claim.note_given(gateway.ids.given(outcome.id))
+            claim.note_gateway_id(gateway.ids.given(outcome.id))
 
     return note
 

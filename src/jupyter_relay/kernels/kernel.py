@@ -77,7 +77,7 @@ class RemoteKernel:
     With ``start`` it is one that is being started: what it is asked waits until it is there, and
     fails if it does not come. ``session`` is the upstream session id, a new one if none is given.
     No two may use one id at once:
-    `Store.claim` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
+    `Claims` sees to that, and ``on_close`` can end the claim. The socket opens when somebody
     subscribes and closes a while after the last one has left. ``on_change`` is called when it is
     not `is_settled` any longer, and when a settled one has changed. ``asked_at`` is when its
     gateway last answered for it, by `time.monotonic`. It belongs to one event loop.

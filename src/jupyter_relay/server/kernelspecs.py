@@ -24,6 +24,7 @@ from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspec_events import KernelspecEvents
 from jupyter_relay.store.store import Store
+from jupyter_relay.wire.json import ModelError
 from jupyter_relay.wire.message import quoted
 
 T = TypeVar("T")
@@ -254,9 +255,22 @@ class GatewayKernelSpecManager(KernelSpecManager):
         """Return what the gateway had for the last server; looked for once for each user."""
         user = self._name_in_store(notebook_user())
         if user not in self._recalled and not self.gateway.closed:
-            found = await self.store.kernelspecs(self.gateway.address, user)
-            _put_last(self._recalled, user, found)
+            kept = await self.store.kernelspecs.get(self.gateway.address, user)
+            _put_last(self._recalled, user, self._read_kept(kept))
         return self._recalled.get(user)
+
+    def _read_kept(self, kept: bytes | None) -> KernelSpecs | None:
+        """Read a list from the store; None if there is none, or if it cannot be read."""
+        try:
+            return KernelSpecs.read(kept) if kept is not None else None
+        except ModelError as error:
+            self.log.warning(
+                "The kernelspecs of %s that are kept in %s are not used: %s.",
+                self.gateway.address,
+                self.store.path,
+                error,
+            )
+            return None
 
     def _keep(self, listed: KernelSpecs, user: str) -> None:
         """Have the next server know of a list, if it differs from the last one."""
@@ -264,7 +278,7 @@ class GatewayKernelSpecManager(KernelSpecManager):
         if self._kept.get(user) != outline and not self.gateway.closed:
             _put_last(self._kept, user, outline)
             self._recalled.pop(user, None)
-            self.store.keep_kernelspecs(self.gateway.address, user, outline)
+            self.store.kernelspecs.put(self.gateway.address, user, outline)
 
     def _name_in_store(self, user: NotebookUser) -> str:
         return kernel_user(self.gateway.settings.start, user) or ""
