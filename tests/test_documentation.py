@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from jupyter_relay.link.actions import Happening
 from jupyter_relay.link.table import State
+from jupyter_relay.settings.options import OPTIONS
 from jupyter_relay.wire.message import Channel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +25,9 @@ MAX_CELL = 300
 
 FOREIGN_FILES = {"jupyter_server_config.py", "kernel.js", "nginx.conf"}
 """Files of other projects and of users, which pages name without a folder."""
+
+FOREIGN_NAMES = {"SSL_CERT_DIR", "TCP_USER_TIMEOUT"}
+"""Names of other projects that no code of ours uses."""
 
 
 def without_code(text: str) -> str:
@@ -45,6 +50,18 @@ def anchors(page: Path) -> set[str]:
 
 def code_spans(text: str) -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", without_code(text)))
+
+
+@cache
+def words_of_the_code() -> frozenset[str]:
+    """Every word in what the pages can name: code, configuration, names of files, variables."""
+    folders = ("src", "tests", "tools", "bench", "examples", "labextension/src")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    texts = [path for path in files if path.suffix in {".py", ".ts", ".yaml", ".conf"}]
+    texts += [ROOT / name for name in ("pyproject.toml", "Makefile", "hatch_build.py")]
+    words = {word for path in texts for word in re.findall(r"\w+", path.read_text())}
+    words |= {word for path in [*files, *PAGES] for word in re.findall(r"\w+", path.name)}
+    return frozenset(words | {option.variable for option in OPTIONS if option.variable})
 
 
 def glossary() -> list[list[str]]:
@@ -114,6 +131,23 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
         if not found:
             missing.append(span)
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_name_of_code_is_still_used_in_the_code(page: Path) -> None:
+    unknown = []
+    for span in code_spans(page.read_text()):
+        words = re.findall(r"\w+", span)
+        if re.fullmatch(r"[A-Za-z_][\w.]*(\(\))?", span) and span not in FOREIGN_NAMES:
+            unknown += [word for word in words if word not in words_of_the_code()]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_target_of_make_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:\$ |`)make ((?:[a-z-]+ ?)+)", page.read_text())
+    assert {name for names in named for name in names.split()} - targets == set()
 
 
 def test_the_files_picture_names_every_module_and_no_other() -> None:
