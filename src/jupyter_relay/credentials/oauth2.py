@@ -14,7 +14,7 @@ from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
 from jupyter_relay.credentials.source import TokenSource
 from jupyter_relay.credentials.tokens import MOST_BYTES, NoToken, Token, end_after
-from jupyter_relay.errors import GatewayUnavailable
+from jupyter_relay.errors import GatewayClosed, GatewayUnavailable
 from jupyter_relay.redact import Quoter
 from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.origins import FromOAuth2
@@ -76,7 +76,7 @@ class OAuth2Source(TokenSource):
                     at_most=MOST_BYTES,
                 )
             )
-        except GatewayUnavailable as error:
+        except (GatewayUnavailable, GatewayClosed) as error:
             raise NoToken(f"gives no answer: {error}", hint=error.hint) from error
 
     def _body(self, *, in_body: bool) -> bytes:

@@ -18,7 +18,6 @@ import msgspec
 from jupyter_relay.backoff import Backoff
 from jupyter_relay.errors import (
     AuthenticationFailed,
-    GatewayClosed,
     GatewayRefused,
     GatewayUnavailable,
     KernelNotFound,
@@ -227,7 +226,7 @@ class Gateway:
         async def meaning(error: GatewayRefused) -> RelayError:
             if denies_kernel(error, kernel_id):
                 return no_kernel(self.name, kernel_id, error.reason)
-            if isinstance(error, AuthenticationFailed | TooManyRequests | UnexpectedAnswer):
+            if isinstance(error, AuthenticationFailed | TooManyRequests):
                 return error
             if error.status == HTTPStatus.FORBIDDEN:
                 return KernelStartFailed(
@@ -397,8 +396,7 @@ class Gateway:
 
             return await self._understood(response, steps)
         except GatewayRefused as error:
-            told = isinstance(error, KernelSpecNotFound | UnexpectedAnswer)
-            if told or error.status != HTTPStatus.NOT_FOUND:
+            if isinstance(error, KernelSpecNotFound) or error.status != HTTPStatus.NOT_FOUND:
                 raise
             raise self._no_spec(name, error.status, error.reason) from error
 
@@ -410,7 +408,7 @@ class Gateway:
         try:
             url = self._endpoints.resource(name, path)
             response = await self._requester.request(Request("GET", url, at_most=FILE_BYTES))
-        except GatewayRefused as error:
+        except (GatewayRefused, UnexpectedAnswer) as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
@@ -600,7 +598,7 @@ async def _in_turns(steps: Reading[T]) -> T:
 def may_pass(error: RelayError) -> bool:
     """Whether a request that failed so may succeed in a moment."""
     if isinstance(error, GatewayUnavailable):
-        return error.retryable and not isinstance(error, GatewayClosed)
+        return error.retryable
     if isinstance(error, GatewayRefused):
         return (
             isinstance(error, TooManyRequests) or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -38,11 +38,13 @@ from typing import TypeAlias
 
 from jupyter_relay.backoff import Backoff
 from jupyter_relay.errors import (
+    GatewayClosed,
     GatewayRefused,
     GatewayUnavailable,
     KernelNotRunning,
     KernelStartFailed,
     RelayError,
+    UnexpectedAnswer,
 )
 from jupyter_relay.rest.models import KernelModel
 
@@ -198,7 +200,7 @@ class KernelStart:
     async def _see_to_it(self) -> None:
         try:
             model = await self._steps.ask(self._goes_out)
-        except GatewayUnavailable as error:
+        except (GatewayUnavailable, GatewayClosed) as error:
             if not error.doubtful:
                 self._decide(error)
                 return
@@ -249,11 +251,13 @@ class KernelStart:
         Enterprise Gateway answers 500 where the id is taken, and nobody else can have chosen ours;
         and what nobody can read may have been a success.
         """
-        if not isinstance(refusal, GatewayRefused) or not (
-            refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR
-            or refusal.status < HTTPStatus.MULTIPLE_CHOICES
-        ):
-            return None
+        match refusal:
+            case GatewayRefused(status=HTTPStatus.INTERNAL_SERVER_ERROR):
+                pass
+            case UnexpectedAnswer(status=status) if status < HTTPStatus.MULTIPLE_CHOICES:
+                pass
+            case _:
+                return None
         try:
             return await self._steps.look(self.id)
         except RelayError:  # then the refusal is the better one to tell
@@ -317,7 +321,7 @@ class KernelStart:
         )
 
 
-def _in_vain(error: GatewayUnavailable, seconds: float) -> GatewayUnavailable:
+def _in_vain(error: GatewayUnavailable | GatewayClosed, seconds: float) -> RelayError:
     """The error of a start whose answer was lost, and of which no kernel has come."""
     return type(error)(
         f"{error.message} No kernel has come of it in {seconds:g} s.",

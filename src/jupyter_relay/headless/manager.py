@@ -18,12 +18,14 @@ from traitlets import Bool, DottedObjectName, Type, default
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.errors import (
+    GatewayClosed,
     GatewayRefused,
     GatewayUnavailable,
     KernelNotFound,
     KernelNotRunning,
     NotPossibleOnGateway,
     RelayError,
+    UnexpectedAnswer,
 )
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.start import KernelStart, Outcome
@@ -251,10 +253,10 @@ class GatewayKernelManager(AsyncKernelManager):
         remote = self.running
         try:
             await remote.restart()
-        except GatewayRefused as error:
+        except (GatewayRefused, UnexpectedAnswer) as error:
             # For one that does not exist gateways answer 500, and 404 only if asked for it.
             if not isinstance(error, KernelNotFound):
-                with suppress(GatewayUnavailable):
+                with suppress(GatewayUnavailable, GatewayClosed):
                     await remote.refresh()
             raise
         self._restarts = remote.restarts

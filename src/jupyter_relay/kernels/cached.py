@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Final, Generic, TypeVar
 
-from jupyter_relay.errors import GatewayTimeout, GatewayUnavailable, RelayError
+from jupyter_relay.errors import GatewayClosed, GatewayTimeout, GatewayUnavailable, RelayError
 from jupyter_relay.log import Log
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ class Cached(Generic[T]):
             self.value = await self._ask_gateway()
         except RelayError as error:
             self._error = error
-            unreachable = isinstance(error, GatewayUnavailable)
+            unreachable = isinstance(error, GatewayUnavailable | GatewayClosed)
             self._unreachable_since = asyncio.get_running_loop().time() if unreachable else None
             self._log_failure(error)
         except Exception:  # noqa: BLE001  # an old value must not be taken for a new one

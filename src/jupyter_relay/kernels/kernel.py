@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from jupyter_relay.errors import (
+    GatewayClosed,
     GatewayRefused,
     GatewayUnavailable,
     KernelNotFound,
@@ -21,6 +22,7 @@ from jupyter_relay.errors import (
     KernelStarting,
     OperationUnderWay,
     RelayError,
+    UnexpectedAnswer,
 )
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.start import KernelStart
@@ -322,7 +324,7 @@ class RemoteKernel:
         with self._told_in_the_cell("interrupt"):
             try:
                 await self.gateway.interrupt_kernel(self.id)
-            except GatewayRefused:
+            except (GatewayRefused, UnexpectedAnswer):
                 self._check_interruptible()  # a restart may have begun meanwhile
                 raise
 
@@ -452,7 +454,7 @@ class RemoteKernel:
         except (KernelNotFound, OperationUnderWay):
             raise
         except RelayError as error:
-            unreachable = isinstance(error, GatewayUnavailable)
+            unreachable = isinstance(error, GatewayUnavailable | GatewayClosed)
             self._connection.perform(self._link.cannot(what, str(error), unreachable=unreachable))
             raise
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from jupyter_relay.errors import LinkLost
 from jupyter_relay.link.pending import Request
 from jupyter_relay.wire.message import (
     EMPTY,
@@ -69,7 +70,11 @@ class Notices:
         The error output (None unless it is a cell's), the reply and the idle status. Source of
         their contents: Jupyter messaging protocol, "Request-Reply" and "Execution errors".
         """
-        error: Mapping[str, JSON] = {"ename": "LinkLost", "evalue": text, "traceback": [text]}
+        error: Mapping[str, JSON] = {
+            "ename": LinkLost.__name__,
+            "evalue": text,
+            "traceback": [text],
+        }
         output = None
         reply: dict[str, JSON] = {"status": "error", **error}
         if request.msg_type == "execute_request":

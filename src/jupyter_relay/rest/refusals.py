@@ -115,22 +115,22 @@ def no_kernel(
     )
 
 
-def no_answer(gateway: str) -> GatewayTimeout:
+def no_answer(gateway: str, *, doubtful: bool = True) -> GatewayTimeout:
     """Return the error for a gateway that did not answer in time."""
     return GatewayTimeout(
         f"{gateway} did not answer in time.",
         hint="Look whether the gateway, and each proxy before it, answers at all.",
+        doubtful=doubtful,
         gateway=gateway,
     )
 
 
 def closed(gateway: str, *, doubtful: bool = False) -> GatewayClosed:
     """Return the error for a gateway to which we have closed all connections; ``doubtful`` is as in
-    `GatewayUnavailable`."""
+    `GatewayClosed`."""
     return GatewayClosed(
         f"The connection to {gateway} was closed.",
         hint="What closed it has to open it again, or the program is about to end.",
-        retryable=False,
         doubtful=doubtful,
         gateway=gateway,
     )

@@ -18,6 +18,7 @@ from yarl import URL
 
 from jupyter_relay.errors import (
     ConnectionFailed,
+    GatewayClosed,
     GatewayUnavailable,
     HostNotFound,
     TLSFailed,
@@ -126,9 +127,10 @@ class AiohttpTransport:
                 if not self._cut():
                     raise
                 failure: Exception = closed(settings.name)
+                cause = None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = self._translated(error, request.headers)
-            raise failure  # here, without a context: see `_translated`
+                failure, cause = self._translated(error, request.headers), _harmless(error)
+            raise failure from cause  # here, without a context: see `_harmless`
 
         async with self._open().turn(request.share):
             return await self._trusting(ask)
@@ -140,6 +142,7 @@ class AiohttpTransport:
 
         async def ask(trust: _Trust) -> Socket:
             settings, pools = self._settings, self._open()
+            cause: Exception | None = None
             try:
                 async with asyncio.timeout(settings.handshake_timeout or None):
                     websocket = await pools.sockets.ws_connect(
@@ -171,10 +174,10 @@ class AiohttpTransport:
                     raise
                 failure = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure = self._translated(error, headers)
+                failure, cause = self._translated(error, headers), _harmless(error)
             else:
                 return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
-            raise failure  # here, without a context: see `_translated`
+            raise failure from cause  # here, without a context: see `_harmless`
 
         return await self._trusting(ask)
 
@@ -214,9 +217,12 @@ class AiohttpTransport:
         self._quoter.learn(secrets_in_headers(headers))
         return self._quoter
 
-    def _translated(self, error: Exception, headers: Mapping[str, str]) -> GatewayUnavailable:
-        failure = _translated(error, self._settings, self._quoter_after(headers))
-        return closed(self._settings.name, doubtful=failure.doubtful) if self._closed else failure
+    def _translated(
+        self, error: Exception, headers: Mapping[str, str]
+    ) -> GatewayUnavailable | GatewayClosed:
+        if self._closed:
+            return closed(self._settings.name, doubtful=_is_doubtful(error))
+        return _translated(error, self._settings, self._quoter_after(headers))
 
 
 class AiohttpSocket:
@@ -332,18 +338,21 @@ async def _read_body(answer: aiohttp.ClientResponse, at_most: int | None) -> tup
 def _translated(
     error: Exception, settings: TransportSettings, quoter: Quoter
 ) -> GatewayUnavailable:
-    """The one map from aiohttp's errors, and those beneath it, to ours.
+    """The one map from aiohttp's errors, and those beneath it, to ours."""
+    return _of_the_proxy(error, settings, quoter) or _meaning(error, settings.name)
 
-    An error of the operating system becomes the cause. Others hold the request, and with it our
-    token, or what a parser could not read, which may quote it.
-    """
-    failure = _of_the_proxy(error, settings, quoter) or _meaning(error, settings.name)
-    failure.doubtful = not isinstance(error, _UNCONNECTED)
-    failure.__cause__ = _harmless(error)
-    return failure
+
+def _is_doubtful(error: Exception) -> bool:
+    """True if a request that failed so may have been carried out."""
+    return not isinstance(error, _UNCONNECTED)
 
 
 def _harmless(error: Exception) -> Exception | None:
+    """Return what may stand as the cause of our error: an error of the operating system.
+
+    Others hold the request, and with it our token, or what a parser could not read, which may
+    quote it.
+    """
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return error.certificate_error
@@ -367,6 +376,7 @@ def _of_the_proxy(
         return GatewayUnavailable(
             f"The proxy on the way to {settings.name} cannot be reached: {_told(error)}",
             hint="Look at HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment.",
+            doubtful=False,
             gateway=settings.name,
         )
     return None
@@ -401,19 +411,22 @@ def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavaila
         f"The proxy on the way to {name} does not let us through ({status} {said}".rstrip() + ").",
         hint="Look at the proxy's log, or name the gateway in NO_PROXY.",
         retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        doubtful=False,
         gateway=name,
     )
 
 
 def _meaning(error: Exception, name: str) -> GatewayUnavailable:
+    doubtful = _is_doubtful(error)
     if isinstance(error, TimeoutError):
-        return no_answer(name)
+        return no_answer(name, doubtful=doubtful)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
         return TLSFailed(
             f"The certificate of {name} cannot be verified: {_told(error)}",
             hint="Set ca_certs to the file of the authority that signed it; one that has expired, "
             "or is for another host, can only be replaced at the gateway.",
             retryable=False,
+            doubtful=doubtful,
             gateway=name,
         )
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
@@ -422,17 +435,20 @@ def _meaning(error: Exception, name: str) -> GatewayUnavailable:
             hint="Look whether the URL should begin with http:// instead, and whether the gateway "
             "wants a certificate of ours (client_cert).",
             retryable=False,
+            doubtful=doubtful,
             gateway=name,
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return HostNotFound(
             f"The host of {name} is not known: {_told(error)}",
             hint="Look at the host name in the gateway's URL.",
+            doubtful=doubtful,
             gateway=name,
         )
     return ConnectionFailed(
         f"{name} cannot be reached: {_told(error)}",
         hint="Look whether the gateway is running, and at its URL.",
+        doubtful=doubtful,
         gateway=name,
     )
 

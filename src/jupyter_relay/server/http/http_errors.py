@@ -4,43 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 
 from tornado import web
 
-from jupyter_relay.errors import (
-    ConfigurationError,
-    CredentialsUnavailable,
-    GatewayRefused,
-    GatewayTimeout,
-    GatewayUnavailable,
-    KernelNotFound,
-    KernelNotRunning,
-    KernelSpecNotFound,
-    MalformedFrame,
-    NotPossibleOnGateway,
-    OperationUnderWay,
-    RelayError,
-    UnexpectedAnswer,
-    VariableRefused,
-)
+from jupyter_relay.errors import RelayError
 from jupyter_relay.redact import MOST_QUOTED
 from jupyter_relay.wire.message import quoted
-
-_STATUSES: tuple[tuple[type[RelayError], HTTPStatus], ...] = (
-    (KernelNotFound, HTTPStatus.NOT_FOUND),
-    (KernelSpecNotFound, HTTPStatus.NOT_FOUND),
-    (OperationUnderWay, HTTPStatus.CONFLICT),
-    (KernelNotRunning, HTTPStatus.NOT_FOUND),
-    (NotPossibleOnGateway, HTTPStatus.NOT_IMPLEMENTED),
-    (VariableRefused, HTTPStatus.BAD_REQUEST),
-    (MalformedFrame, HTTPStatus.BAD_GATEWAY),
-    (UnexpectedAnswer, HTTPStatus.BAD_GATEWAY),
-    (GatewayTimeout, HTTPStatus.GATEWAY_TIMEOUT),
-    (CredentialsUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-    (GatewayUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-    (ConfigurationError, HTTPStatus.INTERNAL_SERVER_ERROR),
-)
 
 
 def http_error(error: RelayError, failed: str = "") -> web.HTTPError:
@@ -49,7 +18,7 @@ def http_error(error: RelayError, failed: str = "") -> web.HTTPError:
     A refusal of the gateway keeps the gateway's status. ``failed`` says what has failed, where
     the person needs to know more than that.
     """
-    return PlainHTTPError(_status(error), f"{failed}: {error}" if failed else str(error))
+    return PlainHTTPError(error.http_status, f"{failed}: {error}" if failed else str(error))
 
 
 class PlainHTTPError(web.HTTPError):
@@ -88,15 +57,6 @@ class _PlainText(str):
 
     def __mod__(self, _: object) -> str:
         return self
-
-
-def _status(error: RelayError) -> int:
-    for kind, status in _STATUSES:
-        if isinstance(error, kind):
-            return status.value
-    if isinstance(error, GatewayRefused) and error.status >= HTTPStatus.BAD_REQUEST:
-        return error.status
-    return HTTPStatus.INTERNAL_SERVER_ERROR.value
 
 
 @contextmanager
