@@ -18,7 +18,8 @@ import aiohttp
 import pytest
 
 from jupyter_relay.testing import FakeGateway
-from jupyter_relay.testing.servers import _free_port, jupyter_server
+from jupyter_relay.testing.processes import free_port
+from jupyter_relay.testing.servers import jupyter_server
 from tests.support.server import server_on
 
 ENDS_WITHIN = 60.0
@@ -144,7 +145,7 @@ async def at_a_terminal(
             sys.executable, "-c", AT_A_TERMINAL.format(ignored=ignores_hangups),
             *gateway_arguments(gateway, on_exit),
             "--debug", "--no-browser", "--ServerApp.allow_root=True", "--ip=127.0.0.1",
-            f"--port={_free_port()}",  # Jupyter Server 2.17 prints a 0 as it was given
+            f"--port={free_port()}",  # Jupyter Server 2.17 prints a 0 as it was given
             f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={directory}",
         ],
         stdin=slave, stdout=slave, stderr=slave, start_new_session=True,

@@ -120,7 +120,7 @@ class FakeKernel:
             request.channel, msg_type, content or {"status": "ok"}, request, buffers
         )
         self._replied.add(request.head.msg_id)
-        self._answer(request, message)
+        self.audience.answer(self._origins.get(request.head.msg_id, ""), message)
         return message
 
     def report(self, error: BaseException, request: Message) -> None:
@@ -163,7 +163,8 @@ class FakeKernel:
     async def ask_input(self, prompt: str, request: Message, *, password: bool = False) -> str:
         """Ask the client that sent ``request`` for a line, and return it."""
         content: dict[str, JSON] = {"prompt": prompt, "password": password}
-        self._answer(request, self.compose(Channel.STDIN, "input_request", content, request))
+        question = self.compose(Channel.STDIN, "input_request", content, request)
+        self.audience.answer(self._origins.get(request.head.msg_id, ""), question)
         reply = await self._answers.get()
         return str(read_content(reply).get("value", ""))
 
@@ -201,7 +202,7 @@ class FakeKernel:
         """End as by SIGKILL. The gateway notices, and says ``restarting``, or ``dead``."""
         self._stop()
         self.execution_state = "restarting" if restarts else "dead"
-        self._announce(self.execution_state)
+        _announce(self, self.execution_state)
         if restarts:
             self._start()
         self._changes.notify()
@@ -245,7 +246,9 @@ class FakeKernel:
         if message.channel is Channel.STDIN:
             self._answers.put_nowait(message)
         else:
-            self._queue(message).put_nowait(message)
+            subshell = message.head.subshell_id if message.channel is Channel.SHELL else None
+            queue = self._queues.get(subshell or message.channel, self._queues[Channel.SHELL])
+            queue.put_nowait(message)
 
     def _start(self) -> None:
         self.incarnation += 1
@@ -271,10 +274,6 @@ class FakeKernel:
         self._workers.append(worker)
         self._tasks.add(worker)
 
-    def _queue(self, message: Message) -> asyncio.Queue[Message]:
-        subshell = message.head.subshell_id if message.channel is Channel.SHELL else None
-        return self._queues.get(subshell or message.channel, self._queues[Channel.SHELL])
-
     async def _work(self, queue: asyncio.Queue[Message]) -> None:
         while True:
             request = await queue.get()
@@ -288,24 +287,23 @@ class FakeKernel:
             self.set_status("idle", request)
             self._changes.notify()
 
-    def _answer(self, request: Message, message: Message) -> None:
-        self.audience.answer(self._origins.get(request.head.msg_id, ""), message)
 
-    def _announce(self, state: str) -> None:
-        """Say a status as the gateway does: once on each socket, from that socket's own session."""
-        for socket in self.audience.sockets:
-            message = Message(
+def _announce(kernel: FakeKernel, state: str) -> None:
+    """Report a status as the gateway does: once on each socket, in that socket's own session."""
+    for socket in kernel.audience.sockets:
+        header = {
+            "msg_id": f"{socket.session_id}_1_{uuid4().hex}",
+            "msg_type": "status",
+            "session": socket.session_id,
+            "username": "gateway",
+            "date": datetime.now(UTC),
+            "version": "5.4",
+        }
+        content = {"execution_state": state}
+        socket.send(
+            Message(
                 channel=Channel.IOPUB,
-                header=msgspec.json.encode(
-                    {
-                        "msg_id": f"{socket.session_id}_1_{next(self._numbers)}",
-                        "msg_type": "status",
-                        "session": socket.session_id,
-                        "username": "gateway",
-                        "date": datetime.now(UTC),
-                        "version": "5.4",
-                    }
-                ),
-                content=msgspec.json.encode({"execution_state": state}),
+                header=msgspec.json.encode(header),
+                content=msgspec.json.encode(content),
             )
-            socket.send(message)
+        )

@@ -11,6 +11,9 @@ anything.
             ...                               # websockets misbehave once they are open
 
 Each kind of misbehaviour is a value. `MISDEEDS` has one or more of every kind.
+
+This file is long because it is one table: each misdeed is a class of some lines, and all of them
+are read together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A child process that is always ended, together with everything it started.
+"""A child process that is always ended, together with everything it started, and where it lives.
 
 All calls block for at most the time they are given; asyncio programs make them in a thread.
 """
@@ -6,17 +6,36 @@ All calls block for at most the time they are given; asyncio programs make them 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+HOST: Final = "127.0.0.1"
+
+# What the parent was told about its own servers and kernels is not meant for the ones started here.
+_NOT_INHERITED = ("JUPYTER_", "KERNEL_", "KG_", "EG_", "JPY_", "IPYTHON", "PYTEST_")
+
+# JupyterLab asks about news and looks for updates on its first page; neither belongs into a test.
+_LAB_OVERRIDES = {
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+    },
+}
 
 LEASH = Path(__file__).with_name("leash.py")
 
@@ -181,3 +200,62 @@ def _from_ps() -> list[ProcessIdentity]:
         if not state.startswith("Z"):
             found.append(ProcessIdentity(int(pid), int(parent), started))
     return found
+
+
+def environment_of(python: str, directory: Path) -> dict[str, str]:
+    """Return this process's environment, with other Jupyter settings and folders."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)
+    }
+    loopback = f"{HOST},localhost"
+    for name in ("NO_PROXY", "no_proxy"):
+        environment[name] = ",".join(filter(None, [environment.get(name), loopback]))
+    # A kernelspec may name its interpreter just "python", and means the one beside the server.
+    environment["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", "")])
+    return environment | {
+        "JUPYTER_CONFIG_DIR": str(directory / "config"),
+        "JUPYTER_DATA_DIR": str(directory / "data"),
+        "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
+        "IPYTHONDIR": str(directory / "ipython"),
+        "PYTHONNOUSERSITE": "1",
+    }
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def make_folders(directory: Path) -> None:
+    """Make the folders in which a server lives."""
+    for name in ("config/labconfig", "data", "runtime", "ipython", "work"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    overrides = directory / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.write_text(json.dumps(_LAB_OVERRIDES), encoding="utf-8")
+
+
+def answers(url: str, token: str, tls: ssl.SSLContext | None) -> bool:
+    """Return whether the Jupyter server at an address lets in who has this token."""
+    # Not urllib: a proxy from the environment must not stand between us and loopback.
+    port = urlsplit(url).port
+    connection = (
+        http.client.HTTPSConnection(HOST, port, timeout=5, context=tls)
+        if tls
+        else http.client.HTTPConnection(HOST, port, timeout=5)
+    )
+    try:
+        connection.request("GET", "/api", headers={"Authorization": f"token {token}"})
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def reports_port() -> bool:
+    """Return whether Jupyter Server writes the port that it found; older versions write 0."""
+    major, minor = version("jupyter_server").split(".")[:2]
+    return (int(major), int(minor)) >= (2, 20)

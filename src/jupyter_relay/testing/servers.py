@@ -14,28 +14,32 @@ started it is killed. `ServerStartError` is raised when one does not come up in 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import os
 import secrets
-import socket
 import ssl
 import sys
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from .processes import ServerProcess
+from jupyter_relay.testing.processes import (
+    HOST,
+    ServerProcess,
+    answers,
+    environment_of,
+    free_port,
+    make_folders,
+    reports_port,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from os import PathLike
 
-HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0
 """How long a server may take to answer its first request."""
 
@@ -44,20 +48,26 @@ POLL_SECONDS: Final = 0.05
 PORT_TAKEN: Final = "no available port could be found"
 """What all four programs print before they end for want of a port."""
 
-# What the parent was told about its own servers and kernels is not meant for the ones started here.
-_NOT_INHERITED = ("JUPYTER_", "KERNEL_", "KG_", "EG_", "JPY_", "IPYTHON", "PYTEST_")
-
-# JupyterLab asks about news and looks for updates on its first page; neither belongs into a test.
-_LAB_OVERRIDES = {
-    "@jupyterlab/apputils-extension:notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-    },
-}
-
 
 class ServerStartError(RuntimeError):
     """A server ended early or did not answer in time; the message ends with its last log lines."""
+
+
+class ServerOptions(TypedDict, total=False):
+    """What all four servers can be started with.
+
+    `port` and `token` are chosen at random unless given (give them to bring a gateway back at its
+    old address). `env` and `extra_args` are added to what it is started with. `directory` keeps its
+    files, log and all, after the end. `timeout` is for how many seconds its first answer is waited
+    for.
+    """
+
+    port: int | None
+    token: str | None
+    env: Mapping[str, str] | None
+    extra_args: Sequence[str]
+    directory: Path | None
+    timeout: float
 
 
 class _PortTakenError(ServerStartError):
@@ -125,13 +135,46 @@ class _Program:
 
     module: str
     arguments: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     token: str = field(repr=False)
-    port: int | None
-    python: str = sys.executable
-    port_option: str = "--port={port}"
-    reports_port: bool = False
-    tls: ServerTls | None = None
+    options: ServerOptions = field(repr=False)
+    python: str
+    port_option: str
+    reports_port: bool
+    tls: ServerTls | None
+
+    @classmethod
+    def of(
+        cls,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        options: ServerOptions,
+        *,
+        variable: str,
+        python: str = sys.executable,
+        port_option: str = "--port={port}",
+        reports_port: bool = False,
+        tls: ServerTls | None = None,
+    ) -> _Program:
+        """Return a program with what it is started with; its token is in ``variable``."""
+        token = options.get("token") or secrets.token_urlsafe(24)
+        return cls(
+            module=module,
+            arguments=[*arguments, *options.get("extra_args", ())],
+            environment={variable: token, **environment, **(options.get("env") or {})},
+            token=token,
+            options=options,
+            python=python,
+            port_option=port_option,
+            reports_port=reports_port,
+            tls=tls,
+        )
+
+    @property
+    def port(self) -> int | None:
+        """The port that it must take; None for any."""
+        return self.options.get("port")
 
     def url(self, port: int) -> str:
         return f"{'https' if self.tls else 'http'}://{HOST}:{port}"
@@ -142,40 +185,22 @@ async def kernel_gateway(
     *,
     list_kernels: bool = True,
     tls: ServerTls | None = None,
-    port: int | None = None,
-    token: str | None = None,
-    env: Mapping[str, str] | None = None,
-    extra_args: Sequence[str] = (),
-    directory: Path | None = None,
-    timeout: float = START_SECONDS,
+    **options: Unpack[ServerOptions],
 ) -> AsyncIterator[RunningServer]:
     """Run Jupyter Kernel Gateway from this Python environment.
 
     `list_kernels` allows ``GET /api/kernels``, which it refuses by default. With `tls` it speaks
-    https and wss. `port` and `token` are
-    chosen at random unless given (give them to bring a gateway back at its old address), `env` and
-    `extra_args` are added to what it is started with, and `directory` keeps its files, log and
-    all, after the end. ServerStartError if it does not answer within `timeout` seconds.
+    https and wss. The others are `ServerOptions`. ServerStartError if it does not answer in time.
     """
-    token = token or secrets.token_urlsafe(24)
-    program = _Program(
-        module="kernel_gateway",
-        arguments=[
-            f"--KernelGatewayApp.ip={HOST}",
-            "--port_retries=0",
-            *_tls_arguments(tls),
-            *extra_args,
-        ],
-        environment={
-            "KG_AUTH_TOKEN": token,
-            "KG_LIST_KERNELS": str(list_kernels),
-            **(env or {}),
-        },
-        token=token,
-        port=port,
+    program = _Program.of(
+        "kernel_gateway",
+        [f"--KernelGatewayApp.ip={HOST}", "--port_retries=0", *_tls_arguments(tls)],
+        {"KG_LIST_KERNELS": str(list_kernels)},
+        options,
+        variable="KG_AUTH_TOKEN",
         tls=tls,
     )
-    async with _run(program, directory, timeout) as server:
+    async with _run(program) as server:
         yield server
 
 
@@ -191,32 +216,22 @@ async def enterprise_gateway(
     *,
     python: str | PathLike[str],
     list_kernels: bool = True,
-    port: int | None = None,
-    token: str | None = None,
-    env: Mapping[str, str] | None = None,
-    extra_args: Sequence[str] = (),
-    directory: Path | None = None,
-    timeout: float = START_SECONDS,
+    **options: Unpack[ServerOptions],
 ) -> AsyncIterator[RunningServer]:
     """Run Jupyter Enterprise Gateway with `python`, the interpreter of an environment that has it.
 
     Run by root it starts kernels only for clients that send ``KERNEL_USERNAME`` in the ``env``.
     The other parameters and errors are those of `kernel_gateway`.
     """
-    token = token or secrets.token_urlsafe(24)
-    program = _Program(
-        module="enterprise_gateway",
-        arguments=[f"--EnterpriseGatewayApp.ip={HOST}", "--port_retries=0", *extra_args],
-        environment={
-            "EG_AUTH_TOKEN": token,
-            "EG_LIST_KERNELS": str(list_kernels),
-            **(env or {}),
-        },
-        token=token,
-        port=port,
+    program = _Program.of(
+        "enterprise_gateway",
+        [f"--EnterpriseGatewayApp.ip={HOST}", "--port_retries=0"],
+        {"EG_LIST_KERNELS": str(list_kernels)},
+        options,
+        variable="EG_AUTH_TOKEN",
         python=os.fspath(python),
     )
-    async with _run(program, directory, timeout) as server:
+    async with _run(program) as server:
         yield server
 
 
@@ -224,20 +239,14 @@ async def enterprise_gateway(
 async def jupyter_server(
     *,
     gateway: RunningServer | None = None,
-    port: int | None = None,
-    token: str | None = None,
-    env: Mapping[str, str] | None = None,
-    extra_args: Sequence[str] = (),
-    directory: Path | None = None,
-    timeout: float = START_SECONDS,
+    **options: Unpack[ServerOptions],
 ) -> AsyncIterator[RunningServer]:
     """Run Jupyter Server from this Python environment.
 
     With `gateway` its kernels run there; without, it has local kernels and is itself a gateway.
     The other parameters and errors are those of `kernel_gateway`.
     """
-    program = _server_program("jupyter_server", gateway, port, token, env, extra_args)
-    async with _run(program, directory, timeout) as server:
+    async with _run(_server_program("jupyter_server", gateway, [], options)) as server:
         yield server
 
 
@@ -245,65 +254,61 @@ async def jupyter_server(
 async def jupyter_lab(
     *,
     gateway: RunningServer | None = None,
-    port: int | None = None,
-    token: str | None = None,
-    env: Mapping[str, str] | None = None,
-    extra_args: Sequence[str] = (),
-    directory: Path | None = None,
-    timeout: float = START_SECONDS,
+    **options: Unpack[ServerOptions],
 ) -> AsyncIterator[RunningServer]:
     """Run JupyterLab from this Python environment, without a browser.
 
     The parameters and errors are those of `jupyter_server`.
     """
     quiet = ["--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
-    program = _server_program("jupyterlab", gateway, port, token, env, [*quiet, *extra_args])
-    async with _run(program, directory, timeout) as server:
+    async with _run(_server_program("jupyterlab", gateway, quiet, options)) as server:
         yield server
 
 
 def _server_program(
     module: str,
     gateway: RunningServer | None,
-    port: int | None,
-    token: str | None,
-    env: Mapping[str, str] | None,
-    extra_args: Sequence[str],
+    arguments: Sequence[str],
+    options: ServerOptions,
 ) -> _Program:
-    token = token or secrets.token_urlsafe(24)
-    environment = {"JUPYTER_TOKEN": token}
+    environment = {}
     if gateway is not None:
         environment["JUPYTER_GATEWAY_URL"] = gateway.url
         environment["JUPYTER_GATEWAY_AUTH_TOKEN"] = gateway.token
-    arguments = [
-        f"--ServerApp.ip={HOST}",
-        "--ServerApp.port_retries=0",
-        "--ServerApp.open_browser=False",
-        "--ServerApp.allow_root=True",
-        *extra_args,
-    ]
-    return _Program(
-        module=module,
-        arguments=arguments,
-        environment={**environment, **(env or {})},
-        token=token,
-        port=port,
+    return _Program.of(
+        module,
+        [
+            f"--ServerApp.ip={HOST}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.open_browser=False",
+            "--ServerApp.allow_root=True",
+            *arguments,
+        ],
+        environment,
+        options,
+        variable="JUPYTER_TOKEN",
         port_option="--ServerApp.port={port}",
-        reports_port=_jupyter_server_reports_port(),
+        reports_port=reports_port(),
     )
 
 
 @asynccontextmanager
-async def _run(
-    program: _Program, directory: Path | None, timeout: float
-) -> AsyncIterator[RunningServer]:
+async def _run(program: _Program) -> AsyncIterator[RunningServer]:
+    directory = program.options.get("directory")
     if directory is None:
         with tempfile.TemporaryDirectory(
             prefix="jupyter-relay-", ignore_cleanup_errors=True
         ) as temporary:
-            async with _run(program, Path(temporary), timeout) as server:
+            async with _run_in(Path(temporary), program) as server:
                 yield server
-        return
+    else:
+        async with _run_in(directory, program) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _run_in(directory: Path, program: _Program) -> AsyncIterator[RunningServer]:
+    timeout = program.options.get("timeout", START_SECONDS)
     server = await _start(program, directory, timeout)
     try:
         yield server
@@ -325,7 +330,7 @@ async def _start(program: _Program, directory: Path, timeout: float) -> RunningS
 async def _start_once(program: _Program, directory: Path, timeout: float) -> RunningServer:
     port = program.port
     if port is None:
-        port = 0 if program.reports_port else _free_port()
+        port = 0 if program.reports_port else free_port()
     process = await asyncio.to_thread(_spawn, program, directory, port)
     info = directory / "runtime" / f"jpserver-{process.pid}.json"
 
@@ -366,12 +371,13 @@ async def _answering(
     process: ServerProcess, find_url: Callable[[], str | None], program: _Program
 ) -> str:
     """Wait until the server answers a request that carries its token; return its address."""
+    tls = program.tls.client if program.tls else None
     while True:
         if await asyncio.to_thread(process.wait, POLL_SECONDS):
             port_taken = PORT_TAKEN in await asyncio.to_thread(process.log_tail)
             raise _PortTakenError if port_taken else ServerStartError
         url = await asyncio.to_thread(find_url)
-        if url is not None and await asyncio.to_thread(_answers, url, program):
+        if url is not None and await asyncio.to_thread(answers, url, program.token, tls):
             return url
 
 
@@ -381,65 +387,13 @@ async def _stopped(process: ServerProcess, program: _Program, message: str) -> s
     return f"{message}; its log ends with:\n{tail.replace(program.token, '<token>')}"
 
 
-def _answers(url: str, program: _Program) -> bool:
-    # Not urllib: a proxy from the environment must not stand between us and loopback.
-    port = urlsplit(url).port
-    connection = (
-        http.client.HTTPSConnection(HOST, port, timeout=5, context=program.tls.client)
-        if program.tls
-        else http.client.HTTPConnection(HOST, port, timeout=5)
-    )
-    try:
-        connection.request("GET", "/api", headers={"Authorization": f"token {program.token}"})
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def _spawn(program: _Program, directory: Path, port: int) -> ServerProcess:
-    for name in ("config/labconfig", "data", "runtime", "ipython", "work"):
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    overrides = directory / "config" / "labconfig" / "default_setting_overrides.json"
-    overrides.write_text(json.dumps(_LAB_OVERRIDES), encoding="utf-8")
+    make_folders(directory)
     return ServerProcess.spawn(
         program.python,
         program.module,
         [program.port_option.format(port=port), *program.arguments],
-        environment={**_environment(program.python, directory), **program.environment},
+        environment={**environment_of(program.python, directory), **program.environment},
         directory=directory / "work",
         log_path=directory / "server.log",
     )
-
-
-def _environment(python: str, directory: Path) -> dict[str, str]:
-    """This process's environment without its Jupyter settings, and with folders of its own."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)
-    }
-    loopback = f"{HOST},localhost"
-    for name in ("NO_PROXY", "no_proxy"):
-        environment[name] = ",".join(filter(None, [environment.get(name), loopback]))
-    # A kernelspec may name its interpreter just "python", and means the one beside the server.
-    environment["PATH"] = os.pathsep.join([str(Path(python).parent), environment.get("PATH", "")])
-    return environment | {
-        "JUPYTER_CONFIG_DIR": str(directory / "config"),
-        "JUPYTER_DATA_DIR": str(directory / "data"),
-        "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
-        "IPYTHONDIR": str(directory / "ipython"),
-        "PYTHONNOUSERSITE": "1",
-    }
-
-
-def _jupyter_server_reports_port() -> bool:
-    """Whether the one that is installed writes the port that it found; older ones write 0."""
-    major, minor = version("jupyter_server").split(".")[:2]
-    return (int(major), int(minor)) >= (2, 20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
