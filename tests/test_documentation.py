@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import jupyter_relay
 from jupyter_relay.link.actions import Happening
+from jupyter_relay.link.life import Life
 from jupyter_relay.link.table import State
 from jupyter_relay.settings.options import OPTIONS
 from jupyter_relay.wire.message import Channel
@@ -178,8 +180,8 @@ def test_each_term_that_a_page_marks_is_in_the_glossary(page: Path) -> None:
     } == set()
 
 
-@pytest.mark.parametrize("kind", [State, Happening, Channel])
-def test_what_links_and_events_are_named_by_is_in_the_glossary(kind: type[Enum]) -> None:
+@pytest.mark.parametrize("kind", [State, Life, Happening, Channel])
+def test_a_state_or_kind_that_people_can_read_is_in_the_glossary(kind: type[Enum]) -> None:
     text = GLOSSARY.read_text()
     assert [str(member.value) for member in kind if str(member.value) not in text] == []
 
@@ -187,3 +189,8 @@ def test_what_links_and_events_are_named_by_is_in_the_glossary(kind: type[Enum])
 @pytest.mark.parametrize("page", [ROOT / "README.md", DESIGN], ids=lambda page: page.name)
 def test_the_glossary_is_linked_from(page: Path) -> None:
     assert "glossary.md)" in page.read_text()
+
+
+def test_the_public_names_are_in_the_glossary() -> None:
+    text = GLOSSARY.read_text()
+    assert [name for name in jupyter_relay.__all__ if name[0] != "_" and name not in text] == []
