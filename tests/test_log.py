@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from jupyter_relay.kernels.kernel import RemoteKernel
-from jupyter_relay.link.pending import MOST_REQUESTS
+from jupyter_relay.link.pending import MAX_REQUESTS
 from jupyter_relay.log import Flood
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.wire.message import Frame
@@ -108,7 +108,7 @@ async def test_requests_that_fail_in_great_numbers_have_few_lines_whatever_they_
     listener = kernel.subscribe("tab")
     socket = await fake_gateway.wait_for_socket()
     socket.swallow()
-    for number in range(MOST_REQUESTS + 50):
+    for number in range(MAX_REQUESTS + 50):
         listener.send(request("a" * 1000 + "\n_request", {}, msg_id=str(number)))
     failed = [m for r in caplog.records if "has no reply" in (m := r.getMessage())]
     assert len(failed) == 20

@@ -12,7 +12,8 @@ from uuid import uuid4
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.testing import read_content
 from jupyter_relay.testing.changes import Changes
-from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part, compose
+from jupyter_relay.wire.json import Json
+from jupyter_relay.wire.message import EMPTY, Channel, Message, Part, compose
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class Cell:
         return bool(self.replies) and self.idles > 0
 
     @property
-    def status(self) -> JSON:
+    def status(self) -> Json:
         """The status of its reply."""
         return read_content(self.replies[0])["status"]
 
@@ -80,13 +81,13 @@ class Listener:
 
     def run(self, code: str, *, subshell_id: str | None = None, stdin: bool = False) -> Cell:
         """Run a cell."""
-        content: dict[str, JSON] = {"code": code, "store_history": False, "allow_stdin": stdin}
+        content: dict[str, Json] = {"code": code, "store_history": False, "allow_stdin": stdin}
         return self.ask("execute_request", content, subshell_id=subshell_id)
 
     def ask(
         self,
         msg_type: str,
-        content: Mapping[str, JSON] | None = None,
+        content: Mapping[str, Json] | None = None,
         *,
         channel: Channel = Channel.SHELL,
         subshell_id: str | None = None,
@@ -165,7 +166,7 @@ class Listener:
         self,
         channel: Channel,
         msg_type: str,
-        content: Mapping[str, JSON],
+        content: Mapping[str, Json],
         *,
         parent_header: Part = EMPTY,
         subshell_id: str | None = None,

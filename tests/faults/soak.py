@@ -243,7 +243,7 @@ class Worker:
         return "\n".join(f"    {line}" for line in self._trace)
 
     def _heed(self, report: Report) -> None:
-        if not report.told:
+        if not report.already_reported:
             self._note(f"{report.happening.value}: {report.text}")
         self.site.reports.clear()
 
@@ -331,11 +331,11 @@ def held(found: list[Worker]) -> str:
         link = remote._link
         totals.update(
             {
-                "pending": len(link._pending),
+                "pending": len(link.pending),
                 "outbox": len(link._outbox),
-                "answered": len(link._substitute._ended),
+                "answered": len(link._answers._finished),
                 "barriers": len(link._recovery),
-                "holes": len(link._hearing._numbering._holes),
+                "holes": len(link._recovery.numbering._holes),
                 "backlog": sum(backlog.size for backlog in remote._backlogs.values()),
                 "passages": len(worker.site.proxy._connections),
             }

@@ -99,7 +99,7 @@ class Rig:
 
     def flush(self) -> None:
         """Let the socket take what waits."""
-        while self.writable and (message := self.link.take()) is not None:
+        while self.writable and (message := self.link.next_message()) is not None:
             self.sent.append(message)
 
     def wait(self, seconds: float) -> None:

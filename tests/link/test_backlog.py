@@ -17,33 +17,33 @@ REPLY = KERNEL.reply(CELL)
 
 
 def drained(backlog: Backlog) -> list[Message]:
-    return list(iter(backlog.take, None))
+    return list(iter(backlog.pop, None))
 
 
 def filled(max_bytes: int, *messages: Message) -> Backlog:
     backlog = Backlog(max_bytes=max_bytes)
     for message in messages:
-        backlog.put(message)
+        backlog.append(message)
     return backlog
 
 
 def test_below_the_bound_all_is_kept_in_order() -> None:
     backlog = filled(9999, LINE, REPLY, STATUS)
     assert drained(backlog) == [LINE, REPLY, STATUS]
-    assert backlog.take_dropped() is None
+    assert backlog.pop_dropped() is None
     assert backlog.size == 0
 
 
 def test_stream_output_goes_first_and_is_counted_once() -> None:
     backlog = filled(LINE.size * 8, *[LINE] * 6, REPLY, STATUS, LINE, LINE)
-    dropped = backlog.take_dropped()
+    dropped = backlog.pop_dropped()
     assert dropped is not None
     kept = drained(backlog)
     assert kept.count(LINE) == 8 - dropped.count
     assert REPLY in kept
     assert STATUS in kept
     assert dropped.parent_header == CELL.header
-    assert backlog.take_dropped() is None
+    assert backlog.pop_dropped() is None
 
 
 def test_the_oldest_goes_first() -> None:
@@ -66,7 +66,7 @@ def test_replies_survive_a_flood() -> None:
 def test_a_flood_of_replies_is_bounded_too() -> None:
     backlog = filled(20_000, *[REPLY] * 500)
     assert backlog.size <= 20_000
-    assert (dropped := backlog.take_dropped()) is not None
+    assert (dropped := backlog.pop_dropped()) is not None
     assert dropped.count == 500 - len(backlog)
 
 
@@ -74,23 +74,23 @@ def test_one_message_larger_than_the_bound_is_kept_beside_what_fits_into_it() ->
     large = KERNEL.stream("z" * 9000, CELL)
     backlog = filled(4000, LINE, large, REPLY)
     assert drained(backlog) == [LINE, large, REPLY]
-    assert backlog.take_dropped() is None
+    assert backlog.pop_dropped() is None
 
 
 def test_of_several_that_are_larger_than_the_bound_one_is_kept() -> None:
     large = [KERNEL.stream(f"{number}" * 9000, CELL) for number in range(3)]
     backlog = filled(4000, REPLY, *large)
     assert drained(backlog) == [REPLY, large[-1]]
-    assert (dropped := backlog.take_dropped()) is not None
+    assert (dropped := backlog.pop_dropped()) is not None
     assert dropped.count == 2
 
 
 def test_the_bound_holds_again_once_the_large_one_is_taken() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
     backlog = filled(4000, large)
-    assert backlog.take() is large
+    assert backlog.pop() is large
     for _ in range(50):
-        backlog.put(LINE)
+        backlog.append(LINE)
     assert backlog.size <= 4000
 
 
@@ -101,14 +101,14 @@ def test_the_parent_of_what_was_dropped_does_not_keep_the_frame_alive() -> None:
         parent_header=memoryview(CELL.header),
         content=LINE.content,
     )
-    dropped = filled(LINE.size, seen, seen).take_dropped()
+    dropped = filled(LINE.size, seen, seen).pop_dropped()
     assert dropped is not None
     assert isinstance(dropped.parent_header, bytes)
 
 
 def test_what_is_put_back_comes_first() -> None:
     backlog = filled(9999, REPLY)
-    backlog.put_first(LINE)
+    backlog.push_back(LINE)
     assert drained(backlog) == [LINE, REPLY]
     assert backlog.size == 0
 
@@ -119,7 +119,7 @@ def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
 ) -> None:
     backlog = filled(max_bytes, *messages)
     size = backlog.size
-    dropped = backlog.take_dropped()
+    dropped = backlog.pop_dropped()
     kept = drained(backlog)
     assert size == sum(message.size for message in kept)
     assert size <= max_bytes
@@ -132,7 +132,7 @@ def test_batches_are_in_order_and_no_longer_than_they_must_be(
 ) -> None:
     backlog = filled(10**6, *messages)
     batches = []
-    while batch := backlog.take_many(max_bytes):
+    while batch := backlog.pop_many(max_bytes):
         batches.append(batch)
         assert backlog.size == sum(m.size for m in messages) - sum(
             m.size for batch in batches for m in batch
@@ -147,7 +147,7 @@ def test_batches_are_in_order_and_no_longer_than_they_must_be(
 def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
     backlog = filled(4000, LINE, large)
-    assert backlog.take_many(10**6) == [LINE, large]
+    assert backlog.pop_many(10**6) == [LINE, large]
     for _ in range(50):
-        backlog.put(LINE)
+        backlog.append(LINE)
     assert backlog.size <= 4000

@@ -164,7 +164,7 @@ def test_nothing_is_given_to_a_socket_that_is_not_open() -> None:
     rig.writable = False
     rig.send()
     rig.drop()
-    assert rig.link.take() is None
+    assert rig.link.next_message() is None
 
 
 def test_what_cannot_be_written_for_the_gateway_is_answered() -> None:
@@ -248,7 +248,7 @@ def test_a_request_without_an_id_passes_and_is_not_waited_for() -> None:
 
 def test_a_slow_or_absent_subscriber_is_told_what_it_missed_in_the_cell() -> None:
     cell = request()
-    notice = Rig().link.describe(Dropped(3, cell.header))
+    notice = Rig().link.notices.dropped(Dropped(3, cell.header))
     assert notice.parent.msg_id == cell.head.msg_id
     assert notices([notice])[0].startswith("[Jupyter Relay] 3 messages were dropped")
 
@@ -608,18 +608,18 @@ def test_a_failure_of_something_else_than_a_cell_has_no_error_output() -> None:
 
 def test_what_waits_for_its_next_try_is_tried_as_soon_as_the_gateway_is_heard_of() -> None:
     rig = connected()
-    assert rig.link.hurry() == []
+    assert rig.link.retry_now() == []
     rig.drop()
-    rig.do(rig.link.hurry())
+    rig.do(rig.link.retry_now())
     assert rig.link.state is State.OPENING
     assert Timer.RETRY not in rig.timers
-    assert rig.link.hurry() == []
+    assert rig.link.retry_now() == []
 
 
 def test_a_next_try_is_hurried_once_in_an_outage() -> None:
     rig = connected()
     rig.drop()
-    rig.do(rig.link.hurry())
+    rig.do(rig.link.retry_now())
     rig.drop()
     assert rig.link.state is State.WAITING
-    assert rig.link.hurry() == []
+    assert rig.link.retry_now() == []

@@ -15,7 +15,7 @@ def ask(rig: Rig, state: str, times: int = 1) -> None:
     for _ in range(times):
         rig.wait(rig.timers[Timer.PROBE])
         rig.fire(Timer.PROBE)
-        rig.do(rig.link.idle() if state == "idle" else rig.link.silent(state))
+        rig.do(rig.link.probed(state))
 
 
 def reopening() -> Rig:
@@ -51,7 +51,7 @@ def test_a_handshake_with_a_kernel_that_cannot_be_talked_to_yet_is_waited_for(st
     assert len(set(rig.beside) - {UPSTREAM}) == 3
     assert rig.link.state is State.OPENING
     rig.open(UPSTREAM)
-    assert rig.link.upstream == UPSTREAM
+    assert rig.link.inbound.upstream == UPSTREAM
 
 
 def test_the_handshake_that_is_answered_first_gives_the_socket_its_session_id() -> None:
@@ -59,7 +59,7 @@ def test_the_handshake_that_is_answered_first_gives_the_socket_its_session_id() 
     ask(rig, "starting", 2)
     (beside,) = rig.beside
     rig.open(beside)
-    assert rig.link.upstream == beside
+    assert rig.link.inbound.upstream == beside
     delivered = len(rig.delivered)
     of_the_handshake = request("kernel_info_request", {}, session=beside)
     rig.hear(kernel.status("busy", of_the_handshake), kernel.status("idle", of_the_handshake))

@@ -18,10 +18,10 @@ def test_what_is_written_carries_the_session_that_the_kernel_was_last_heard_with
     rig, kernel = connected(), Voice("kernel-1")
     cell = rig.send()
     rig.hear(kernel.status("busy", cell), kernel.stream("1", cell))
-    described = rig.link.describe(Dropped(3, cell.header))
+    described = rig.link.notices.dropped(Dropped(3, cell.header))
     assert described.head.session == "kernel-1"
     begun = len(rig.delivered)
-    rig.do(rig.link.cannot("interrupt", "It said no.", unreachable=False))
+    rig.do(rig.link.watch.notify_of_failure("interrupt", "It said no.", unreachable=False))
     rig.drop()
     rig.do(rig.link.gone("It is gone."))
     written = rig.heard(since=begun)
@@ -35,16 +35,16 @@ def test_after_a_restart_it_is_that_of_the_new_process_once_that_was_heard() -> 
     rig.do([*rig.link.pause(), *rig.link.resume(restarted=True)])
     rig.open()
     cell = rig.send()
-    assert rig.link.describe(Dropped(1, cell.header)).head.session == "kernel-1"
+    assert rig.link.notices.dropped(Dropped(1, cell.header)).head.session == "kernel-1"
     rig.hear(successor.status("busy", cell))
-    assert rig.link.describe(Dropped(1, cell.header)).head.session == "kernel-2"
+    assert rig.link.notices.dropped(Dropped(1, cell.header)).head.session == "kernel-2"
 
 
 def test_the_gateways_own_words_do_not_count_as_the_kernels() -> None:
     rig, kernel = connected(), Voice("kernel-1")
     cell = rig.send()
     rig.hear(kernel.status("busy", cell), Voice(UPSTREAM).stream("A limit was passed.", cell))
-    assert rig.link.describe(Dropped(1, cell.header)).head.session == "kernel-1"
+    assert rig.link.notices.dropped(Dropped(1, cell.header)).head.session == "kernel-1"
 
 
 def down_for(seconds: float) -> tuple[Rig, list[str]]:
@@ -60,7 +60,7 @@ def down_for(seconds: float) -> tuple[Rig, list[str]]:
 
 def test_what_fails_in_an_outage_is_told_in_the_cell_that_runs_with_its_length() -> None:
     rig, (running, _) = down_for(12)
-    rig.do(rig.link.cannot("interrupt", "Nobody answers.", unreachable=True))
+    rig.do(rig.link.watch.notify_of_failure("interrupt", "Nobody answers.", unreachable=True))
     (told,) = [message for message in rig.heard() if message.head.msg_type == "stream"]
     assert told.parent.msg_id == running
     assert notices([told]) == [
@@ -70,7 +70,7 @@ def test_what_fails_in_an_outage_is_told_in_the_cell_that_runs_with_its_length()
 
 def test_what_the_gateway_refuses_is_told_with_its_reason() -> None:
     rig, _ = down_for(12)
-    rig.do(rig.link.cannot("restart", "gpu says no.", unreachable=False))
+    rig.do(rig.link.watch.notify_of_failure("restart", "gpu says no.", unreachable=False))
     assert notices(rig.heard()) == ["[Jupyter Relay] Cannot restart: gpu says no.\n"]
 
 
@@ -78,5 +78,5 @@ def test_what_fails_while_no_cell_runs_is_told_in_none() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(*kernel.answer(rig.send()))
     begun = len(rig.delivered)
-    rig.do(rig.link.cannot("interrupt", "gpu says no.", unreachable=False))
+    rig.do(rig.link.watch.notify_of_failure("interrupt", "gpu says no.", unreachable=False))
     assert rig.delivered[begun:] == []

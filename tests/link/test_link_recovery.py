@@ -504,7 +504,7 @@ def test_ids_of_any_form_are_taken() -> None:
             parent_header=asked.header,
         )
         rig.hear(odd)
-    assert rig.link.deaths == 0
+    assert rig.link.inbound.restarts == 0
 
 
 def test_a_failure_answers_as_the_messaging_protocol_says() -> None:

@@ -39,7 +39,7 @@ def test_a_restart_answers_what_was_asked_before_and_holds_what_comes_meanwhile(
     assert rig.sent[-1] is meanwhile
     rig.hear(*Voice("kernel-2", 72).answer(meanwhile))
     assert types(rig.heard_of(meanwhile)) == ANSWERED
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
 
 
 def test_a_restart_with_nobody_there_leaves_the_socket_closed() -> None:
@@ -109,7 +109,7 @@ def test_what_the_gateway_kept_of_the_old_process_is_not_taken_for_a_restart() -
     assert failures(rig.heard_of(before)) == ["The kernel was restarted."]
     assert types(rig.heard_of(before)).count("execute_reply") == 1
     assert types(rig.heard_of(later)) == ANSWERED
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
     assert Happening.RESTARTED not in rig.happened()
 
 
@@ -123,7 +123,7 @@ def test_a_death_is_passed_on_and_answers_what_was_sent() -> None:
     rig.hear(gateway_status("restarting", UPSTREAM))
     assert types(rig.heard(since=before)) == ["status:restarting", *FAILURE]
     assert "The kernel died" in failures(rig.heard_of(asked))[0]
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
 
 
 @pytest.mark.parametrize("fate", ["died", "another process", "barrier"])
@@ -165,7 +165,7 @@ def test_a_death_opens_another_socket_since_the_new_process_may_listen_elsewhere
     asked = rig.send()
     rig.hear(*Voice("kernel-2", 72).answer(asked))
     assert types(rig.heard_of(asked)) == ANSWERED
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
 
 
 def test_a_death_leaves_what_was_not_sent() -> None:
@@ -178,7 +178,7 @@ def test_a_death_leaves_what_was_not_sent() -> None:
     assert rig.sent[-1] is held
     rig.hear(*Voice("kernel-2", 72).answer(held))
     assert types(rig.heard_of(held)) == ANSWERED
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
 
 
 def test_a_kernel_that_is_restarting_says_its_own_parent_is_no_death() -> None:
@@ -186,7 +186,7 @@ def test_a_kernel_that_is_restarting_says_its_own_parent_is_no_death() -> None:
     rig = known(kernel)
     asked = rig.send()
     rig.hear(kernel.status("restarting", asked))
-    assert rig.link.deaths == 0
+    assert rig.link.inbound.restarts == 0
 
 
 # By somebody else.
@@ -199,7 +199,7 @@ def test_another_process_in_a_reply_answers_what_the_old_one_was_asked() -> None
     assert "restarted" in failures(rig.heard_of(lost))[0]
     assert types(rig.heard_of(asked)) == ANSWERED
     assert Happening.RESTARTED in rig.happened()
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
 
 
 def test_another_process_behind_a_barrier_is_not_blamed_for_what_was_held() -> None:
@@ -252,7 +252,7 @@ def test_a_kernel_that_repeats_the_sessions_of_requests_is_not_restarted_all_the
     rig.hear(*kernel.answer(waiting))
     rig.hear(*kernel.answer(rig.barriers[0]))
     assert types(rig.heard_of(waiting)) == ["status:busy", "execute_reply", "stream", "status:idle"]
-    assert rig.link.deaths == 0
+    assert rig.link.inbound.restarts == 0
 
 
 def test_a_busy_status_makes_a_kernel_known_that_has_not_replied() -> None:
@@ -273,7 +273,7 @@ def test_a_status_that_overtakes_the_last_reply_of_the_old_process_ends_nothing(
     busy, reply, idle = old.answer(first)
     rig.hear(busy, idle, new.status("busy", second), reply)
     assert types(rig.heard_of(first)) == ["status:busy", "status:idle", "execute_reply"]
-    assert rig.link.deaths == 0
+    assert rig.link.inbound.restarts == 0
 
 
 def test_control_replies_tell_nothing_of_the_process() -> None:
@@ -311,7 +311,7 @@ def test_a_restart_by_somebody_else_is_found_out_while_a_request_waits() -> None
     rig.hear(*Voice("kernel-2", 72).answer(barrier))
     assert types(rig.heard_of(lost)) == FAILURE
     assert "restarted" in failures(rig.heard_of(lost))[0]
-    assert rig.link.deaths == 1
+    assert rig.link.inbound.restarts == 1
     later = rig.send()
     rig.hear(*Voice("kernel-2", 72).answer(later))
     assert types(rig.heard_of(later)) == ANSWERED
@@ -359,13 +359,13 @@ def test_a_gateway_that_calls_a_silent_kernel_idle_shows_that_the_socket_is_deaf
     rig = known(Voice())
     cell = rig.send()
     silence(rig)
-    rig.do(rig.link.idle())
+    rig.do(rig.link.probed("idle"))
     assert list(rig.timers) == [Timer.PROBE], "the next handshake is watched"
     rig.open()
-    assert rig.link.upstream == UPSTREAM
+    assert rig.link.inbound.upstream == UPSTREAM
     rig.hear(*Voice("kernel-2", 72).answer(rig.barriers[-1]))
     assert types(rig.heard_of(cell)) == FAILURE
-    rig.do(rig.link.idle())
+    rig.do(rig.link.probed("idle"))
     assert rig.link.state is State.OPEN
 
 
@@ -374,12 +374,12 @@ def test_a_socket_that_is_deaf_again_is_replaced_under_another_session_id() -> N
     rig = known(kernel)
     cell = rig.send()
     silence(rig)
-    rig.do(rig.link.idle())
+    rig.do(rig.link.probed("idle"))
     rig.open()
     rig.hear(kernel.status("idle", request(session=UPSTREAM)))  # output is not what it is deaf to
     silence(rig)
-    rig.do(rig.link.idle())
-    renewed = rig.link.upstream
+    rig.do(rig.link.probed("idle"))
+    renewed = rig.link.inbound.upstream
     assert renewed != UPSTREAM
     rig.open()
     delivered = len(rig.delivered)
@@ -390,8 +390,8 @@ def test_a_socket_that_is_deaf_again_is_replaced_under_another_session_id() -> N
     assert types(rig.heard_of(cell))[-2:] == FAILURE[-2:]
     rig.send()
     silence(rig)
-    rig.do(rig.link.idle())
-    assert rig.link.upstream == renewed, "one that answered is deaf for the first time"
+    rig.do(rig.link.probed("idle"))
+    assert rig.link.inbound.upstream == renewed, "one that answered is deaf for the first time"
 
 
 def test_a_deaf_socket_is_found_although_each_is_cut_before_a_silence_is_over() -> None:
@@ -412,12 +412,12 @@ def test_a_deaf_socket_is_found_although_each_is_cut_before_a_silence_is_over() 
     rig.fire(Timer.PROBE)
     assert rig.probes == probes + 1
     assert rig.timers[Timer.PROBE] == 10.0, "one that stays is asked about at leisure"
-    rig.do(rig.link.idle())
+    rig.do(rig.link.probed("idle"))
     rig.open()
     assert rig.timers[Timer.PROBE] == 2.5
     rig.fire(Timer.PROBE)
-    rig.do(rig.link.idle())
-    assert rig.link.upstream != UPSTREAM
+    rig.do(rig.link.probed("idle"))
+    assert rig.link.inbound.upstream != UPSTREAM
 
 
 @pytest.mark.parametrize("failed", [0, 2])
@@ -440,7 +440,7 @@ def test_the_silence_of_sockets_lasts_until_the_kernel_is_heard(failed: int) -> 
 
 def test_a_gateway_that_calls_a_kernel_idle_which_owes_nothing_is_right() -> None:
     rig = known(Voice())
-    rig.do(rig.link.idle())
+    rig.do(rig.link.probed("idle"))
     assert rig.link.state is State.OPEN
 
 
@@ -453,7 +453,7 @@ def test_a_restart_that_failed_ends_nothing() -> None:
     rig.open()
     rig.hear(*kernel.answer(cell))
     assert types(rig.heard_of(cell)) == ANSWERED
-    assert rig.link.deaths == 0
+    assert rig.link.inbound.restarts == 0
 
 
 def test_what_was_held_before_a_restart_does_not_reach_the_new_process() -> None:

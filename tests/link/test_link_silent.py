@@ -18,7 +18,7 @@ def silence(rig: Rig, state: str, times: int = 1) -> None:
     for _ in range(times):
         rig.wait(rig.timers[Timer.PROBE])
         rig.fire(Timer.PROBE)
-        rig.do(rig.link.silent(state))
+        rig.do(rig.link.probed(state))
 
 
 def unheard() -> tuple[Rig, Voice]:
@@ -39,9 +39,11 @@ def test_a_socket_that_is_silent_twice_is_replaced_and_the_cell_is_told_once(sta
     (told,) = notices(rig.heard_of(cell))
     assert f"gpu says that the kernel is {state}" in told
     rig.open()
-    assert rig.link.upstream == UPSTREAM, "the gateway keeps for this id what comes meanwhile"
+    assert rig.link.inbound.upstream == UPSTREAM, (
+        "the gateway keeps for this id what comes meanwhile"
+    )
     silence(rig, state, 2)
-    assert rig.link.upstream != UPSTREAM
+    assert rig.link.inbound.upstream != UPSTREAM
     assert len(notices(rig.heard_of(cell))) == 1
     rig.open()
     rig.hear(*kernel.answer(rig.barriers[-1]))
@@ -85,7 +87,7 @@ def test_a_socket_that_goes_deaf_after_busy_is_replaced_and_the_cell_is_told_onc
     (told,) = notices(rig.heard_of(cell))
     assert "does not answer what it is asked beside that" in told
     rig.open()
-    assert rig.link.upstream == UPSTREAM, "its reply comes under this id"
+    assert rig.link.inbound.upstream == UPSTREAM, "its reply comes under this id"
     silence(rig, "busy", 3)
     rig.open()
     assert len(notices(rig.heard_of(cell))) == 1
@@ -129,13 +131,13 @@ def test_a_gateway_that_takes_the_idle_of_our_question_for_the_kernels_is_not_be
         rig.fire(Timer.PROBE)
         rig.wait(rig.timers[Timer.PROBE])
         rig.fire(Timer.PROBE)
-        rig.do(rig.link.idle())
+        rig.do(rig.link.probed("idle"))
     assert Happening.DROPPED not in rig.happened()
     assert len(beside(rig)) == 6
     rig.hear(*kernel.answer(rig.barriers[0]))
     rig.fire(Timer.PROBE)
     rig.fire(Timer.PROBE)
-    rig.do(rig.link.idle())
+    rig.do(rig.link.probed("idle"))
     assert rig.link.state is State.OPENING, "what went before is over, and its reply is lost"
     rig.open()
     rig.hear(*kernel.answer(rig.barriers[-1]))
@@ -176,7 +178,7 @@ def test_a_kernel_that_has_begun_keeps_the_session_id_under_which_its_reply_come
     silence(rig, "starting", 2)
     rig.open()
     silence(rig, "starting", 2)
-    assert rig.link.upstream == UPSTREAM
+    assert rig.link.inbound.upstream == UPSTREAM
 
 
 def test_what_is_heard_ends_the_doubt() -> None:

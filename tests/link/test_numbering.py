@@ -13,42 +13,42 @@ from jupyter_relay.wire.message import Channel
 def seen(*numbers: int, series: str = "k_7") -> Numbering:
     numbering = Numbering()
     for number in numbers:
-        numbering.see(f"{series}_{number}", Channel.IOPUB, leads=True)
+        numbering.record(f"{series}_{number}", Channel.IOPUB, identifies=True)
     return numbering
 
 
 @given(st.permutations(range(12)))
 def test_order_does_not_matter_once_all_is_in(numbers: list[int]) -> None:
     numbering = seen(0, *numbers, 12)
-    assert numbering.missing(0, 12) == 0
+    assert numbering.count_missing(0, 12) == 0
 
 
 @given(st.sets(st.integers(1, 40)))
 def test_holes_are_what_did_not_come(numbers: set[int]) -> None:
     numbering = seen(0, *sorted(numbers), 41)
-    assert numbering.missing(0, 41) == 40 - len(numbers)
+    assert numbering.count_missing(0, 41) == 40 - len(numbers)
 
 
 def test_bounds_are_not_counted() -> None:
     numbering = seen(0, 10)
-    assert numbering.missing(3, 6) == 2
+    assert numbering.count_missing(3, 6) == 2
 
 
 def test_only_a_leading_message_begins_a_series() -> None:
     numbering = Numbering()
-    assert numbering.see("k_7_3", Channel.IOPUB, leads=False) is None
+    assert numbering.record("k_7_3", Channel.IOPUB, identifies=False) is None
     assert numbering.high is None
-    assert numbering.see("k_7_3", Channel.IOPUB, leads=True) == 3
-    assert numbering.see("k_7_5", Channel.IOPUB, leads=False) == 5
-    assert numbering.missing(3, 5) == 1
+    assert numbering.record("k_7_3", Channel.IOPUB, identifies=True) == 3
+    assert numbering.record("k_7_5", Channel.IOPUB, identifies=False) == 5
+    assert numbering.count_missing(3, 5) == 1
 
 
 def test_another_series_is_ignored_unless_it_leads() -> None:
     numbering = seen(0, 1)
-    assert numbering.see("k_8_99", Channel.IOPUB, leads=False) is None
+    assert numbering.record("k_8_99", Channel.IOPUB, identifies=False) is None
     assert numbering.high == 1
-    assert numbering.see("k_8_99", Channel.IOPUB, leads=True) == 99
-    assert numbering.missing(0, 99) == 0
+    assert numbering.record("k_8_99", Channel.IOPUB, identifies=True) == 99
+    assert numbering.count_missing(0, 99) == 0
 
 
 @pytest.mark.parametrize(
@@ -56,38 +56,38 @@ def test_another_series_is_ignored_unless_it_leads() -> None:
 )
 def test_ids_that_do_not_count(msg_id: str) -> None:
     numbering = Numbering()
-    assert numbering.see(msg_id, Channel.IOPUB, leads=True) is None
+    assert numbering.record(msg_id, Channel.IOPUB, identifies=True) is None
     assert numbering.high is None
 
 
 def test_a_night_of_lost_output_is_counted_in_full() -> None:
     numbering = seen(1, 5_000_002)
-    assert numbering.missing(0, 5_000_002) == 5_000_000
-    numbering.see("k_7_70000", Channel.IOPUB, leads=False)
-    assert numbering.missing(1, 5_000_002) == 4_999_999
-    assert numbering.missing(69_998, 70_002) == 2
+    assert numbering.count_missing(0, 5_000_002) == 5_000_000
+    numbering.record("k_7_70000", Channel.IOPUB, identifies=False)
+    assert numbering.count_missing(1, 5_000_002) == 4_999_999
+    assert numbering.count_missing(69_998, 70_002) == 2
 
 
 def test_holes_do_not_fill_the_memory() -> None:
     numbering = seen(*range(0, 20_000, 2))
     numbering.reopened()
-    assert numbering.missing(0, 20_000) == 4096
-    assert numbering.missing(0, 20_000 - 2 * 4096 - 2) == 0
+    assert numbering.count_missing(0, 20_000) == 4096
+    assert numbering.count_missing(0, 20_000 - 2 * 4096 - 2) == 0
 
 
 def test_ids_that_leap_do_not_count_messages() -> None:
     numbering = seen(1, 10**15)
     assert numbering.high is None
-    assert numbering.see(f"k_7_{2 * 10**15}", Channel.IOPUB, leads=True) is None
-    assert numbering.see("k_8_1", Channel.IOPUB, leads=True) == 1
+    assert numbering.record(f"k_7_{2 * 10**15}", Channel.IOPUB, identifies=True) is None
+    assert numbering.record("k_8_1", Channel.IOPUB, identifies=True) == 1
 
 
 def test_what_is_excused_or_forgotten_is_no_hole() -> None:
     numbering = seen(0, 5, 9)
-    numbering.excuse(2)
-    numbering.excuse(77)
-    assert numbering.missing(0, 9) == 6
-    numbering.forget()
+    numbering.ignore(2)
+    numbering.ignore(77)
+    assert numbering.count_missing(0, 9) == 6
+    numbering.reset()
     assert numbering.high is None
     assert numbering.output is None
 
@@ -95,54 +95,59 @@ def test_what_is_excused_or_forgotten_is_no_hole() -> None:
 def test_a_message_that_comes_again_is_repeated_and_one_that_comes_late_is_not() -> None:
     numbering = seen(5, 6, 9)
     numbering.reopened()
-    again = [numbering.see(f"k_7_{number}", Channel.IOPUB, leads=False) for number in (6, 9, 7, 7)]
+    again = [
+        numbering.record(f"k_7_{number}", Channel.IOPUB, identifies=False)
+        for number in (6, 9, 7, 7)
+    ]
     assert again == [REPEATED, REPEATED, 7, REPEATED]
-    assert numbering.see("k_7_4", Channel.IOPUB, leads=False) == EARLIER
-    numbering.excuse(8)
-    assert numbering.see("k_7_8", Channel.IOPUB, leads=False) == 8, "it was said to be another's"
-    assert numbering.see("k_8_6", Channel.IOPUB, leads=False) is None
+    assert numbering.record("k_7_4", Channel.IOPUB, identifies=False) == EARLIER
+    numbering.ignore(8)
+    assert numbering.record("k_7_8", Channel.IOPUB, identifies=False) == 8, (
+        "it was said to be another's"
+    )
+    assert numbering.record("k_8_6", Channel.IOPUB, identifies=False) is None
 
 
 def test_a_number_that_comes_twice_on_one_socket_is_of_two_messages() -> None:
     numbering = seen(5, 6)
     numbering.reopened()
-    assert numbering.see("k_7_7", Channel.IOPUB, leads=False) == 7
-    assert numbering.see("k_7_7", Channel.SHELL, leads=False) == EARLIER
+    assert numbering.record("k_7_7", Channel.IOPUB, identifies=False) == 7
+    assert numbering.record("k_7_7", Channel.SHELL, identifies=False) == EARLIER
 
 
 def test_a_message_below_the_holes_that_were_forgotten_may_be_late() -> None:
     numbering = seen(*range(0, 20_000, 2))
     numbering.reopened()
-    assert numbering.see("k_7_1", Channel.IOPUB, leads=False) == EARLIER
-    assert numbering.see("k_7_19990", Channel.IOPUB, leads=False) == REPEATED
+    assert numbering.record("k_7_1", Channel.IOPUB, identifies=False) == EARLIER
+    assert numbering.record("k_7_19990", Channel.IOPUB, identifies=False) == REPEATED
 
 
 def test_a_reply_that_overtakes_output_raises_no_mark_but_its_own() -> None:
     numbering = seen(1, 2, 3)
-    numbering.see("k_7_7", Channel.SHELL, leads=True)
+    numbering.record("k_7_7", Channel.SHELL, identifies=True)
     assert (numbering.high, numbering.output) == (7, 3)
-    numbering.see("k_7_8", Channel.SHELL, leads=True)
+    numbering.record("k_7_8", Channel.SHELL, identifies=True)
     assert (numbering.high, numbering.output) == (8, 3)
-    numbering.see("k_7_5", Channel.IOPUB, leads=False)
+    numbering.record("k_7_5", Channel.IOPUB, identifies=False)
     assert (numbering.high, numbering.output) == (8, 5)
-    numbering.see("k_7_4", Channel.IOPUB, leads=False)
+    numbering.record("k_7_4", Channel.IOPUB, identifies=False)
     assert numbering.output == 5
-    assert numbering.missing(3, 8) == 1
+    assert numbering.count_missing(3, 8) == 1
 
 
 def test_the_floor_of_control_is_the_lower_of_its_own_mark_and_that_of_output() -> None:
     numbering = seen(1, 2)
     assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (2, -1)
-    numbering.see("k_7_3", Channel.CONTROL, leads=False)
-    numbering.see("k_7_9", Channel.IOPUB, leads=False)
+    numbering.record("k_7_3", Channel.CONTROL, identifies=False)
+    numbering.record("k_7_9", Channel.IOPUB, identifies=False)
     assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (9, 3)
-    numbering.see("k_7_12", Channel.CONTROL, leads=False)
+    numbering.record("k_7_12", Channel.CONTROL, identifies=False)
     assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (9, 9)
 
 
 def test_without_numbered_output_there_is_no_floor() -> None:
     numbering = Numbering()
-    numbering.see("k_7_3", Channel.SHELL, leads=True)
+    numbering.record("k_7_3", Channel.SHELL, identifies=True)
     assert numbering.high == 3
     assert numbering.floor(Channel.SHELL) is None
     assert numbering.floor(Channel.CONTROL) is None

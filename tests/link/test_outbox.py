@@ -17,57 +17,57 @@ def sized(size: int) -> Message:
 
 
 def drained(outbox: Outbox) -> list[Message]:
-    return list(iter(outbox.take, None))
+    return list(iter(outbox.pop, None))
 
 
 def test_first_in_first_out() -> None:
     outbox = Outbox(max_messages=9, max_bytes=9999)
     messages = [request() for _ in range(3)]
-    assert all(outbox.put(message, flowing=False) for message in messages)
+    assert all(outbox.append(message, flowing=False) for message in messages)
     assert drained(outbox) == messages
 
 
 def test_a_message_of_the_links_own_goes_first_even_at_the_bound() -> None:
     outbox = Outbox(max_messages=1, max_bytes=9999)
     held, own = request(), request()
-    outbox.put(held, flowing=False)
-    outbox.put_first(own)
+    outbox.append(held, flowing=False)
+    outbox.append_first(own)
     assert drained(outbox) == [own, held]
 
 
 def test_at_the_bound_of_messages_nothing_is_held() -> None:
     outbox = Outbox(max_messages=2, max_bytes=9999)
-    assert [outbox.put(request(), flowing=False) for _ in range(3)] == [True, True, False]
+    assert [outbox.append(request(), flowing=False) for _ in range(3)] == [True, True, False]
     assert len(outbox) == 2
 
 
 def test_at_the_bound_of_bytes_nothing_is_held() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
-    assert outbox.put(sized(6000), flowing=False)
-    assert not outbox.put(sized(6000), flowing=False)
-    assert outbox.put(sized(4000), flowing=False)
+    assert outbox.append(sized(6000), flowing=False)
+    assert not outbox.append(sized(6000), flowing=False)
+    assert outbox.append(sized(4000), flowing=False)
     assert outbox.size == 10_000
 
 
 def test_one_message_larger_than_the_bound_is_held_alone() -> None:
     outbox = Outbox(max_messages=9, max_bytes=3000)
-    assert outbox.put(sized(5000), flowing=False)
-    assert not outbox.put(sized(2000), flowing=False)
+    assert outbox.append(sized(5000), flowing=False)
+    assert not outbox.append(sized(2000), flowing=False)
 
 
 def test_what_is_taken_makes_room() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
-    outbox.put(sized(9000), flowing=False)
-    outbox.take()
+    outbox.append(sized(9000), flowing=False)
+    outbox.pop()
     assert outbox.size == 0
-    assert outbox.put(sized(9000), flowing=False)
+    assert outbox.append(sized(9000), flowing=False)
 
 
 def test_what_is_too_large_is_removed_and_the_others_stay_in_order() -> None:
     outbox = Outbox(max_messages=9, max_bytes=100_000)
     messages = [sized(size) for size in (2000, 8000, 3000, 9000)]
     for message in messages:
-        outbox.put(message, flowing=False)
+        outbox.append(message, flowing=False)
     assert outbox.remove_larger(messages[1].frame_size) == [messages[1], messages[3]]
     assert outbox.size == 5000
     assert drained(outbox) == [messages[0], messages[2]]
@@ -76,13 +76,13 @@ def test_what_is_too_large_is_removed_and_the_others_stay_in_order() -> None:
 
 def test_clear_leaves_nothing() -> None:
     outbox = Outbox(max_messages=9, max_bytes=9999)
-    outbox.put(request(), flowing=False)
+    outbox.append(request(), flowing=False)
     outbox.clear()
-    assert (len(outbox), outbox.size, outbox.take()) == (0, 0, None)
+    assert (len(outbox), outbox.size, outbox.pop()) == (0, 0, None)
 
 
 def test_while_messages_flow_more_of_them_may_pass_at_once() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
-    assert all(outbox.put(sized(9000), flowing=True) for _ in range(17))
-    assert not outbox.put(sized(9000), flowing=True)
-    assert not outbox.put(sized(9000), flowing=False)
+    assert all(outbox.append(sized(9000), flowing=True) for _ in range(17))
+    assert not outbox.append(sized(9000), flowing=True)
+    assert not outbox.append(sized(9000), flowing=False)

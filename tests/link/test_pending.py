@@ -22,7 +22,7 @@ def added(pending: Pending, message: Message | None = None) -> Request:
 
 
 def test_a_request_is_under_way_until_its_reply_and_its_idle_are_in() -> None:
-    for first, second in (("replied", "ended"), ("ended", "replied")):
+    for first, second in (("mark_replied", "mark_ended"), ("mark_ended", "mark_replied")):
         pending = Pending()
         entry = added(pending)
         getattr(pending, first)(entry)
@@ -37,7 +37,7 @@ def test_a_reply_is_what_is_awaited() -> None:
     awaited = [pending.awaits_reply]
     entry = added(pending)
     awaited.append(pending.awaits_reply)
-    pending.replied(entry)
+    pending.mark_replied(entry)
     awaited.append(pending.awaits_reply)
     assert awaited == [False, True, False]
 
@@ -66,8 +66,8 @@ def test_a_header_that_cannot_be_read_raises() -> None:
 def test_what_came_of_it_is_noted() -> None:
     pending = Pending()
     entry, other = added(pending), added(pending)
-    assert pending.seen(entry.msg_id) is entry
-    assert pending.seen("another") is None
+    assert pending.mark_seen(entry.msg_id) is entry
+    assert pending.mark_seen("another") is None
     assert (entry.seen, other.seen) == (True, False)
 
 
@@ -125,7 +125,7 @@ def test_make_room_gives_up_a_request_whose_lane_has_answered_a_later_one() -> N
     pending = Pending(max_requests=3)
     other_lane = added(pending, request(channel=Channel.CONTROL))
     passed_over, answered = added(pending), added(pending)
-    pending.replied(answered)
+    pending.mark_replied(answered)
     assert pending.make_room() == [passed_over]
     pending.remove(passed_over)
     added(pending)
@@ -136,11 +136,11 @@ def test_make_room_gives_up_a_request_whose_idle_alone_is_missing_last() -> None
     pending = Pending(max_requests=3)
     entries = [added(pending) for _ in range(3)]
     assert pending.make_room() is None
-    pending.replied(entries[0])
+    pending.mark_replied(entries[0])
     assert pending.make_room() == [entries[0]], "its idle may come, but nothing else is spare"
-    pending.replied(entries[1])
-    pending.replied(entries[2])
-    pending.ended(entries[2])
+    pending.mark_replied(entries[1])
+    pending.mark_replied(entries[2])
+    pending.mark_ended(entries[2])
     added(pending)
     assert pending.make_room() == [entries[0]]
     pending.remove(entries[0])
@@ -153,7 +153,7 @@ def test_make_room_can_refuse_again_once_all_are_needed() -> None:
     first, second = added(pending), added(pending)
     assert pending.make_room() is None
     assert pending.make_room() is None
-    pending.replied(second)
+    pending.mark_replied(second)
     assert pending.make_room() == [first]
 
 
@@ -170,9 +170,9 @@ def test_to_make_room_costs_the_same_however_many_are_under_way(case: str) -> No
                 if case == "every second is lost":
                     waiting.popleft()
                 answered = waiting.popleft()
-                pending.replied(answered)
+                pending.mark_replied(answered)
                 if case == "every second is lost":
-                    pending.ended(answered)
+                    pending.mark_ended(answered)
             for _ in range(2):
                 given_up = pending.make_room()
                 if given_up is not None:
@@ -207,7 +207,7 @@ def test_make_room_gives_up_no_more_than_it_must_of_those_whose_idle_may_come() 
     pending = Pending(max_requests=160)
     entries = [added(pending) for _ in range(160)]
     for entry in entries[:5]:
-        pending.replied(entry)
+        pending.mark_replied(entry)
     assert pending.make_room() == entries[:1]
 
 
@@ -215,8 +215,8 @@ def test_pending_forgets_a_lane_with_its_last_request() -> None:
     pending = Pending()
     for number in range(20):
         entry = added(pending, request(subshell_id=f"{number}-{'x' * 5000}"))
-        pending.replied(entry)
-        pending.ended(entry)
+        pending.mark_replied(entry)
+        pending.mark_ended(entry)
     assert len(pending._lanes) == 0
     assert not pending.awaits_reply
 
@@ -225,5 +225,5 @@ def test_pending_a_request_asked_again_under_its_id_is_awaited_once() -> None:
     pending = Pending()
     added(pending, request(msg_id="a"))
     again = added(pending, request(msg_id="a"))
-    pending.replied(again)
+    pending.mark_replied(again)
     assert not pending.awaits_reply

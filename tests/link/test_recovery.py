@@ -25,79 +25,79 @@ def barrier(channel: Channel, subshell_id: str | None) -> Message:
 
 def numbered(high: int) -> Numbering:
     numbering = Numbering()
-    output(numbering, high, leads=True)
+    output(numbering, high, identifies=True)
     return numbering
 
 
-def output(numbering: Numbering, *numbers: int, leads: bool = False) -> None:
+def output(numbering: Numbering, *numbers: int, identifies: bool = False) -> None:
     for number in numbers:
-        numbering.see(f"k_1_{number}", Channel.IOPUB, leads=leads)
+        numbering.record(f"k_1_{number}", Channel.IOPUB, identifies=identifies)
 
 
 def replied(numbering: Numbering, request: Request, number: int) -> None:
-    numbering.see(f"k_1_{number}", Channel.SHELL, leads=False)
+    numbering.record(f"k_1_{number}", Channel.SHELL, identifies=False)
     request.seen = request.replied = True
     request.answered = number
 
 
 def test_nothing_under_way_needs_no_barrier() -> None:
     recovery = Recovery(numbered(5))
-    recovery.drop([])
+    recovery.begin_gap([])
     assert recovery.reopen([], 1.0, barrier) == []
 
 
 def test_a_barrier_has_passed_with_its_reply_and_its_idle() -> None:
     recovery = Recovery(numbered(5))
     cells = under_way(request())
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     (sent,) = recovery.reopen(cells, 2.0, barrier)
     name = sent.head.msg_id
-    assert recovery.owns(name)
-    assert recovery.reply(name, 7) is None
-    passed = recovery.idle(name, 8)
+    assert recovery.has_barrier(name)
+    assert recovery.barrier_replied(name, 7) is None
+    passed = recovery.barrier_ended(name, 8)
     assert passed is not None
     assert [missed.request for missed in passed.unfinished] == cells
     assert (passed.seconds, passed.whole) == (2.0, True)
-    assert not recovery.owns(name)
+    assert not recovery.has_barrier(name)
 
 
 def test_a_control_barrier_needs_no_idle() -> None:
     recovery = Recovery(numbered(5))
     asked = under_way(request("debug_request", channel=Channel.CONTROL))
-    recovery.drop(asked)
+    recovery.begin_gap(asked)
     (sent,) = recovery.reopen(asked, 2.0, barrier)
-    assert recovery.reply(sent.head.msg_id, 6) is not None
+    assert recovery.barrier_replied(sent.head.msg_id, 6) is not None
 
 
 def test_another_drop_keeps_the_beginning_of_the_gap_and_the_barrier_that_was_sent() -> None:
     numbering = numbered(5)
     recovery = Recovery(numbering)
     cells = under_way(request())
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     (sent,) = recovery.reopen(cells, 2.0, barrier)
-    recovery.sent(sent.head.msg_id)
+    recovery.mark_sent(sent.head.msg_id)
     output(numbering, 8)
-    recovery.drop(cells)
-    assert recovery.owns(sent.head.msg_id)
+    recovery.begin_gap(cells)
+    assert recovery.has_barrier(sent.head.msg_id)
     recovery.reopen(cells, 3.0, barrier)
     cells[0].replied = True
     output(numbering, 9)
-    assert recovery.ends(cells[0], 9) == [Missed(cells[0], Loss(2, 5.0))]
+    assert recovery.request_ended(cells[0], 9) == [Missed(cells[0], Loss(2, 5.0))]
 
 
 def test_a_barrier_that_no_socket_took_is_forgotten_with_the_next_drop() -> None:
     recovery = Recovery(numbered(5))
     cells = under_way(request())
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     (sent,) = recovery.reopen(cells, 2.0, barrier)
-    recovery.drop(cells)
-    assert not recovery.owns(sent.head.msg_id)
+    recovery.begin_gap(cells)
+    assert not recovery.has_barrier(sent.head.msg_id)
 
 
 def test_the_idle_of_a_cell_that_was_not_under_way_tells_nothing() -> None:
     recovery = Recovery(numbered(5))
-    recovery.drop(under_way(request()))
-    assert recovery.ends(under_way(request())[0], None) == []
+    recovery.begin_gap(under_way(request()))
+    assert recovery.request_ended(under_way(request())[0], None) == []
 
 
 def test_output_that_the_reply_had_overtaken_before_the_cut_is_lost() -> None:
@@ -107,10 +107,10 @@ def test_output_that_the_reply_had_overtaken_before_the_cut_is_lost() -> None:
     output(numbering, 2, 3)
     replied(numbering, cell, 7)
     recovery = Recovery(numbering)
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     recovery.reopen(cells, 1.0, barrier)
     output(numbering, 8)
-    assert recovery.ends(cell, 8) == [Missed(cell, Loss(3, 1.0))]
+    assert recovery.request_ended(cell, 8) == [Missed(cell, Loss(3, 1.0))]
 
 
 def test_each_cell_is_told_of_its_own_stretch_of_numbers() -> None:
@@ -121,12 +121,12 @@ def test_each_cell_is_told_of_its_own_stretch_of_numbers() -> None:
     first.began = 10
     replied(numbering, first, 13)  # 11 and 12 are lost, and 14, its idle
     replied(numbering, second, 17)  # 15, its busy, is lost, and 16, and 18, its idle
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     recovery.reopen(cells, 1.0, barrier)
     replied(numbering, third, 21)  # 19 is lost, and 20 comes
     output(numbering, 20, 22, 23)
     fourth.began = 23
-    assert recovery.ends(third, 22) == [
+    assert recovery.request_ended(third, 22) == [
         Missed(first, Loss(2, 1.0)),
         Missed(second, Loss(2, 1.0)),
         Missed(third, Loss(1, 1.0)),
@@ -135,21 +135,21 @@ def test_each_cell_is_told_of_its_own_stretch_of_numbers() -> None:
         over.ended = True
     replied(numbering, fourth, 24)
     output(numbering, 25, 26)
-    assert recovery.ends(fourth, 25) == [Missed(fourth, None)]
+    assert recovery.request_ended(fourth, 25) == [Missed(fourth, None)]
     fourth.ended = True
     fifth.began = 26
     replied(numbering, fifth, 27)
     output(numbering, 28)
-    assert recovery.ends(fifth, 28) == [Missed(fifth, None)]
+    assert recovery.request_ended(fifth, 28) == [Missed(fifth, None)]
 
 
 def test_a_kernel_never_heard_before_cannot_be_counted() -> None:
     recovery = Recovery(Numbering())
     cells = under_way(request())
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     (sent,) = recovery.reopen(cells, 1.0, barrier)
-    recovery.reply(sent.head.msg_id, 7)
-    passed = recovery.idle(sent.head.msg_id, 8)
+    recovery.barrier_replied(sent.head.msg_id, 7)
+    passed = recovery.barrier_ended(sent.head.msg_id, 8)
     assert passed is not None
     assert passed.unfinished == [Missed(cells[0], Loss(None, 1.0))]
     assert not passed.whole
@@ -158,11 +158,11 @@ def test_a_kernel_never_heard_before_cannot_be_counted() -> None:
 def test_forget_leaves_nothing_to_find_out() -> None:
     recovery = Recovery(numbered(5))
     cells = under_way(request())
-    recovery.drop(cells)
+    recovery.begin_gap(cells)
     (sent,) = recovery.reopen(cells, 1.0, barrier)
-    assert recovery.before(sent.head.msg_id) == cells
-    recovery.forget()
-    assert not recovery.owns(sent.head.msg_id)
+    assert recovery.requests_before(sent.head.msg_id) == cells
+    recovery.reset()
+    assert not recovery.has_barrier(sent.head.msg_id)
     assert len(recovery) == 0
 
 
@@ -181,18 +181,18 @@ def test_the_end_of_a_cell_costs_the_same_however_many_are_under_way(answered: s
     costs = []
     for count in (100, 1600):
         numbering = numbered(1)
-        cells = [Watched.of(request(), "tab") for _ in range(count)]
+        cells = [Watched.from_message(request(), "tab") for _ in range(count)]
         for order, cell in enumerate(cells, start=1):
             assert cell is not None
             cell.order, cell.sent = order, True
         watched = [cell for cell in cells if cell is not None]
         recovery = Recovery(numbering)
-        recovery.drop(watched)
+        recovery.begin_gap(watched)
         Watched.reads = 0
         for number, cell in enumerate(watched):
             if answered == "all" or number % 2:
                 output(numbering, 2 * number + 2)
-                recovery.ends(cell, 2 * number + 2)
+                recovery.request_ended(cell, 2 * number + 2)
                 cell.ended = True
         costs.append(Watched.reads / count)
     few, many = costs

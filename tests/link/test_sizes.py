@@ -9,7 +9,7 @@ import pytest
 
 from jupyter_relay.link.pending import Pending
 from jupyter_relay.testing import read_content
-from jupyter_relay.wire.message import MOST_BUFFERS, Frame, Message
+from jupyter_relay.wire.message import MAX_BUFFERS, Frame, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
 from tests.link.rig import connected
 from tests.support.messages import Voice, failures, request
@@ -45,7 +45,7 @@ def with_buffers(count: int, buffer: bytes = b"") -> Message:
         (Voice().stream("x" * 5000, CELL), 200),
         (Voice().stream("x" * 1_000_000, CELL), 3),
         (with_buffers(1000, b"12345678"), 10),
-        (with_buffers(MOST_BUFFERS), 2),
+        (with_buffers(MAX_BUFFERS), 2),
     ],
     ids=["tiny", "short", "long", "huge", "buffers", "empty buffers"],
 )
@@ -86,8 +86,8 @@ def test_what_is_counted_of_requests_goes_with_them() -> None:
     assert len(pending) == 3
     for entry in (*entries, again):
         if entry is not None and entry in pending:
-            pending.replied(entry)
-            pending.ended(entry)
+            pending.mark_replied(entry)
+            pending.mark_ended(entry)
     assert pending.size == 0
 
 
@@ -97,7 +97,7 @@ def test_make_room_gives_up_as_many_as_the_bytes_need() -> None:
     assert pending.make_room(4_000_000) is None, "the kernel may still answer all of them"
     last = entries[-1]
     assert last is not None
-    pending.replied(last)
+    pending.mark_replied(last)
     assert pending.make_room(4_000_000) == entries[:2]
     assert pending.make_room(1000) == []
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jupyter_relay.testing import Answer, FakeGateway
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 from tests.support.server import TestServer
 
 
@@ -36,10 +36,10 @@ async def test_culling_goes_by_what_the_gateway_says_now(
     ids=str,
 )
 async def test_a_kernel_whose_kernelspec_has_values_that_do_not_fit_is_culled(
-    server: TestServer, fake_gateway: FakeGateway, said: dict[str, JSON]
+    server: TestServer, fake_gateway: FakeGateway, said: dict[str, Json]
 ) -> None:
-    spec: dict[str, JSON] = {"display_name": "P", "language": "python", "argv": [], **said}
-    listed: JSON = {"default": "python3", "kernelspecs": {"python3": {"spec": spec}}}
+    spec: dict[str, Json] = {"display_name": "P", "language": "python", "argv": [], **said}
+    listed: Json = {"default": "python3", "kernelspecs": {"python3": {"spec": spec}}}
     fake_gateway.fault("GET", "/api/kernelspecs", Answer.json(listed))
     await server.call("GET", "/api/kernelspecs")
     server.kernels.cull_idle_timeout = 60

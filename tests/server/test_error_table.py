@@ -35,7 +35,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset
 from jupyter_relay.testing.faults import Fault
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 from tests.support.gateway import settings_for
 from tests.support.server import server_on
 
@@ -139,7 +139,7 @@ class Kind:
 
 
 def told(status: int, **headers: str) -> Callable[..., Place]:
-    def with_body(**body: JSON) -> Place:
+    def with_body(**body: Json) -> Place:
         answer = Answer.json(body, status)
         return answering(
             Answer(status, answer.body, answer.content_type, {**answer.headers, **headers})

@@ -24,7 +24,8 @@ from jupyter_relay.testing import (
     replaced,
     without,
 )
-from jupyter_relay.wire.message import JSON, Message
+from jupyter_relay.wire.json import Json
+from jupyter_relay.wire.message import Message
 from tests.support.server import TestServer, server_on
 from tests.support.tab import printed, status_of
 from tests.support.versions import takes_kernel_ids
@@ -198,12 +199,12 @@ async def test_models_of_other_forms_are_read(
     ],
 )
 async def test_one_strange_model_spoils_no_other(
-    server: TestServer, fake_gateway: FakeGateway, strange: dict[str, JSON] | None
+    server: TestServer, fake_gateway: FakeGateway, strange: dict[str, Json] | None
 ) -> None:
     first, second, third = [await server.start_kernel() for _ in range(3)]
     fake_gateway.kernels[third].execution_state = "busy"
 
-    def spoil(listed: JSON) -> JSON:
+    def spoil(listed: Json) -> Json:
         assert isinstance(listed, list)
         return [
             (strange and {**model, **strange}) if model["id"] == second else model

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from jupyter_relay.testing.servers import RunningServer, jupyter_server, kernel_gateway
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.support.tab import Tab, printed, status_of
 
@@ -81,7 +81,7 @@ class Row(NamedTuple):
     status: int
     content_type: str
     location: str
-    body: JSON
+    body: Json
 
 
 class Player:
@@ -214,7 +214,7 @@ class Player:
         alike = status < HTTPStatus.BAD_REQUEST
         return Row(status, kind, location, hashlib.sha256(content).hexdigest() if alike else None)
 
-    def _name_what_is_new(self, model: JSON) -> None:
+    def _name_what_is_new(self, model: Json) -> None:
         if not isinstance(model, dict) or "id" not in model:
             return
         kind = "session" if "kernel" in model else "kernel"
@@ -227,7 +227,7 @@ class Player:
             text = text.replace(known, f"<{name}>")
         return text
 
-    def _without_dates(self, model: JSON, place: str) -> JSON:
+    def _without_dates(self, model: Json, place: str) -> Json:
         """Return the JSON with each date replaced by how it is to that of earlier steps."""
         if isinstance(model, list):
             return [self._without_dates(value, place) for value in model]
@@ -452,7 +452,7 @@ async def delete(server: RunningServer, kernel_id: str) -> None:
         assert answer.status == HTTPStatus.NO_CONTENT, await answer.text()
 
 
-def differing(local: JSON, relayed: JSON, place: str = "") -> Iterator[tuple[str, str]]:
+def differing(local: Json, relayed: Json, place: str = "") -> Iterator[tuple[str, str]]:
     """Yield each place where two JSON values differ, and what is there."""
     if isinstance(local, dict) and isinstance(relayed, dict):
         for key in sorted(local.keys() | relayed.keys()):

@@ -28,7 +28,7 @@ from jupyter_relay.testing import Answer, FakeGateway, Reset, Silence
 from jupyter_relay.testing.faults import Fault
 from jupyter_relay.testing.servers import jupyter_server
 from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 from tests.support.server import TOKEN as SERVER_TOKEN
 from tests.support.server import remote_of, server_on
 
@@ -92,7 +92,7 @@ def failures(quoted: str) -> list[Fault]:
     """Every kind of failure that a gateway can answer with, and quote its request in."""
     quoted += f"; X-Site: {HEADER}"
     trace = f"Traceback (most recent call last):\n  File 'x'\nValueError: {quoted}\n"
-    said: dict[str, JSON] = {"reason": quoted, "message": quoted, "traceback": trace}
+    said: dict[str, Json] = {"reason": quoted, "message": quoted, "traceback": trace}
     page = f"<title>{quoted}</title>{trace}".encode()
     to = {"Location": f"https://alice:{quote(PASSWORD, safe='')}@login.example/?t={TOKEN}"}
     return [
@@ -132,11 +132,11 @@ async def test_nothing_that_a_server_tells_has_a_secret_in_it(
         aiohttp.ClientSession(server.url) as http,
     ):
 
-        async def ask(method: str, path: str, model: object = None) -> JSON:
+        async def ask(method: str, path: str, model: object = None) -> Json:
             async with http.request(method, path, json=model, params=OWN) as response:
                 answers.append(f"{response.headers} {await response.text()}")
                 is_json = response.content_type == "application/json"
-                value: JSON = await response.json() if is_json else None
+                value: Json = await response.json() if is_json else None
                 return value
 
         given = fake_gateway.fault("GET", "/api/kernelspecs/*", GIVES_A_COOKIE)
@@ -270,9 +270,9 @@ async def test_a_client_that_leaves_in_the_middle_of_a_list_is_no_error(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    spec: JSON = {"argv": [], "display_name": "x" * 2**20, "language": "python"}
-    specs: JSON = {f"k{n}": {"name": f"k{n}", "spec": spec} for n in range(24)}
-    listed: JSON = {"default": "k0", "kernelspecs": specs}
+    spec: Json = {"argv": [], "display_name": "x" * 2**20, "language": "python"}
+    specs: Json = {f"k{n}": {"name": f"k{n}", "spec": spec} for n in range(24)}
+    listed: Json = {"default": "k0", "kernelspecs": specs}
     fake_gateway.fault("GET", "/api/kernelspecs", Answer.json(listed))
     over = asyncio.Event()
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from jupyter_relay.testing import read_content
-from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part, compose
+from jupyter_relay.wire.json import Json
+from jupyter_relay.wire.message import EMPTY, Channel, Message, Part, compose
 
 WRITTEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 """The date of every message here; nothing depends on it."""
@@ -17,7 +18,7 @@ _numbers = itertools.count(1)
 
 def request(
     msg_type: str = "execute_request",
-    content: Mapping[str, JSON] | None = None,
+    content: Mapping[str, Json] | None = None,
     *,
     msg_id: str = "",
     session: str = "tab",
@@ -62,7 +63,7 @@ class Voice:
         self.number += count
 
     def say(
-        self, channel: Channel, msg_type: str, content: Mapping[str, JSON], parent: Message | None
+        self, channel: Channel, msg_type: str, content: Mapping[str, Json], parent: Message | None
     ) -> Message:
         """Any message."""
         number = self.number

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from jupyter_relay.testing.servers import RunningServer, jupyter_server
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.support.tab import Tab
 
@@ -31,20 +31,20 @@ async def relay(
         yield server
 
 
-async def call(server: RunningServer, method: str, path: str, body: JSON = None) -> JSON:
+async def call(server: RunningServer, method: str, path: str, body: Json = None) -> Json:
     """Make a request that must succeed, and return its answer."""
     async with (
         aiohttp.ClientSession(headers=server.headers) as http,
         http.request(method, server.url + path, json=body) as response,
     ):
         assert response.ok, (response.status, await response.text())
-        answer: JSON = await response.json()
+        answer: Json = await response.json()
         return answer
 
 
-async def open_session(server: RunningServer, kernel: dict[str, JSON]) -> str:
+async def open_session(server: RunningServer, kernel: dict[str, Json]) -> str:
     """Open a notebook's session, with a new kernel or one that runs; return the kernel's id."""
-    body: JSON = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": kernel}
+    body: Json = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": kernel}
     answer = await call(server, "POST", "/api/sessions", body)
     kernel_id = json.loads(json.dumps(answer))["kernel"]["id"]
     assert isinstance(kernel_id, str)

@@ -11,7 +11,8 @@ from uuid import uuid4
 import aiohttp
 
 from jupyter_relay.testing import FakeGateway, FakeKernel
-from jupyter_relay.wire.message import EMPTY, JSON, Channel, Frame, Message, Part, compose
+from jupyter_relay.wire.json import Json
+from jupyter_relay.wire.message import EMPTY, Channel, Frame, Message, Part, compose
 from jupyter_relay.wire.subprotocol import OFFERED, Subprotocol
 
 DEADLINE = 60.0
@@ -29,7 +30,7 @@ class BareSocket:
     async def send(
         self,
         msg_type: str,
-        content: Mapping[str, JSON] | None = None,
+        content: Mapping[str, Json] | None = None,
         *,
         channel: Channel = Channel.SHELL,
         parent_header: Part = EMPTY,
@@ -86,9 +87,9 @@ class BareClient:
         method: str,
         path: str,
         *,
-        json: JSON = None,
+        json: Json = None,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, JSON]:
+    ) -> tuple[int, Json]:
         """Make a request; return its status, and its body if that is JSON."""
         given = {"Authorization": f"token {self.gateway.token}"} if headers is None else headers
         url = self.gateway.url + path

@@ -18,7 +18,7 @@ from jupyter_relay.testing import (
     replaced,
     without,
 )
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 
 from .bare_client import BareClient
 
@@ -98,7 +98,7 @@ async def test_ids_chosen_by_the_client(client: BareClient, fake_gateway: FakeGa
         status, model = await client.call("POST", KERNELS, json={"kernel_id": "mine"})
         assert (status, isinstance(model, dict) and model["id"]) == (201, "mine")
     fake_gateway.kernel_ids = "env"
-    by_env: JSON = {"kernel_id": "other", "env": {"KERNEL_ID": "third"}}
+    by_env: Json = {"kernel_id": "other", "env": {"KERNEL_ID": "third"}}
     assert (await client.call("POST", KERNELS, json=by_env))[0] == 201
     assert (await client.call("POST", KERNELS, json=by_env))[0] == 500
     fake_gateway.kernel_ids = "ignored"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jupyter_relay.errors import MalformedFrame, UnsendableMessage, WireError
 from jupyter_relay.wire import legacy, v1
-from jupyter_relay.wire.message import MOST_BUFFERS, Channel, Frame, Header, Message, parse_header
+from jupyter_relay.wire.message import MAX_BUFFERS, Channel, Frame, Header, Message, parse_header
 from jupyter_relay.wire.subprotocol import Subprotocol
 
 from .strategies import messages, subprotocols
@@ -174,10 +174,10 @@ def test_a_message_of_more_buffers_than_the_bound_is_refused_before_they_are_cut
     subprotocol: Subprotocol,
 ) -> None:
     header = b'{"msg_id": "1", "msg_type": "comm_msg"}'
-    for count in (MOST_BUFFERS, MOST_BUFFERS + 1):
+    for count in (MAX_BUFFERS, MAX_BUFFERS + 1):
         message = Message(channel=Channel.IOPUB, header=header, buffers=(b"",) * count)
         frame = subprotocol.encode(message)
-        if count == MOST_BUFFERS:
+        if count == MAX_BUFFERS:
             assert len(subprotocol.decode(frame).buffers) == count
         else:
             with pytest.raises(MalformedFrame, match=f"has {count} buffers, and 16384 are the"):

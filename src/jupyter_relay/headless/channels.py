@@ -77,9 +77,9 @@ class ChannelQueue(ChannelABC):
         if self._signal is not None:
             self._signal.close()
             self._signal = None
-        while self._backlog.take():
+        while self._backlog.pop():
             pass
-        self._backlog.take_dropped()
+        self._backlog.pop_dropped()
         self._wake()
 
     close = stop
@@ -96,7 +96,7 @@ class ChannelQueue(ChannelABC):
     def put(self, message: Message) -> None:
         """Take a message that came."""
         if self._running:
-            self._backlog.put(message)
+            self._backlog.append(message)
             self._wake()
 
     def send(self, msg: MessageDict) -> None:
@@ -131,9 +131,9 @@ class ChannelQueue(ChannelABC):
         return self.is_alive()
 
     def _take(self) -> Message | None:
-        if self._describe is not None and (dropped := self._backlog.take_dropped()) is not None:
+        if self._describe is not None and (dropped := self._backlog.pop_dropped()) is not None:
             return self._describe(dropped)
-        message = self._backlog.take()
+        message = self._backlog.pop()
         self._show()
         return message
 

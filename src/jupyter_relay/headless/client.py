@@ -17,9 +17,9 @@ from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, Messag
 from jupyter_relay.headless.usage import UsageRequests
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription
+from jupyter_relay.link.answers import is_ours
 from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.link.life import DEAD
-from jupyter_relay.link.notices import is_ours
 from jupyter_relay.redact import MOST_QUOTED
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.settings.settings import GatewaySettings

@@ -179,7 +179,7 @@ class Connection:
         """Open a socket and serve it; return why it ended."""
         self._handshakes = handshakes = self._handshakes or Handshakes(self._connect)
         try:
-            socket, session = await handshakes.first(self._link.upstream)
+            socket, session = await handshakes.first(self._link.inbound.upstream)
         finally:
             if handshakes.is_settled:
                 self._handshakes = None
@@ -231,7 +231,7 @@ class Connection:
             while True:
                 await flush.wait()
                 flush.clear()
-                while (message := self._link.take()) is not None:
+                while (message := self._link.next_message()) is not None:
                     try:
                         frame = subprotocol.encode(message)
                     except UnsendableMessage as error:
@@ -279,10 +279,7 @@ class Connection:
             if asyncio.current_task() not in self._probers:
                 return  # the handshake, or the socket, that this was about has ended meanwhile
             self._stop_probers()
-            if model.execution_state == "idle":
-                self.perform(self._link.idle())
-            else:
-                self.perform(self._link.silent(model.execution_state))
+            self.perform(self._link.probed(model.execution_state))
 
     def _start_timer(self, timer: Timer, seconds: float) -> None:
         self._stop_timer(timer)

@@ -174,12 +174,12 @@ class RemoteKernel:
             return msgspec.structs.replace(
                 self._model, execution_state="dead", reason=self._link.reason
             )
-        told = self._link.told
+        told = self._link.inbound.reported_state
         return self._model if told is None else self._model.updated(told.state, told.at)
 
     def leave_untracked(self, msg_types: frozenset[str]) -> None:
-        """See `Link.leave_untracked`."""
-        self._link.leave_untracked(msg_types)
+        """See `Inbound.untracked`."""
+        self._link.inbound.untracked = msg_types
 
     @property
     def last_activity(self) -> datetime | None:
@@ -208,7 +208,7 @@ class RemoteKernel:
     def at_work(self) -> bool:
         """Whether it may be at work, by what is known: it computes, or owes a reply, or nobody can
         tell."""
-        return self.model.may_be_at_work or self._link.owes_reply
+        return self.model.may_be_at_work or bool(self._link.pending.owed)
 
     @property
     def deleting(self) -> bool:
@@ -233,7 +233,7 @@ class RemoteKernel:
     @property
     def restarts(self) -> int:
         """How often another process has taken its place, as far as was noticed."""
-        return self._link.deaths
+        return self._link.inbound.restarts
 
     async def ready(self) -> None:
         """Wait until it is there. Raises what its start failed with."""
@@ -284,7 +284,7 @@ class RemoteKernel:
 
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent listener has not been given."""
-        return self._link.describe(dropped)
+        return self._link.notices.dropped(dropped)
 
     async def refresh(self) -> KernelModel:
         """Ask the gateway for its model, and return what that says. Raises `KernelNotFound`, which
@@ -306,7 +306,7 @@ class RemoteKernel:
         self._model = model
         self.asked_at = time.monotonic()
         self._report_change()
-        self._connection.perform(self._link.hurry())
+        self._connection.perform(self._link.retry_now())
 
     def mark_gone(self, reason: str = "") -> None:
         """Take the gateway's word that the kernel no longer exists; ``reason`` is a sentence for
@@ -443,7 +443,7 @@ class RemoteKernel:
             raise self._absence(error.reason) from error
 
     def _absence(self, reason: str = "") -> KernelNotFound:
-        return no_kernel(self.gateway.name, self.id, reason, was_away=self._link.is_down)
+        return no_kernel(self.gateway.name, self.id, reason, was_away=self._link.outage.is_down)
 
     @contextmanager
     def _told_in_the_cell(self, what: str) -> Iterator[None]:
@@ -455,7 +455,9 @@ class RemoteKernel:
             raise
         except RelayError as error:
             unreachable = isinstance(error, GatewayUnavailable | GatewayClosed)
-            self._connection.perform(self._link.cannot(what, str(error), unreachable=unreachable))
+            self._connection.perform(
+                self._link.watch.notify_of_failure(what, str(error), unreachable=unreachable)
+            )
             raise
 
     def _get_operations(self) -> Operations:
@@ -536,7 +538,7 @@ class RemoteKernel:
                 except Exception:  # noqa: BLE001  # neither the others nor the link are to suffer
                     self._log.exception("A listener of kernel %s failed.", self.id)
             elif (backlog := self._backlogs.get(name)) is not None:
-                backlog.put(message)
+                backlog.append(message)
 
     def _report_change(self) -> None:
         if self._on_change is not None:
@@ -559,7 +561,7 @@ class RemoteKernel:
             self._advance_life(LifeEvent.GONE)
         deleted = self._life is Life.ENDED
         level = logging.INFO if report.happening is Happening.OPENED else logging.WARNING
-        if deleted or report.told:
+        if deleted or report.already_reported:
             level = logging.DEBUG
         if level is logging.DEBUG:
             self._log.debug("Kernel %s: %s", self.id, report.text)

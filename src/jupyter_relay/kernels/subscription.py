@@ -82,23 +82,23 @@ class Subscription:
         first = await self.receive()
         if first.size >= max_bytes:
             return [first]
-        others = self._backlog.take_many(max_bytes - first.size)
+        others = self._backlog.pop_many(max_bytes - first.size)
         self._relieve()
         return [first, *others]
 
     def receive_nowait(self) -> Message | None:
         """Return the next message if it is here; first, what had to be dropped before it."""
-        dropped = self._backlog.take_dropped()
+        dropped = self._backlog.pop_dropped()
         if dropped:
             return self._describe(dropped)
-        message = self._backlog.take()
+        message = self._backlog.pop()
         self._relieve()
         return message
 
     @property
     def crowded(self) -> bool:
         """Whether it falls behind so far that messages may soon have to be dropped."""
-        return self._backlog.crowded
+        return self._backlog.over_half_full
 
     async def catches_up(self, seconds: float) -> None:
         """Wait until it does not, but no longer than this."""
@@ -121,7 +121,7 @@ class Subscription:
         if self._on_message is not None:
             self._on_message(message)
         else:
-            self._backlog.put(message)
+            self._backlog.append(message)
             self._wake()
 
     def catch_up(self) -> None:
@@ -143,13 +143,13 @@ class Subscription:
 
     def _relieve(self) -> None:
         """Let those go on who wait for it to catch up, if it has."""
-        if not (self._backlog.crowded or self._relief.is_set()):
+        if not (self._backlog.over_half_full or self._relief.is_set()):
             self._relief.set()
 
     def _hand_over(self) -> None:
         """Put back what was given and could not be used, and take nothing more."""
         for message in reversed(self._unread() if self._unread is not None else ()):
-            self._backlog.put_first(message)
+            self._backlog.push_back(message)
         self._backlog = Backlog(max_bytes=0)
         self.end()
 

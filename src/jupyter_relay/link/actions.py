@@ -1,52 +1,54 @@
-"""What a link asks of the connection that drives it."""
+"""The values that a link returns: actions for its connection, reports, and a snapshot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
 import msgspec
 
+from jupyter_relay.link.table import State
 from jupyter_relay.wire.message import Message
 
 
 class Timer(Enum):
-    """The timers that a link asks for; at most one of each runs."""
+    """The timers of a link; at most one of each runs."""
 
     RETRY = "until the next try"
     LINGER = "until an unused socket is closed"
-    PROBE = "until the gateway is asked for a kernel that owes an answer and is silent"
-    ALARM = "until a cell is told that the gateway cannot be reached"
+    PROBE = "until a silent kernel, or handshake, is checked"
+    ALARM = "until the waiting cell is notified that the gateway cannot be reached"
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a socket; tell `Link.opened` or `Link.dropped`."""
+    """Open a socket; then call `Link.opened` or `Link.dropped`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectBeside:
-    """Begin another handshake under this session id, beside the one that has no answer yet. The
-    first that is answered is the socket; tell `Link.opened` which it was."""
+    """Begin another handshake under this session id, beside the unanswered one. The one that is
+    answered first is the socket; `Link.opened` takes its session id."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the socket, or end all tries to open one, and tell nobody."""
+    """Close the socket, or stop all tries to open one; `Link.dropped` is not called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Send what `Link.take` gives, until it gives None."""
+    """Send what `Link.next_message` returns, until it returns None."""
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):
-    """Hand a message to these subscribers; to all, detached ones too, if ``to`` is None.
+    """Deliver a message to the subscriber ``to``; to all, detached ones too, if that is None.
 
-    A msgspec struct, since one of these is made for every message that passes.
+    A msgspec struct, since one is made for every message.
     """
 
     message: Message
@@ -55,7 +57,7 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Tell `Link.fired` after so many seconds, in place of an earlier timer of this kind."""
+    """Call `Link.fired` after so many seconds; this replaces a running timer of the same kind."""
 
     timer: Timer
     seconds: float
@@ -63,18 +65,18 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class StopTimer:
-    """Forget this timer."""
+    """Cancel this timer, if it runs."""
 
     timer: Timer
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask the gateway whether the kernel exists; tell `Link.gone` if it does not."""
+    """Request the kernel's model; then call `Link.probed`, or `Link.gone` if there is none."""
 
 
 class Happening(Enum):
-    """What is worth a line in the log and an event."""
+    """What is logged and emitted as an event."""
 
     OPENED = "opened"
     DROPPED = "dropped"
@@ -86,17 +88,37 @@ class Happening(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something happened that people should be able to find out about.
+    """An event in the life of a link, for the log and for listeners; ``text`` is for people.
 
     ``seconds`` is how long the outage lasted, or has lasted; ``count`` how many messages were lost.
-    ``told`` says that the report before this one told of it, too: then it needs no line of its own.
+    ``already_reported`` is True if the report before this one covers it: then it is not logged.
     """
 
     happening: Happening
     text: str
     seconds: float | None = None
     count: int | None = None
-    told: bool = False
+    already_reported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSnapshot:
+    """The facts about a link at one moment, for people and programs.
+
+    ``state`` is that of the link and ``since`` when it took it. ``cause`` is why the link ended, or
+    why its last socket, or try to open one, ended; empty if none has. ``held`` is how many messages
+    wait to be sent. ``outage_seconds`` is the length of the current outage, or of the last one;
+    None if there was none. ``replayed`` counts the messages that the gateway has sent a second
+    time, which are dropped; ``lost`` those that are reported as lost, where they could be counted.
+    """
+
+    state: State
+    since: datetime
+    cause: str
+    held: int
+    outage_seconds: float | None
+    replayed: int
+    lost: int
 
 
 Action: TypeAlias = (

@@ -1,6 +1,6 @@
-"""What the kernel says: whom it is for, and which requests end with it.
+"""Messages from the kernel: delivers them to subscribers, and closes finished requests.
 
-The theory stands above `Link`, in ``link.py``.
+``docs/link.md`` has the theory.
 """
 
 from __future__ import annotations
@@ -12,29 +12,22 @@ from typing import Final, NamedTuple
 import msgspec
 
 from jupyter_relay.link.actions import Action, Deliver, Happening, Report
-from jupyter_relay.link.notices import Notices, counted
-from jupyter_relay.link.numbering import REPEATED, Numbering
-from jupyter_relay.link.pending import Pending, Request
+from jupyter_relay.link.answers import Answers, counted
+from jupyter_relay.link.numbering import REPEATED
+from jupyter_relay.link.pending import Request
 from jupyter_relay.link.recovery import Missed, Passed, Recovery
-from jupyter_relay.link.substitute import Substitute
-from jupyter_relay.wire.message import Channel, Message
+from jupyter_relay.wire.message import IOPUB, SHELL, STDIN, Message
 
 
-class Told(NamedTuple):
-    """A state that the kernel told, and when, in UTC by its own clock."""
+class ReportedState(NamedTuple):
+    """An execution state that the kernel reported, with the kernel's own timestamp (UTC)."""
 
     state: str
     at: datetime
 
 
-class _Status(msgspec.Struct):
-    """The content of a status message."""
-
-    execution_state: str = ""
-
-
 class _Dated(msgspec.Struct):
-    """What else a header says."""
+    """The field of a header with the kernel's timestamp."""
 
     date: str = ""
 
@@ -48,272 +41,292 @@ UNTRACKED: Final = frozenset(
         "shutdown_request",
     }
 )
-"""What is asked of a kernel that is at work, too, on another channel: the idle that ends it says
-nothing of the work. Gateways do not take these for activity either."""
+"""The requests that are also sent to a kernel at work, on another channel: their idle status says
+nothing of that work. Gateways do not count them as activity either."""
 
-_IOPUB: Final = Channel.IOPUB
-"""Asked for with every message that passes; see ``link.py``."""
-
-_read_status = msgspec.json.Decoder(_Status).decode
 _read_date = msgspec.json.Decoder(_Dated).decode
 
 
-class Hearing:
-    """Hears one kernel; ``deaths`` is how often another process was found to have replaced it.
-    ``untracked`` are the types of messages that do not count as its work.
+class Inbound:
+    """Receives the messages of one kernel.
 
     ``gateway`` is the gateway's name for people, ``session`` the upstream session id; the rest is
     the link's own.
     """
 
     __slots__ = (
-        "_aside_began",
+        "_answers",
         "_gateway",
+        "_last_status",
         "_notices",
         "_numbering",
-        "_ours",
+        "_our_sessions",
+        "_own_request",
         "_pending",
         "_process",
         "_recovery",
+        "_reported_state",
         "_session",
-        "_status",
-        "_substitute",
-        "_told",
-        "deaths",
+        "lost",
+        "replayed",
+        "restarts",
         "untracked",
+        "upstream",
     )
 
-    def __init__(
-        self,
-        *,
-        gateway: str,
-        session: str,
-        pending: Pending,
-        recovery: Recovery,
-        numbering: Numbering,
-        notices: Notices,
-        substitute: Substitute,
-    ) -> None:
+    def __init__(self, *, gateway: str, session: str, recovery: Recovery, answers: Answers) -> None:
         self._gateway = gateway
         self._session = session
-        self._ours: tuple[str, ...] = (session,)
-        """The session ids of ours. A tuple of so few is searched faster than a set is, which hashes
-        the id of each message first, and takes a quarter of the memory."""
-
-        self._pending = pending
         self._recovery = recovery
-        self._numbering = numbering
-        self._notices = notices
-        self._substitute = substitute
+        self._numbering = recovery.numbering
+        self._answers = answers
+        self._pending = answers.pending
+        self._notices = answers.notices
+        self.upstream = session
+        """The session id of the next handshake. `use_session` changes it: if the gateway's end of a
+        socket turns out to be deaf, or a handshake beside the first is answered first."""
+
+        self._our_sessions: tuple[str, ...] = (session,)
+        """The session ids that barriers, and the gateway's own requests, may carry. A tuple of so
+        few is searched faster than a set, and takes a quarter of the memory."""
+
         self._process = ""
-        self._status: Message | None = None
-        self._told: Told | None = None
-        self._aside_began = "", -1
-        """The last question of the gateway's own that the kernel began, and the number of its busy
-        status."""
+        """The session id in the headers of the kernel's replies, which identifies the process;
+        empty if no reply has shown it yet. Reset with another process."""
 
-        self.deaths = 0
+        self._last_status: Message | None = None
+        """The last tracked status, until `reported_state` reads it. Reset with another process."""
+
+        self._reported_state: ReportedState | None = None
+        """What `reported_state` has read last. Reset with another process."""
+
+        self._own_request = "", -1
+        """The last barrier, or request of the gateway's own, that the kernel began with, and the
+        number of its busy status. Never reset."""
+
+        self.restarts = 0
+        """How often another process was found to have replaced the kernel's. Never reset."""
+
+        self.replayed = 0
+        """How many messages came a second time, and were dropped. Never reset."""
+
+        self.lost = 0
+        """How many messages were reported as lost, where they could be counted. Never reset."""
+
         self.untracked = UNTRACKED
+        """The types of messages that do not count as the kernel's work."""
 
-    def hear(self, message: Message) -> list[Action]:
-        """Take a message from upstream. Raises `MalformedFrame` if its headers cannot be read."""
+    def receive(self, message: Message) -> list[Action]:
+        """Deliver a message. Raises `MalformedFrame` if its headers cannot be read."""
         channel, head, parent = message.channel, message.head, message.parent
         number = None
         actions: list[Action] = []
-        if head.session not in self._ours:  # the gateway's own words carry our session id
+        if head.session not in self._our_sessions:  # messages of the gateway's own carry ours
             self._notices.kernel_session = head.session
-            leads = (channel is not _IOPUB or not self._process) and self._leads(message)
-            if leads:
-                actions = self._recognise(head.session, parent.msg_id)
-            number = self._numbering.see(head.msg_id, channel, leads=leads)
+            identifies = (channel is not IOPUB or not self._process) and self._identifies(message)
+            if identifies:
+                actions = self._set_process(head.session, parent.msg_id)
+            number = self._numbering.record(head.msg_id, channel, identifies=identifies)
             if number is not None and number < 0:
-                if self._is_repeated(parent.msg_id, number):
+                if self._is_replayed(parent.msg_id, number):
+                    self.replayed += 1
                     return actions
                 number = None
-        if parent.session in self._ours:
-            return actions + self._aside(message, number)
-        if channel is _IOPUB:
-            request = self._pending.seen(parent.msg_id)
+        if parent.session in self._our_sessions:
+            return actions + self._receive_own(message, number)
+        if channel is IOPUB:
+            request = self._pending.mark_seen(parent.msg_id)
             if request is None:
-                return [] if self._substitute.has_said(message) else [Deliver(message)]
+                return [] if self._answers.makes_obsolete(message) else [Deliver(message)]
             if head.msg_type != "status":
                 return [Deliver(message)]
-            return self._status_of(request, message, number)
-        if channel is Channel.STDIN:
-            request = self._pending.seen(parent.msg_id)
+            return self._receive_status(request, message, number)
+        if channel is STDIN:
+            request = self._pending.mark_seen(parent.msg_id)
             return [Deliver(message, request.subscriber if request else parent.session)]
-        return actions + self._reply(message, number)
+        return actions + self._receive_reply(message, number)
 
-    def is_aside(self, message: Message) -> bool:
-        """Whether this answers a question of the gateway's own, such as each handshake brings: it
-        comes also where nothing that we say reaches the kernel."""
+    def is_for_gateway(self, message: Message) -> bool:
+        """True if this answers a request of the gateway's own, such as each handshake brings. It
+        comes even if nothing that we send reaches the kernel."""
         parent = message.parent
-        return parent.session in self._ours and not self._recovery.owns(parent.msg_id)
+        return parent.session in self._our_sessions and not self._recovery.has_barrier(
+            parent.msg_id
+        )
 
-    def note(self, status: Message) -> bool:
-        """Note the status of a request, if it tells what the kernel does, and return whether it
-        does; it is read when somebody wants to know."""
+    def record_status(self, status: Message) -> bool:
+        """Record the status of a request, if that counts as the kernel's work; return whether it
+        does. It is read when `reported_state` is."""
         if status.parent.msg_type in self.untracked:
             return False
-        self._status = status
+        self._last_status = status
         return True
 
     def is_work(self, output: Message) -> bool:
-        """Whether output counts as work of the kernel: by its type, by that of its request, or
-        since the kernel says that it is busy."""
+        """True if an output counts as the kernel's work: by its type, by that of its request, or
+        because the kernel reports that it is busy."""
         untracked = self.untracked
         if output.head.msg_type not in untracked or output.parent.msg_type not in untracked:
             return True
-        told = self.told
-        return told is not None and told.state == "busy"
+        reported = self.reported_state
+        return reported is not None and reported.state == "busy"
 
     @property
-    def told(self) -> Told | None:
-        """The state that the kernel was last heard to tell; None if it has told none."""
-        if self._status is not None:
-            self._told, self._status = _told_by(self._status), None
-        return self._told
+    def reported_state(self) -> ReportedState | None:
+        """The state that the kernel reported last; None if it has reported none."""
+        if self._last_status is not None:
+            self._reported_state = _read_reported(self._last_status)
+            self._last_status = None
+        return self._reported_state
 
-    def answer_to(self, session: str) -> None:
+    def use_session(self, session: str) -> None:
         """The gateway knows us by this session id from now on."""
-        self._ours = (self._session, session)
+        self.upstream = session
+        ours = self._session
+        self._our_sessions = (ours,) if session == ours else (ours, session)
 
-    def renew(self) -> None:
-        """Another process is the kernel: nothing is known of it, and nothing was asked of it."""
-        self.deaths += 1
+    def reset(self) -> None:
+        """Another process is the kernel. It is not known yet, and has received no request."""
+        self.restarts += 1
         self._process = ""
-        self._status = self._told = None
-        self._numbering.forget()
-        self._recovery.forget()
+        self._last_status = self._reported_state = None
+        self._numbering.reset()
+        self._recovery.reset()
 
-    def _is_repeated(self, msg_id: str, number: int) -> bool:
-        """Whether a message with this parent, whose number was seen before, is the one that came.
+    def _is_replayed(self, msg_id: str, number: int) -> bool:
+        """True if a message with this parent, whose number was recorded before, has come before.
 
         Kernel Gateway and Jupyter Server can replay what an earlier socket of ours has brought. But
-        nothing can have come yet of a request of which nothing was seen: then the kernel counts
-        anew under an old name.
+        if nothing was seen of its request yet, then the kernel has begun to count anew.
         """
-        if self._recovery.owns(msg_id):
+        if self._recovery.has_barrier(msg_id):
             return False
         request = self._pending.get(msg_id)
         if request is not None and not request.seen:
-            self._numbering.forget()
+            self._numbering.reset()
             return False
         return number == REPEATED
 
-    def _leads(self, message: Message) -> bool:
-        """Whether this tells which process is the kernel.
+    def _identifies(self, message: Message) -> bool:
+        """True if this message identifies the kernel's process.
 
         Replies do, by the session in their header; but many kernels (IRkernel, IJulia) repeat that
-        of the request. And only replies to what is under way: a gateway's buffer gives us those of
-        a process that has ended, too. A status is good enough for a kernel that is not known yet:
-        it can overtake the last reply of the process before.
+        of the request. Only replies to pending requests count, since a gateway's buffer also brings
+        those of a process that has ended. While the process is unknown, a status counts as well: it
+        can overtake the last reply of the process before.
         """
         head, parent = message.head, message.parent
         return (
-            (message.channel is Channel.SHELL or (head.msg_type == "status" and not self._process))
+            (message.channel is SHELL or (head.msg_type == "status" and not self._process))
             and head.session not in {"", parent.session}
-            and (self._pending.get(parent.msg_id) is not None or self._recovery.owns(parent.msg_id))
+            and (
+                self._pending.get(parent.msg_id) is not None
+                or self._recovery.has_barrier(parent.msg_id)
+            )
         )
 
-    def _recognise(self, process: str, msg_id: str) -> list[Action]:
-        """What answers this request comes from this process."""
+    def _set_process(self, process: str, msg_id: str) -> list[Action]:
+        """Record which process has answered this request; detect a restart."""
         known, self._process = self._process, process
-        return self._replaced(msg_id) if known not in {"", process} else []
+        return self._process_replaced(msg_id) if known not in {"", process} else []
 
-    def _replaced(self, msg_id: str) -> list[Action]:
-        """A reply shows that another process is now the kernel: what was asked before the request
-        that it answers was asked of the old one."""
-        self.deaths += 1
-        self._numbering.forget()
-        self._recovery.recount()
+    def _process_replaced(self, msg_id: str) -> list[Action]:
+        """The answer to this request comes from another process: requests before it are lost with
+        the old one."""
+        self.restarts += 1
+        self._numbering.reset()
+        self._recovery.forget_numbers()
         reason = "The kernel was restarted, and with it this was lost."
-        # A barrier went up before all that was held, and is itself not pending.
-        owns = self._recovery.owns(msg_id)
-        asked = self._recovery.before(msg_id) if owns else self._pending.sent
-        old = list(takewhile(lambda request: request.msg_id != msg_id, asked))
+        # A barrier was sent before all that was held, and is itself not pending.
+        is_barrier = self._recovery.has_barrier(msg_id)
+        sent = self._recovery.requests_before(msg_id) if is_barrier else self._pending.sent
+        old = list(takewhile(lambda request: request.msg_id != msg_id, sent))
         report = Report(Happening.RESTARTED, "The kernel was restarted from another place.")
         lost = [request for request in old if request in self._pending]
-        return self._substitute.end_with(report, lost, reason)
+        return self._answers.fail_all(report, lost, reason)
 
-    def _aside(self, message: Message, number: int | None) -> list[Action]:
-        """Take what answers a barrier, or a request of the gateway's own: it is for nobody else."""
+    def _receive_own(self, message: Message, number: int | None) -> list[Action]:
+        """Receive the answer to a barrier, or to a request of the gateway's own. It is delivered to
+        no subscriber."""
         msg_id = message.parent.msg_id
-        if message.channel is not Channel.IOPUB:
-            owned = self._recovery.owns(msg_id)
-            return self._settled(self._recovery.reply(msg_id, number) if owned else None)
-        if state_of(message) != "idle":
+        is_barrier = self._recovery.has_barrier(msg_id)
+        if message.channel is not IOPUB:
+            if not is_barrier:
+                return []
+            return self._finish_behind(self._recovery.barrier_replied(msg_id, number))
+        if message.execution_state != "idle":
             if number is not None:
-                self._aside_began = msg_id, number
+                self._own_request = msg_id, number
             return []
-        if self._recovery.owns(msg_id):
-            return self._settled(self._recovery.idle(msg_id, number))
-        # Its reply, which the gateway has, is the only message between its busy and its idle; else
-        # the hole may as well be a line of a cell that ran beside it.
+        if is_barrier:
+            return self._finish_behind(self._recovery.barrier_ended(msg_id, number))
+        # If its reply, which only the gateway gets, is the only message between its busy and its
+        # idle, that number is not missing. Else it may be output of a cell that ran meanwhile.
         if (
             number is not None
-            and self._aside_began == (msg_id, number - 2)
-            and not self._recovery.has_passed(msg_id)
+            and self._own_request == (msg_id, number - 2)
+            and not self._recovery.had_barrier(msg_id)
         ):
-            self._numbering.excuse(number - 1)
+            self._numbering.ignore(number - 1)
         return []
 
-    def _status_of(self, request: Request, message: Message, number: int | None) -> list[Action]:
-        if state_of(message) != "idle":
+    def _receive_status(
+        self, request: Request, message: Message, number: int | None
+    ) -> list[Action]:
+        if message.execution_state != "idle":
             if request.began is None:
                 request.began = number
             return [Deliver(message)]
         actions: list[Action] = []
-        for missed in self._recovery.ends(request, number):
-            actions += self._announce(missed)
+        for missed in self._recovery.request_ended(request, number):
+            actions += self._report_loss(missed)
             if missed.request is not request:
-                actions += self._substitute.idle(missed.request)
-        self._pending.ended(request)
+                actions += self._answers.finish_output(missed.request)
+        self._pending.mark_ended(request)
         return [*actions, Deliver(message)]
 
-    def _reply(self, message: Message, number: int | None) -> list[Action]:
+    def _receive_reply(self, message: Message, number: int | None) -> list[Action]:
         parent = message.parent
-        if self._substitute.has_answered(parent.msg_id):
+        if self._answers.has_answered(parent.msg_id):
             return []  # it was answered in the kernel's place
         request = self._pending.get(parent.msg_id)
         if request is not None:
             request.answered = number
-            self._recovery.replied(request)
-            self._pending.replied(request)
+            self._recovery.request_replied(request)
+            self._pending.mark_replied(request)
         return [Deliver(message, request.subscriber if request else parent.session)]
 
-    def _settled(self, passed: Passed | None) -> list[Action]:
-        """End what is still under way behind a barrier that has passed."""
+    def _finish_behind(self, passed: Passed | None) -> list[Action]:
+        """Finish what is still pending behind a barrier that has passed; nothing if it has not."""
         if passed is None:
             return []
         actions: list[Action] = []
         for missed in passed.unfinished:
             if missed.request in self._pending:
-                actions += self._announce(missed)
+                actions += self._report_loss(missed)
                 if missed.request.replied:
-                    actions += self._substitute.idle(missed.request)
+                    actions += self._answers.finish_output(missed.request)
                 else:
-                    verdict = self._verdict(missed.request, passed)
-                    actions += self._substitute.end([missed.request], verdict)
+                    fate = self._describe_fate(missed.request, passed)
+                    actions += self._answers.finish([missed.request], fate)
         return actions
 
-    def _announce(self, missed: Missed) -> list[Action]:
-        """Tell a cell what was lost of its output; of other requests, only the log."""
+    def _report_loss(self, missed: Missed) -> list[Action]:
+        """Report what was lost of a request's output: in the log, and in the cell if it is one."""
         request, loss = missed
         if loss is None:
             return []
+        self.lost += loss.count or 0
         many = "messages may have been" if loss.count is None else f"up to {counted(loss.count)}"
         where = f"between the kernel and {self._gateway}"
         if loss.seconds:
             where = f"while the connection to {self._gateway} was down ({loss.seconds:.1f} s)"
         text = f"{many} lost {where}."
         report = Report(Happening.LOST, text, seconds=loss.seconds, count=loss.count)
-        if not request.is_cell:
-            return [report]
-        return [report, Deliver(self._notices.stderr(text, request.header))]
+        return [report, *self._notices.in_cell(request if request.is_cell else None, text)]
 
-    def _verdict(self, request: Request, passed: Passed) -> str:
-        """Say what became of a request whose reply can no longer come."""
+    def _describe_fate(self, request: Request, passed: Passed) -> str:
+        """Return what is known of a request whose reply can no longer come, as a sentence."""
         if passed.seconds:
             why = f"The connection to {self._gateway} was down for {passed.seconds:.1f} s"
         else:
@@ -332,24 +345,13 @@ class Hearing:
         return f"{why}: this may have run, and its result was lost."
 
 
-def state_of(message: Message) -> str:
-    """Return the state that a status tells; an empty text for one that tells none, or another
-    message."""
-    if message.head.msg_type != "status":
-        return ""
-    try:
-        return _read_status(message.content).execution_state
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return ""
-
-
-def _told_by(status: Message) -> Told | None:
-    """Return what a status tells; None where it tells no state, or not when: a date without an
-    offset is the local time of nobody knows where (IJulia writes such)."""
+def _read_reported(status: Message) -> ReportedState | None:
+    """Return the state in a status, with its date; None if either cannot be read. A date without an
+    offset is local time in an unknown place (IJulia writes such)."""
     try:
         local = datetime.fromisoformat(_read_date(status.header).date)
         at = local.astimezone(UTC) if local.tzinfo is not None else None
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return None
-    state = state_of(status)
-    return Told(state, at) if state and at is not None else None
+    state = status.execution_state
+    return ReportedState(state, at) if state and at is not None else None

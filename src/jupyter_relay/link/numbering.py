@@ -1,9 +1,9 @@
-"""Which messages of a kernel have not come.
+"""The message numbers of a kernel, and which of them are missing.
 
 ipykernel numbers its messages, ``<session>_<pid>_<n>``, with one counter for all channels (seen on
-ipykernel 7.4; the format is jupyter_client's ``Session.msg_id``). Channels overtake one another,
-so a number that is missing now may still come; it is lost when a message that the kernel sent
-later, on the same channel or behind a barrier, is in.
+ipykernel 7.4; the format is jupyter_client's ``Session.msg_id``). Channels overtake one another, so
+a number that is missing now may still come. It is lost when a message came that the kernel sent
+later, on the same channel or behind a barrier.
 """
 
 from __future__ import annotations
@@ -11,160 +11,170 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Final
 
-from jupyter_relay.wire.message import Channel
+from jupyter_relay.wire.message import CONTROL, IOPUB, Channel
 
-_MOST_HOLES = 4096
-"""How many holes are kept, each of any width; the oldest go first."""
+_MAX_HOLES = 4096
+"""How many holes are remembered, each of any width; the oldest are forgotten first."""
 
-_MOST_EXCUSED = 256
-"""How many numbers are remembered that are for others."""
+_MAX_IGNORED = 256
+"""How many ignored numbers are remembered; the oldest are forgotten first."""
 
 REPEATED: Final = -1
-"""What `Numbering.see` returns for a message that an earlier socket has brought."""
+"""What `Numbering.record` returns for a message that an earlier socket has brought."""
 
 EARLIER: Final = -2
-"""What it returns for one whose number is lower than those remembered, or has come on this very
-socket: two threads of a kernel may have taken one number."""
+"""What it returns for a number below those remembered, and for one that came before on this socket:
+two threads of a kernel may have used one number."""
 
-_MOST_WIDTH = 10_000_000
-"""A leap that is no loss of output: such ids, time stamps for one, do not count messages."""
+_MAX_WIDTH = 10_000_000
+"""A wider hole is not a loss of output: such ids, such as timestamps, do not count messages."""
 
-_MOST_DIGITS = 18
-
-_IOPUB: Final = Channel.IOPUB
-"""This and the next are asked for with every message that passes; see ``link.py``."""
-
-_CONTROL: Final = Channel.CONTROL
+_MAX_DIGITS = 18
+"""The digits of the largest number that is read."""
 
 
 class Numbering:
-    """The numbers seen of one kernel process, and the holes between them.
+    """The numbers of the messages of one kernel process, and the holes between them.
 
-    ``high`` is the highest on any channel and ``output`` the highest on iopub: a reply overtakes
-    the output before it, and what it has overtaken may yet be lost. A kernel that does not number
-    its messages leaves this empty: both stay None.
+    For a kernel that does not number its messages, all fields stay as they are made. `reset`, for
+    another process, makes them so again.
     """
 
     __slots__ = (
         "_control",
-        "_excused",
         "_holes",
+        "_ignored",
         "_known_from",
-        "_leaps",
         "_next",
         "_replayed_to",
         "_series",
+        "_unusable_series",
         "high",
         "output",
     )
 
     def __init__(self) -> None:
         self._series: str | None = None
+        """What precedes the number in the ids of the kernel; None until a message shows it."""
+
         self._next: str | None = None
         """The id that comes next if nothing is missing: that of nearly every message."""
 
-        self._leaps: str | None = None
+        self._unusable_series: str | None = None
+        """The last series whose ids do not count messages. Not reset."""
+
         self._holes: list[tuple[int, int]] = []
-        """The first number of each hole and that behind its last, in order."""
+        """The missing numbers, in order: the first of each hole, and the one behind its last."""
 
         self._known_from = 0
+        """The lowest number that is known to have come or to be missing. Set with the first number,
+        and when a hole is forgotten."""
+
         self._replayed_to = -1
-        """The highest number when the socket was opened: a gateway replays nothing above it."""
+        """The highest number when the socket opened: a gateway replays nothing above it."""
 
-        self._excused: dict[int, None] = {}
+        self._ignored: dict[int, None] = {}
+        """The numbers that are not missing, since they were for the gateway."""
+
         self._control: int | None = None
+        """The highest number on control."""
+
         self.high: int | None = None
+        """The highest number on any channel."""
+
         self.output: int | None = None
+        """The highest number on iopub. A reply overtakes the output before it, so what has a lower
+        number than ``high`` may still come, or be lost."""
 
-    def see(self, msg_id: str, channel: Channel, *, leads: bool) -> int | None:
-        """Note a message of a channel; return its number, None if it is not one of the kernel's
-        series, and `REPEATED` or `EARLIER` if it has come before, or may have.
+    def record(self, msg_id: str, channel: Channel, *, identifies: bool) -> int | None:
+        """Record a message of a channel and return its number; None if it is not of the kernel's
+        series, and `REPEATED` or `EARLIER` if it came before, or may have.
 
-        Only a message that ``leads``, a reply by which the kernel is known, can begin a series: the
-        gateway and forked children of the kernel send messages too, with counters of their own.
+        Only a message that ``identifies`` the kernel's process can begin a series: the gateway, and
+        forked children of the kernel, send messages with counters of their own.
         """
         if msg_id == self._next and self.high is not None:
             number = self.high + 1
         else:
-            read = self._read(msg_id, leads=leads)
+            read = self._read_id(msg_id, identifies=identifies)
             if read is None or read < 0:
                 return read
             number = read
         if self.high is None or number > self.high:
             self.high = number
             self._next = f"{self._series}_{number + 1}"
-        if channel is _IOPUB:
+        if channel is IOPUB:
             if self.output is None or number > self.output:
                 self.output = number
-        elif channel is _CONTROL:
+        elif channel is CONTROL:
             self._control = number
         return number
 
     def reopened(self) -> None:
-        """Note that another socket is open, on which the gateway may replay what has come."""
+        """Another socket is open, on which the gateway may replay what has come."""
         self._replayed_to = -1 if self.high is None else self.high
 
     def floor(self, channel: Channel) -> int | None:
-        """Return a number below which nothing that a request of this channel brings can be lost
-        from now on; None if the kernel's numbers are not known.
+        """Return the number below which nothing can be lost from now on of what answers requests on
+        this channel; None if the kernel's numbers are not known.
 
-        On the shell that is the highest of iopub, since a kernel begins there with ``busy``. On
-        control many kernels have no status messages, so that replies count alone.
+        For the shell that is the highest on iopub, where every answer begins with ``busy``. On
+        control many kernels send no status messages, so only replies count.
         """
-        if channel is _CONTROL and self.output is not None:
+        if channel is CONTROL and self.output is not None:
             return -1 if self._control is None else min(self.output, self._control)
         return self.output
 
-    def _read(self, msg_id: str, *, leads: bool) -> int | None:
-        """Read the number of an id that is not the next one, and note what is missing before it;
-        return what `see` does."""
+    def _read_id(self, msg_id: str, *, identifies: bool) -> int | None:
+        """Read the number of an id that is not the next one, and record what is missing before it;
+        return what `record` does."""
         series, _, digits = msg_id.rpartition("_")
         if not series or not (digits.isascii() and digits.isdigit()):
             return None
-        if len(digits) > _MOST_DIGITS or series == self._leaps:
+        if len(digits) > _MAX_DIGITS or series == self._unusable_series:
             return None
         number = int(digits)
         if series != self._series:
-            if not leads:
+            if not identifies:
                 return None
-            self.forget()
+            self.reset()
             self._series = series
         if self.high is None:
             self._known_from = number
             return number
-        if number > self.high + _MOST_WIDTH:
-            self.forget()
-            self._leaps = series
+        if number > self.high + _MAX_WIDTH:
+            self.reset()
+            self._unusable_series = series
             return None
         if number <= self.high:
             if number < self._known_from:
                 return EARLIER
-            if self._fill(number) or number in self._excused:
+            if self._remove_from_hole(number) or number in self._ignored:
                 return number
             return REPEATED if number <= self._replayed_to else EARLIER
         if number > self.high + 1:
             self._holes.append((self.high + 1, number))
-            if len(self._holes) > _MOST_HOLES:
+            if len(self._holes) > _MAX_HOLES:
                 self._known_from = self._holes.pop(0)[1]
         return number
 
-    def missing(self, after: int, before: int) -> int:
-        """How many numbers between these two have not come."""
+    def count_missing(self, after: int, before: int) -> int:
+        """Return how many numbers between these two are missing."""
         at = max(0, bisect_right(self._holes, after, key=lambda hole: hole[0]) - 1)
         end = bisect_left(self._holes, before, key=lambda hole: hole[0])
         return sum(
             max(0, min(stop, before) - max(first, after + 1)) for first, stop in self._holes[at:end]
         )
 
-    def excuse(self, number: int) -> None:
-        """A number is not missing: it is known to be for somebody else."""
-        if self._fill(number):
-            self._excused[number] = None
-            if len(self._excused) > _MOST_EXCUSED:
-                del self._excused[next(iter(self._excused))]
+    def ignore(self, number: int) -> None:
+        """A number is not missing: its message was for the gateway."""
+        if self._remove_from_hole(number):
+            self._ignored[number] = None
+            if len(self._ignored) > _MAX_IGNORED:
+                del self._ignored[next(iter(self._ignored))]
 
-    def _fill(self, number: int) -> bool:
-        """Take a number out of the hole that it lies in; return whether there was one."""
+    def _remove_from_hole(self, number: int) -> bool:
+        """Remove a number from the hole it is in; return False if it is in none."""
         at = bisect_right(self._holes, number, key=lambda hole: hole[0]) - 1
         if at < 0 or number >= self._holes[at][1]:
             return False
@@ -173,12 +183,12 @@ class Numbering:
         self._holes[at : at + 1] = [hole for hole in rest if hole[0] < hole[1]]
         return True
 
-    def forget(self) -> None:
-        """Begin anew, for another process of the kernel."""
+    def reset(self) -> None:
+        """Forget all numbers, for another process of the kernel."""
         self._series = None
         self._next = None
         self._holes.clear()
-        self._excused.clear()
+        self._ignored.clear()
         self._control = None
         self._replayed_to = -1
         self.high = None

@@ -1,31 +1,40 @@
-"""How long a link has been down, why, and when it is tried again."""
+"""The outage of a link: how long it is down, why, and when the next try is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from jupyter_relay.link.actions import (
+    Action,
+    Happening,
+    Report,
+    StartTimer,
+    StopTimer,
+    Timer,
+)
 from jupyter_relay.link.settings import LinkSettings
 
-_STANDS = 5.0
-"""The seconds after which a socket counts as one that a gateway meant: the back-off begins anew."""
+_STABLE_SECONDS = 5.0
+"""A socket that was open so long resets the backoff. One that ends sooner counts as a failed
+try."""
 
 
 class Outage:
-    """The outage of one link, if there is one, and its tries.
+    """The current outage of one link, if there is one, and the tries to end it.
 
-    ``since`` is when it began, None while the link is up or not wanted; ``cause`` says why the last
-    socket, or try, ended; ``failed`` is how many tries in a row did not open.
+    ``gateway`` is the gateway's name for people.
     """
 
     __slots__ = (
         "_attempt",
         "_chance",
         "_clock",
-        "_open_since",
+        "_gateway",
         "_settings",
         "cause",
-        "failed",
+        "failed_tries",
+        "last_seconds",
         "since",
     )
 
@@ -33,65 +42,94 @@ class Outage:
         self,
         settings: LinkSettings,
         *,
+        gateway: str,
         clock: Callable[[], datetime],
         chance: Callable[[], float],
     ) -> None:
         self._settings = settings
+        self._gateway = gateway
         self._clock = clock
         self._chance = chance
-        self._open_since: datetime | None = None
         self._attempt = 0
+        """How many waits the backoff has counted. Reset when a stable socket ends, and by
+        `reset`."""
+
         self.since: datetime | None = None
+        """When the outage began; None while the link is up, or closed on purpose."""
+
         self.cause = ""
-        self.failed = 0
+        """Why the last socket, or try, ended, as a sentence; empty before that. Never reset."""
+
+        self.failed_tries = 0
+        """How many tries in a row did not open a socket. Reset when an open socket ends."""
+
+        self.last_seconds: float | None = None
+        """How long the last outage that is over lasted; None before that. Never reset."""
+
+    @property
+    def is_down(self) -> bool:
+        """True if the socket was lost, or did not open, and none has opened since."""
+        return self.since is not None
 
     @property
     def seconds(self) -> float:
-        """For how long the link has been down, 0 if it is not."""
+        """How long the link has been down; 0 if it is not."""
         return (self._clock() - self.since).total_seconds() if self.since else 0.0
 
     @property
     def is_long(self) -> bool:
-        """Whether it has lasted so long that the cell that waits is told."""
+        """True if it has lasted so long that the waiting cell is notified."""
         return self.seconds >= self._settings.alarm_after
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether as many tries have failed as there may be."""
-        return self._settings.retry_max is not None and self.failed >= self._settings.retry_max
+        """True if as many tries have failed as are allowed."""
+        retry_max = self._settings.retry_max
+        return retry_max is not None and self.failed_tries >= retry_max
 
-    def drop(self, cause: str, *, silent: float, was_open: bool) -> bool:
-        """A socket, or a try to open one, ended; return whether an outage begins with that.
+    def socket_ended(
+        self, cause: str, *, silent: float, open_since: datetime | None
+    ) -> list[Action]:
+        """A socket, or a try to open one, has ended. Reports the outage if one begins with that.
 
-        It began when the peer was last heard, ``silent`` seconds ago.
+        ``open_since`` is when the socket opened, None for a try. The outage began when the peer was
+        last heard, ``silent`` seconds ago.
         """
+        now = self._clock()
         self.cause = cause
-        self.failed = 0 if was_open else self.failed + 1
-        if was_open and self._stood():
-            self._attempt = 0  # one that ends at once is as good as one that never opened
+        if open_since is None:
+            self.failed_tries += 1
+        else:
+            self.failed_tries = 0
+            if (now - open_since).total_seconds() >= _STABLE_SECONDS:
+                self._attempt = 0
         if self.since is not None:
-            return False
-        self.since = self._clock() - timedelta(seconds=silent)
-        return True
+            return []
+        self.since = now - timedelta(seconds=silent)
+        what = "could not be opened" if open_since is None else "was lost"
+        text = f"The connection to {self._gateway} {what}: {cause}"
+        return [
+            Report(Happening.DROPPED, text, seconds=silent or None),
+            StartTimer(Timer.ALARM, self._settings.alarm_after),
+        ]
 
-    def wait(self) -> float:
+    def next_delay(self) -> float:
         """Return how many seconds to wait before the next try."""
         delay = self._settings.backoff.delay(self._attempt, self._chance())
         self._attempt += 1
         return delay
 
-    def end(self) -> None:
-        """The link is open again."""
-        self._open_since = self._clock()
-        self.since = None
+    def socket_opened(self) -> list[Action]:
+        """A socket is open. Reports the end of the outage, if there was one."""
+        actions: list[Action] = [StopTimer(Timer.ALARM)]
+        if self.since is not None:
+            self.last_seconds = self.seconds
+            self.since = None
+            text = f"Connected to {self._gateway} again, after {self.last_seconds:.1f} s."
+            actions.append(Report(Happening.OPENED, text, seconds=self.last_seconds))
+        return actions
 
-    def forget(self) -> None:
-        """The link is down on purpose from now on; the next tries begin anew."""
+    def reset(self) -> None:
+        """The link is closed on purpose: there is no outage, and the backoff begins anew."""
         self.since = None
         self._attempt = 0
-
-    def _stood(self) -> bool:
-        """Whether the socket stood long enough to say that the gateway is well."""
-        if self._open_since is None:
-            return False
-        return (self._clock() - self._open_since).total_seconds() >= _STANDS

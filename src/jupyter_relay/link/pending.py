@@ -1,4 +1,4 @@
-"""Requests that are not over yet: without a reply, or without the idle that ends their output."""
+"""Pending requests: those without a reply, or without the idle status that ends their output."""
 
 from __future__ import annotations
 
@@ -8,35 +8,42 @@ from typing import TypeAlias
 
 from jupyter_relay.wire.message import Channel, Message, Part
 
-_REQUEST = "_request"
-MOST_REQUESTS = 10_000
-"""How many requests may be under way: a kernel that never answers must not fill our memory.
+_REQUEST_SUFFIX = "_request"
+"""How the ``msg_type`` of every request ends."""
+
+MAX_REQUESTS = 10_000
+"""How many requests may be pending, so that a kernel that never answers does not fill our memory.
 JupyterLab has at most some dozens."""
 
-MOST_BYTES = 64 * 2**20
-"""How many bytes they may hold; ordinary ones hold some 2 kB each."""
+_MAX_BYTES = 64 * 2**20
+"""How many bytes of memory they may take; ordinary ones take some 2 kB each."""
 
-_LOOKED_AT_FOR_ONE = 16
-"""How many requests may be looked at, at the bound, for each that is taken."""
+_SCANNED_PER_REQUEST = 16
+"""At the bound: how many pending requests may be looked through for each request that is added."""
 
-_COST = 1024
+_OVERHEAD_BYTES = 1024
 """The bytes of memory that a request takes beside its header."""
 
 LaneName: TypeAlias = tuple[Channel, str | None]
-"""What a lane is known by: its channel, and on the shell its subshell."""
+"""The key of a lane: its channel, and on the shell its subshell."""
 
 
 @dataclass(slots=True)
 class Request:
-    """One request under way.
+    """One pending request.
 
-    ``header`` is its header's bytes, the parent of whatever answers it. ``sent`` is set when a
-    socket has taken it, ``seen`` when anything of it came back, ``replied`` with its reply and
-    ``ended`` with its idle status; both are set when it is answered in the kernel's place, too.
-    ``order`` counts the requests of a link as they came. ``began`` and ``answered`` are the numbers
-    of the status with which the kernel began it, and of its reply, if they came and have one.
-    ``doubted_size`` is that of its frame, in bytes, if it may have been larger than its gateway
-    takes.
+    ``msg_id``, ``msg_type``, ``channel`` and ``subshell_id`` are those of the message.
+    ``subscriber`` is who sent it: the reply is for that one alone.
+    ``header`` is the bytes of its header, which becomes the parent_header of all answers.
+    ``order`` numbers the requests of a link as they come, from 1.
+    ``sent`` is set when a socket takes it, ``seen`` when any message with it as parent came.
+    ``replied`` is set with its reply, and ``ended`` with its idle status; both also when it is
+    answered in the kernel's place.
+    ``began`` and ``answered`` are the message numbers of its first status that is not idle, and of
+    its reply; None if that has not come or has no number.
+    ``doubted_size`` is the size of its frame in bytes if that may have been larger than the gateway
+    takes, else 0.
+    None of these is ever reset.
     """
 
     msg_id: str
@@ -55,14 +62,14 @@ class Request:
     doubted_size: int = 0
 
     @classmethod
-    def of(cls, message: Message, subscriber: str) -> Request | None:
-        """Return the request that a message makes; None for one that no reply follows (a comm, an
-        input), or that none could be told from (a request without an id).
+    def from_message(cls, message: Message, subscriber: str) -> Request | None:
+        """Return the request that a message is; None for a message without a reply (a comm message,
+        an input), and for a request without an id.
 
         Raises `MalformedFrame` if its header cannot be read.
         """
         head = message.head
-        if not head.msg_type.endswith(_REQUEST) or message.channel is Channel.STDIN:
+        if not head.msg_type.endswith(_REQUEST_SUFFIX) or message.channel is Channel.STDIN:
             return None
         if not head.msg_id:
             return None
@@ -77,53 +84,56 @@ class Request:
         )
 
     @property
-    def over(self) -> bool:
-        """Whether its reply and its idle status are both in."""
+    def is_finished(self) -> bool:
+        """True if both its reply and its idle status came."""
         return self.replied and self.ended
 
     @property
     def is_cell(self) -> bool:
-        """Whether people see its output in a place of its own."""
+        """True for the execution of code: people see its output in a place of its own."""
         return self.msg_type == "execute_request"
 
     @property
     def size(self) -> int:
-        """The bytes of memory that it takes: its header, and what was read of that."""
-        return size_under_way(self.header)
+        """The bytes of memory that it takes: its header, and the fields read from that."""
+        return pending_size(self.header)
 
     @property
     def reply_type(self) -> str:
         """The ``msg_type`` of its reply."""
-        return self.msg_type.removesuffix(_REQUEST) + "_reply"
+        return self.msg_type.removesuffix(_REQUEST_SUFFIX) + "_reply"
 
     @property
     def lane(self) -> LaneName:
-        """What answers first-in first-out: a channel, and on the shell each subshell by itself."""
+        """Its lane: requests of one lane are answered first-in first-out. Each subshell is one."""
         return (self.channel, self.subshell_id)
 
 
-def size_under_way(header: Part) -> int:
-    """Return the bytes of memory that a request with this header takes while it is under way.
+def pending_size(header: Part) -> int:
+    """Return the bytes of memory that a request with this header takes while it is pending.
 
-    What is read of the header, such as its id, may be nearly all of it.
+    The header counts twice: the fields read from it, such as its id, may be nearly all of it.
     """
-    return 2 * len(header) + _COST
+    return 2 * len(header) + _OVERHEAD_BYTES
 
 
 @dataclass(slots=True)
 class _Lane:
-    """How many requests of one lane are under way, and the order of the latest one that got its
-    reply, and its idle."""
+    """One lane with pending requests.
 
-    under_way: int = 0
+    ``count`` is how many are pending. ``last_replied`` and ``last_ended`` are the order of the
+    request that got its reply, and its idle status, last; 0 if none has.
+    """
+
+    count: int = 0
     last_replied: int = 0
     last_ended: int = 0
 
 
 class Pending:
-    """The requests under way, in the order they came.
+    """The pending requests of one link, in the order they came.
 
-    Who adds one asks `make_room` first, and answers those that have to be given up for it.
+    Before `add`, call `make_room`, and answer the requests that it gives up.
     """
 
     __slots__ = (
@@ -137,19 +147,28 @@ class Pending:
         "_unanswered",
     )
 
-    def __init__(self, *, max_requests: int = MOST_REQUESTS, max_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, *, max_requests: int = MAX_REQUESTS, max_bytes: int = _MAX_BYTES) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
-        self._bytes = 0
         self._requests: dict[str, Request] = {}
-        self._added = 0
+        """The pending requests by id, in the order they came."""
+
+        self._bytes = 0
+        """The sum of their sizes."""
+
         self._unanswered = 0
+        """How many of them have no reply yet."""
+
+        self._added = 0
+        """How many requests were added in all; the order of the last one. Never reset."""
+
         self._lanes: dict[LaneName, _Lane] = {}
-        """Those that have requests under way. A lane is forgotten with its last request: its name
-        is a page's, and may be long."""
+        """The lanes with pending requests. A lane is removed with its last request, since its name
+        comes from a page and may be long."""
 
         self._replies_to_wait = 0
-        """How many replies have to come before it is looked again what can be given up."""
+        """How many replies have to come before `make_room` looks through the requests again. Set
+        by `make_room`, counted down by replies."""
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -164,7 +183,7 @@ class Pending:
 
     @property
     def awaits_reply(self) -> bool:
-        """Whether any request is still without its reply."""
+        """True if any request has no reply yet."""
         return self._unanswered > 0
 
     @property
@@ -173,23 +192,34 @@ class Pending:
         return [request for request in self._requests.values() if request.sent]
 
     @property
-    def last_sent(self) -> int:
+    def owed(self) -> list[Request]:
+        """Those that a socket has taken and the kernel has not replied to."""
+        return [r for r in self._requests.values() if r.sent and not r.replied]
+
+    @property
+    def cell(self) -> Request | None:
+        """The oldest cell without a reply: the one that runs, or will run next."""
+        return next((r for r in self._requests.values() if r.is_cell and not r.replied), None)
+
+    @property
+    def last_sent_order(self) -> int:
         """The order of the last one that a socket has taken; 0 if there is none."""
         return next((r.order for r in reversed(self._requests.values()) if r.sent), 0)
 
     def make_room(self, size: int = 0) -> list[Request] | None:
-        """Return what has to be given up so that one more can be added; None if that is not enough.
-        ``size`` is what `size_under_way` says of it; one that is larger than the bound may be added
-        alone.
+        """Return the requests to give up so that another can be added; None if there is no room.
 
-        Only what the kernel has passed over is given up: one that misses its reply though a later
-        one of its lane has got one, or its idle in the same way; else, since some kernels write no
-        idle on control, one that misses its idle alone. What the kernel may still answer is kept,
-        and the one more is refused in its place.
+        ``size`` is the `pending_size` of the new one. One that is larger than the bound by itself
+        may be added if it is alone.
 
-        All are looked at for that, so more are given up at once than there has to be room for: of
-        those that miss their idle alone only where many do, which is a kernel that writes none.
-        After a look that found few, some of the others have to get their replies before the next.
+        Only requests that the kernel has skipped are given up: those without a reply though a later
+        one of their lane has its reply, and those without an idle status likewise. If they are not
+        enough, those that lack their idle status alone follow, since some kernels write none on
+        control. What the kernel may still answer is kept, and the new request is refused instead.
+
+        This looks through all requests, so it gives up more than one at once (of those that lack
+        their idle alone only if there are many, as with a kernel that writes none). If it finds
+        few, some replies have to come before it looks again.
         """
         too_many = len(self._requests) - self._max_requests + 1
         excess = self._bytes + size - self._max_bytes
@@ -197,15 +227,12 @@ class Pending:
             return []
         if self._replies_to_wait:
             return None
-        many = len(self._requests) // _LOOKED_AT_FOR_ONE
+        many = len(self._requests) // _SCANNED_PER_REQUEST
         given_up: dict[str, Request] = {}
         replied = len(self._requests) - self._unanswered
         without_idle = many if replied >= many else 0
-        for is_spare, at_once in (
-            (self._is_passed_over, many),
-            (_misses_its_idle, without_idle),
-        ):
-            for request in filter(is_spare, self._requests.values()):
+        for may_go, at_once in ((self._was_skipped, many), (_lacks_idle, without_idle)):
+            for request in filter(may_go, self._requests.values()):
                 if len(given_up) >= max(too_many, at_once) and excess <= 0:
                     break
                 if request.msg_id not in given_up:
@@ -218,11 +245,13 @@ class Pending:
         return None
 
     def add(self, message: Message, subscriber: str) -> Request | None:
-        """Note a message on its way up; return its request, None as `Request.of` does.
+        """Add a message's request and return it; None as in `Request.from_message`.
+
+        A pending request with the same id is replaced.
 
         Raises `MalformedFrame` if its header cannot be read.
         """
-        request = Request.of(message, subscriber)
+        request = Request.from_message(message, subscriber)
         if request is not None:
             self._added += 1
             request.order = self._added
@@ -231,38 +260,38 @@ class Pending:
                 self.remove(earlier)
             self._bytes += request.size
             self._unanswered += 1
-            self._lanes.setdefault(request.lane, _Lane()).under_way += 1
+            self._lanes.setdefault(request.lane, _Lane()).count += 1
             self._requests[request.msg_id] = request
         return request
 
     def get(self, msg_id: str) -> Request | None:
-        """Return the request with this id, if it is under way."""
+        """Return the pending request with this id, or None."""
         return self._requests.get(msg_id)
 
     def remove(self, request: Request) -> None:
-        """Forget a request, answered or failed."""
+        """Remove a request, answered or failed; nothing happens if it is not pending."""
         removed = self._requests.pop(request.msg_id, None)
         if removed is None:
             return
         self._bytes -= removed.size
         self._unanswered -= not removed.replied
         lane = self._lanes[removed.lane]
-        lane.under_way -= 1
-        if not lane.under_way:
+        lane.count -= 1
+        if not lane.count:
             del self._lanes[removed.lane]
 
     def __contains__(self, request: Request) -> bool:
         return self._requests.get(request.msg_id) is request
 
-    def seen(self, msg_id: str) -> Request | None:
-        """Note that something came of a request, and return it."""
+    def mark_seen(self, msg_id: str) -> Request | None:
+        """Record that a message with this parent came; return the request, None if not pending."""
         request = self._requests.get(msg_id)
         if request is not None:
             request.seen = True
         return request
 
-    def replied(self, request: Request) -> None:
-        """Note the reply to a request."""
+    def mark_replied(self, request: Request) -> None:
+        """Record the reply to a request; it is removed if its idle status came before."""
         self._unanswered -= not request.replied
         request.seen = request.replied = True
         if self._replies_to_wait:
@@ -271,17 +300,17 @@ class Pending:
         if request.ended:
             self.remove(request)
 
-    def ended(self, request: Request) -> None:
-        """Note the idle status that ends a request's output."""
+    def mark_ended(self, request: Request) -> None:
+        """Record the idle status of a request; it is removed if its reply came before."""
         request.ended = True
         self._lanes[request.lane].last_ended = request.order
         if request.replied:
             self.remove(request)
 
-    def _is_passed_over(self, request: Request) -> bool:
+    def _was_skipped(self, request: Request) -> bool:
         lane = self._lanes[request.lane]
         return request.order < (lane.last_ended if request.replied else lane.last_replied)
 
 
-def _misses_its_idle(request: Request) -> bool:
+def _lacks_idle(request: Request) -> bool:
     return request.replied

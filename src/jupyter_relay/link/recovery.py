@@ -1,20 +1,10 @@
-"""What a reopened link has to find out: which requests lost their answers, how much was lost.
+"""Finds out what an outage has cost: which requests lost their answers, and how much output.
 
-An outage leaves a *gap*: requests that were under way, and the highest number of output before it.
-After the reopen a *barrier* goes up each lane that has such requests; the theory stands above
-`Link`, in ``link.py``.
+An outage leaves a *gap*: the requests that were pending, and the highest number of output before
+it. After that a *barrier* is sent on each lane with such requests. ``docs/link.md`` has the theory,
+and "Which cells may have lost output" in it is what this file computes.
 
-Which cells may miss something
-------------------------------
-A lane runs one cell after the other, and iopub keeps its order. So what was lost of a cell is
-numbered between the end of the cell before it, or its own ``busy``, and its own idle; and if that
-idle was lost, its reply, or the ``busy`` of the cell behind it. Each cell is told of the holes in
-that stretch. A hole that was counted in another cell, of a lane that ran at the same time, is not
-counted again: then the cell is told without a count.
-
-A reply that has not come, and an idle that is known to be lost, leave holes which are no output;
-they are not counted. Without numbers each lane's first cell to end after an outage is told, and
-each cell whose idle was lost.
+Longer than others, since a gap and its barriers have no meaning apart.
 """
 
 from __future__ import annotations
@@ -26,39 +16,39 @@ from typing import NamedTuple
 
 from jupyter_relay.link.numbering import Numbering
 from jupyter_relay.link.pending import LaneName, Request
-from jupyter_relay.wire.message import Channel, Message
+from jupyter_relay.wire.message import CONTROL, IOPUB, SHELL, Channel, Message
 
-_MOST_BARRIERS = 32
-"""How many barriers may be under way. Each outage adds some, and a kernel that is at work answers
-none; of the oldest the answers may be lost."""
+_MAX_BARRIERS = 32
+"""How many barriers may be pending. Each outage adds some, and a kernel at work answers none. The
+oldest are forgotten first, since their answers may be lost."""
 
-_MOST_PAST = 4 * _MOST_BARRIERS
-"""How many questions of ours are remembered that are over: an idle may follow the reply that ended
+_MAX_PASSED = 4 * _MAX_BARRIERS
+"""How many barriers are remembered that have passed: an idle status may follow the reply that ended
 one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What an outage of so many seconds cost a cell: up to so many messages, None if that cannot be
-    known or is counted in another cell."""
+    """What a request lost in outages of ``seconds`` together: up to ``count`` messages. None if
+    they cannot be counted, or are counted in another cell."""
 
     count: int | None
     seconds: float
 
 
 class Missed(NamedTuple):
-    """A request, and what was lost of its output; None if nothing was."""
+    """A request, and what was lost of its output; None if nothing."""
 
     request: Request
     loss: Loss | None
 
 
 class Passed(NamedTuple):
-    """All that went before a barrier is in: the requests before it that lack something, and for how
-    many seconds the link was down.
+    """A barrier has its answer.
 
-    ``whole`` says that nothing at all was lost since the outage began, as far as can be counted:
-    what has left no trace then never reached the kernel.
+    ``unfinished`` are the requests before it, in its lane, that lack a part of their answers.
+    ``seconds`` is how long the link was down. ``whole`` is True if no number is missing since the
+    outage began: then a request of which nothing was seen never reached the kernel.
     """
 
     unfinished: list[Missed]
@@ -68,21 +58,21 @@ class Passed(NamedTuple):
 
 @dataclass(slots=True)
 class _Lane:
-    """One lane in a gap: how far its cells are accounted for.
+    """One lane in a gap: how far the losses of its cells are counted.
 
-    All numbers up to ``floor`` belong to cells that have ended; ``order`` is that of the last of
-    them. ``idles`` are lost idle statuses above the floor. ``told`` says that a loss without
-    numbers is announced.
-
-    ``queue`` are its requests that went behind the last whose idle is in, the first one first.
-    ``passed_to`` is the order of that last one, and ``late`` are those before it that got their
-    reply only after its idle.
+    ``floor`` is the number up to which all belong to cells that have ended, None if the kernel's
+    numbers are unknown; ``order`` is that of the last of these cells. Both only rise.
+    ``lost_idles`` counts lost idle statuses above the floor. Reset when they are subtracted.
+    ``already_reported`` is True if a loss without numbers was reported. Reset at each drop.
+    ``queue`` are its requests behind the last one whose idle status came, the first one first;
+    ``passed_to`` is the order of that last one; ``late`` are those before it whose reply came only
+    after its idle status. All three are filled anew after a drop.
     """
 
     floor: int | None
     order: int = 0
-    idles: int = 0
-    told: bool = False
+    lost_idles: int = 0
+    already_reported: bool = False
     queue: deque[Request] = field(default_factory=deque)
     passed_to: int = 0
     late: list[Request] = field(default_factory=list)
@@ -92,15 +82,17 @@ class _Lane:
 class _Gap:
     """An outage, or several in a row, whose losses are not known yet.
 
-    ``floors`` are those of iopub and of control when it began (`Numbering.floor`). ``members`` were
-    under way when the link dropped last. All holes up to ``announced`` are told of, in one cell or
-    another. ``is_queued`` says that each lane has its queue of members.
+    ``floors`` are those of iopub and of control when it began (`Numbering.floor`); None for another
+    process. ``members`` are the requests that were pending at the last drop, by id. ``seconds`` is
+    how long the link was down, in all its outages. ``counted_to`` is the number up to which all
+    holes are reported, in one cell or another. ``is_queued`` is True if each lane has its queue of
+    members; reset at each drop. ``lanes`` are made when they are needed.
     """
 
     floors: dict[Channel, int | None]
     members: dict[str, Request] = field(default_factory=dict)
     seconds: float = 0.0
-    announced: int = -1
+    counted_to: int = -1
     is_queued: bool = False
     lanes: dict[LaneName, _Lane] = field(default_factory=dict)
 
@@ -108,11 +100,11 @@ class _Gap:
         """Return the lane of a request."""
         lane = self.lanes.get(request.lane)
         if lane is None:
-            lane = self.lanes[request.lane] = _Lane(self.floors[Channel.IOPUB])
+            lane = self.lanes[request.lane] = _Lane(self.floors[IOPUB])
         return lane
 
     def fill_queues(self) -> None:
-        """Queue all members, each in its lane."""
+        """Fill the queue of each lane with its members."""
         self.is_queued = True
         for lane in self.lanes.values():
             lane.queue.clear()
@@ -124,18 +116,19 @@ class _Gap:
 
 @dataclass(slots=True)
 class _Barrier:
-    """A barrier under way. Output has an order of its own on iopub, so the shell's needs its idle
-    status too; control requests, in some kernels, have no status messages at all.
+    """A pending barrier. On the shell it needs its idle status as well, since output has an order
+    of its own on iopub. Some kernels send no status messages for requests on control.
 
-    ``before`` was under way in any lane when it was written, ``behind`` in its own. ``settles`` is
-    whether all that is still under way behind it has lost its answer. ``sent`` is set when a socket
-    has taken it, ``old`` when that socket has ended.
+    ``before`` are the requests that were pending in any lane when it was made, and ``behind`` those
+    of its own ``lane``. ``proves_loss`` is True if what is pending behind its answer has lost its
+    own. ``sent`` is set when a socket takes it, ``old`` when that socket ends. ``replied`` and
+    ``idle`` are set by its answer, and ``number`` is the highest number of that, None without.
     """
 
     lane: LaneName
     before: list[Request]
     behind: list[Request]
-    settles: bool = True
+    proves_loss: bool = True
     sent: bool = False
     old: bool = False
     replied: bool = False
@@ -143,194 +136,204 @@ class _Barrier:
     number: int | None = None
 
     @property
-    def beside(self) -> bool:
-        """Whether it is one that `Recovery.ask_beside` wrote."""
-        return self.lane[0] is Channel.CONTROL and not self.settles
+    def is_question(self) -> bool:
+        """True if `Recovery.ask_on_control` made it."""
+        return self.lane[0] is CONTROL and not self.proves_loss
 
     @property
-    def passed(self) -> bool:
-        return self.replied and (self.idle or self.lane[0] is not Channel.SHELL)
+    def has_passed(self) -> bool:
+        """True if its answer is complete."""
+        return self.replied and (self.idle or self.lane[0] is not SHELL)
 
-    def note(self, number: int | None) -> None:
-        """Note the number of a part of its answer."""
+    def record(self, number: int | None) -> None:
+        """Record the number of a part of its answer."""
         if number is not None:
             self.number = max(number, self.number or 0)
 
 
 class Recovery:
-    """Keeps the gap of the last outage, and the barriers that will close it."""
+    """The gap of the last outage, and the barriers that will close it.
 
-    __slots__ = ("_barriers", "_gap", "_numbering", "_past")
+    ``numbering`` has the kernel's message numbers.
+    """
+
+    __slots__ = ("_barriers", "_gap", "_passed", "numbering")
 
     def __init__(self, numbering: Numbering) -> None:
-        self._numbering = numbering
+        self.numbering = numbering
         self._gap: _Gap | None = None
+        """The gap; None if nothing is left to find out."""
+
         self._barriers: dict[str, _Barrier] = {}
-        self._past: dict[str, None] = {}
+        """The pending barriers by message id, in the order they were made."""
+
+        self._passed: dict[str, None] = {}
+        """The ids of the last barriers that have passed. Never reset."""
 
     def __len__(self) -> int:
-        """How many barriers are under way."""
+        """The number of pending barriers."""
         return len(self._barriers)
 
-    def drop(self, under_way: Iterable[Request]) -> None:
-        """The link dropped with these requests sent and not over.
+    def begin_gap(self, sent: Iterable[Request]) -> None:
+        """The link dropped, or its socket is closed, while these requests were sent and pending.
 
-        A barrier that a socket has taken stays good: its answer proves the same on the next socket,
-        and a link that drops again and again would never get another one through a busy kernel.
+        A barrier that a socket has taken stays: its answer proves the same on the next socket, and
+        a link that drops again and again would never get another one through a busy kernel.
         """
-        members = {request.msg_id: request for request in under_way}
+        members = {request.msg_id: request for request in sent}
         if not members:
-            self.forget()
+            self.reset()
             return
         if self._gap is None:
-            channels = (Channel.IOPUB, Channel.CONTROL)
-            self._gap = _Gap({channel: self._numbering.floor(channel) for channel in channels})
+            floors = {channel: self.numbering.floor(channel) for channel in (IOPUB, CONTROL)}
+            self._gap = _Gap(floors)
         self._gap.members = members
         self._gap.is_queued = False
         for lane in self._gap.lanes.values():
-            lane.told = False
+            lane.already_reported = False
         self._barriers = {
             msg_id: barrier
             for msg_id, barrier in self._barriers.items()
-            if barrier.sent and barrier.settles
+            if barrier.sent and barrier.proves_loss
         }
         for barrier in self._barriers.values():
             barrier.old = True
 
     def reopen(
         self,
-        under_way: Iterable[Request],
+        sent: Iterable[Request],
         seconds: float,
         barrier: Callable[[Channel, str | None], Message],
     ) -> list[Message]:
-        """The link is open again after so many seconds; return the barriers to send first."""
-        self._numbering.reopened()
+        """The link is open again after so many seconds. Returns the barriers to send first,
+        composed by ``barrier``: one for each lane with sent and pending requests."""
+        self.numbering.reopened()
         if self._gap is not None:
             self._gap.seconds += seconds
-        before = list(under_way)
+        before = list(sent)
         lanes: dict[LaneName, list[Request]] = {}
         for request in before:
             if request.subshell_id is not None:
-                # A kernel that was restarted has no such subshell, and only the shell's own barrier
-                # finds that out.
-                lanes.setdefault((Channel.SHELL, None), [])
+                # A restarted kernel has no such subshell, and only a barrier on the shell itself
+                # shows that.
+                lanes.setdefault((SHELL, None), [])
             lanes.setdefault(request.lane, []).append(request)
         messages = []
         for lane, behind in lanes.items():
             message = barrier(*lane)
             self._barriers[message.head.msg_id] = _Barrier(lane, before, behind)
             messages.append(message)
-        while len(self._barriers) > max(_MOST_BARRIERS, len(messages)):
+        while len(self._barriers) > max(_MAX_BARRIERS, len(messages)):
             del self._barriers[next(iter(self._barriers))]
         return messages
 
-    def ask(
-        self, under_way: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
+    def probe(
+        self, sent: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
     ) -> list[Message]:
-        """A kernel that owes these something is silent; return what finds out what became of it.
+        """The kernel owes answers to these requests and is silent. Returns a barrier for the shell;
+        none if one is pending already.
 
-        Whether it is the same process, and which idle will not come. Of replies it proves nothing,
-        since there was no outage, and not every kernel answers this in its turn.
+        Its answer shows whether the process is the same, and which idle status is lost. It proves
+        no loss of replies, since there was no outage, and not every kernel answers it in turn.
         """
-        if any(not earlier.old and not earlier.beside for earlier in self._barriers.values()):
+        if any(not earlier.old and not earlier.is_question for earlier in self._barriers.values()):
             return []
-        message = barrier(Channel.SHELL, None)
-        before = list(under_way)
-        self._barriers[message.head.msg_id] = _Barrier(
-            (Channel.SHELL, None), before, before, settles=False
-        )
+        lane = (SHELL, None)
+        message = barrier(*lane)
+        before = list(sent)
+        self._barriers[message.head.msg_id] = _Barrier(lane, before, before, proves_loss=False)
         return [message]
 
-    def ask_beside(
-        self, under_way: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
+    def ask_on_control(
+        self, sent: Iterable[Request], barrier: Callable[[Channel, str | None], Message]
     ) -> list[Message]:
-        """A kernel is silent that was heard to begin with one of these; return what it can answer
-        beside its work, on control; nothing if that is asked already.
+        """The kernel is silent, and at work on one of these requests. Returns a question for
+        control, which it may answer meanwhile; none if one is pending already.
 
-        It settles nothing: an answer shows that the socket hears, and which process answers.
+        Its answer shows that the socket is not deaf, and which process answers, and nothing else.
         """
-        lane = (Channel.CONTROL, None)
+        lane = (CONTROL, None)
         if any(b.lane == lane and not b.old for b in self._barriers.values()):
             return []
         message = barrier(*lane)
-        self._barriers[message.head.msg_id] = _Barrier(lane, [*under_way], [], settles=False)
+        self._barriers[message.head.msg_id] = _Barrier(lane, [*sent], [], proves_loss=False)
         return [message]
 
-    def sent(self, msg_id: str) -> None:
-        """A socket has taken this message; if it is a barrier, it may be answered."""
+    def mark_sent(self, msg_id: str) -> None:
+        """A socket has taken the message with this id; nothing happens unless it is a barrier."""
         barrier = self._barriers.get(msg_id)
         if barrier is not None:
             barrier.sent = True
 
-    def owns(self, msg_id: str) -> bool:
-        """Whether this is a barrier under way."""
+    def has_barrier(self, msg_id: str) -> bool:
+        """True if this is the id of a pending barrier."""
         return msg_id in self._barriers
 
-    def has_passed(self, msg_id: str) -> bool:
-        """Whether this was a barrier, or a question of ours, that has its answer."""
-        return msg_id in self._past
+    def had_barrier(self, msg_id: str) -> bool:
+        """True if this is the id of a barrier that has passed."""
+        return msg_id in self._passed
 
-    def before(self, msg_id: str) -> list[Request]:
-        """The requests that were under way when this barrier was written."""
+    def requests_before(self, msg_id: str) -> list[Request]:
+        """Return the requests that were sent and pending when this barrier was made."""
         return self._barriers[msg_id].before
 
-    def reply(self, msg_id: str, number: int | None) -> Passed | None:
-        """The reply to a barrier is in; return what is known if that was all of it."""
+    def barrier_replied(self, msg_id: str, number: int | None) -> Passed | None:
+        """The reply to a barrier came; return what is known if its answer is complete."""
         barrier = self._barriers[msg_id]
         barrier.replied = True
-        return self._pass(barrier, number)
+        return self._check_passed(barrier, number)
 
-    def idle(self, msg_id: str, number: int | None) -> Passed | None:
-        """The idle status of a barrier is in; return what is known if that was all of it."""
+    def barrier_ended(self, msg_id: str, number: int | None) -> Passed | None:
+        """The idle status of a barrier came; return what is known if its answer is complete."""
         barrier = self._barriers[msg_id]
         barrier.idle = True
-        return self._pass(barrier, number)
+        return self._check_passed(barrier, number)
 
-    def ends(self, request: Request, number: int | None) -> list[Missed]:
-        """The idle status of a request is in: return what was lost of its output, and of those
-        before it in its lane that have their reply and whose idle is therefore lost."""
+    def request_ended(self, request: Request, number: int | None) -> list[Missed]:
+        """The idle status of a request came. Returns what was lost of its output, and of those
+        before it in its lane that have their reply, and whose idle status is therefore lost."""
         gap = self._gap
         if gap is None or request.ended or gap.members.get(request.msg_id) is not request:
             return []
         lane = gap.lane(request)
         if lane.floor is None or number is None:
-            told, lane.told = lane.told, True
-            return [] if told else [Missed(request, Loss(None, gap.seconds))]
+            known, lane.already_reported = lane.already_reported, True
+            return [] if known else [Missed(request, Loss(None, gap.seconds))]
         earlier = self._take_earlier(gap, lane, request)
-        missed = self._unidle(gap, [r for r in earlier if r.answered is not None], request)
+        missed = self._without_idle(gap, [r for r in earlier if r.answered is not None], request)
         awaited = int(not request.replied)
         if request.began is None:
             awaited += sum(r.seen and not r.replied and r.order > lane.order for r in earlier)
         missed.append(Missed(request, self._account(gap, request, number, spare=awaited)))
         return missed
 
-    def replied(self, request: Request) -> None:
-        """The reply to a request is in."""
+    def request_replied(self, request: Request) -> None:
+        """The reply to a request came."""
         gap = self._gap
         if gap is not None and gap.members.get(request.msg_id) is request:
             lane = gap.lane(request)
             if request.order <= lane.passed_to and not request.ended:
                 lane.late.append(request)
 
-    def recount(self) -> None:
-        """Another process answers: the barriers stand, and the numbers from before mean nothing."""
+    def forget_numbers(self) -> None:
+        """Another process answers: the barriers stay, and the numbers so far mean nothing."""
         if self._gap is not None:
             self._gap.floors = dict.fromkeys(self._gap.floors)
             self._gap.lanes.clear()
             self._gap.is_queued = False
 
-    def forget(self) -> None:
-        """There is nothing left to find out: nothing is under way any more."""
+    def reset(self) -> None:
+        """Nothing is pending: forget the gap and the barriers."""
         self._gap = None
         self._barriers.clear()
 
-    def _pass(self, barrier: _Barrier, number: int | None) -> Passed | None:
-        barrier.note(number)
-        if not barrier.passed:
+    def _check_passed(self, barrier: _Barrier, number: int | None) -> Passed | None:
+        barrier.record(number)
+        if not barrier.has_passed:
             return None
         self._finish(barrier)
-        unfinished = [request for request in barrier.behind if not request.over]
-        if not barrier.settles:
+        unfinished = [request for request in barrier.behind if not request.is_finished]
+        if not barrier.proves_loss:
             half_done = [request for request in unfinished if request.replied]
             losses = [Missed(request, self._between(request)) for request in half_done]
             return Passed(losses, 0.0, whole=False)
@@ -345,30 +348,31 @@ class Recovery:
         return passed
 
     def _finish(self, barrier: _Barrier) -> None:
-        """Forget a barrier that has passed, and those before it in its lane: no answer to them can
-        come."""
+        """Remove a barrier that has passed, and those before it in its lane, whose answers are
+        lost."""
         for msg_id, other in list(self._barriers.items()):
             if other.lane == barrier.lane:
                 del self._barriers[msg_id]
-                self._past[msg_id] = None
+                self._passed[msg_id] = None
             if other is barrier:
                 break
-        while len(self._past) > _MOST_PAST:
-            del self._past[next(iter(self._past))]
+        while len(self._passed) > _MAX_PASSED:
+            del self._passed[next(iter(self._passed))]
 
     def _is_whole(self, gap: _Gap, barrier: _Barrier) -> bool:
         channel = barrier.lane[0]
-        floor = gap.floors[Channel.CONTROL if channel is Channel.CONTROL else Channel.IOPUB]
+        floor = gap.floors[CONTROL if channel is CONTROL else IOPUB]
         if floor is None or barrier.number is None:
             return False
-        return self._numbering.missing(floor, barrier.number) == 0
+        return self.numbering.count_missing(floor, barrier.number) == 0
 
     def _missed(self, gap: _Gap, barrier: _Barrier, unfinished: list[Request]) -> list[Missed]:
-        """What was lost of requests that lack their reply, their idle or both, for good."""
+        """Return what was lost of requests that will not get their reply, their idle status, or
+        both."""
         end = barrier.number
-        if end is not None and barrier.lane[0] is Channel.CONTROL:
+        if end is not None and barrier.lane[0] is CONTROL:
             # What it has overtaken on iopub is still to come.
-            end = min(end, self._numbering.output or 0)
+            end = min(end, self.numbering.output or 0)
         silent = [request for request in unfinished if not request.ended]
         if not silent:
             return [Missed(request, None) for request in unfinished]
@@ -377,7 +381,7 @@ class Recovery:
         if counted:
             replied = [r for r in silent if r.answered is not None]
             last = replied[-1] if replied and replied[-1] is silent[-1] else None
-            for missed in self._unidle(gap, [r for r in replied if r is not last], last):
+            for missed in self._without_idle(gap, [r for r in replied if r is not last], last):
                 losses[missed.request.msg_id] = missed.loss
             if last is not None:
                 losses[last.msg_id] = self._account(gap, last, end, spare=1)
@@ -390,10 +394,11 @@ class Recovery:
                 losses[request.msg_id] = Loss(None, gap.seconds)
         return [Missed(request, losses.get(request.msg_id)) for request in unfinished]
 
-    def _unidle(self, gap: _Gap, requests: list[Request], behind: Request | None) -> list[Missed]:
-        """What was lost of requests of one lane whose replies are in and whose idle is lost.
-
-        ``behind`` is the next one of their lane, if it has begun.
+    def _without_idle(
+        self, gap: _Gap, requests: list[Request], behind: Request | None
+    ) -> list[Missed]:
+        """Return what was lost of requests of one lane that have their replies, and whose idle
+        statuses are lost. ``behind`` is the next one of their lane, if it has begun.
         """
         missed = []
         for request, follower in zip(requests, [*requests[1:], behind], strict=False):
@@ -402,13 +407,13 @@ class Recovery:
                 loss = self._account(gap, request, follower.began, spare=1)
             else:
                 loss = self._account(gap, request, request.answered, spare=0)
-                lane.idles += 1
+                lane.lost_idles += 1
             missed.append(Missed(request, loss))
         return missed
 
     def _account(self, gap: _Gap, request: Request, end: int | None, *, spare: int) -> Loss | None:
-        """What was lost of a request whose output ends before this number; ``spare`` holes of those
-        before it are no output."""
+        """Return what was lost of a request whose output ends before this number. ``spare`` of the
+        holes before it are not output."""
         lane = gap.lane(request)
         if lane.floor is None or end is None:
             return Loss(None, gap.seconds)
@@ -416,30 +421,30 @@ class Recovery:
         if request.began is not None:
             first = request.began
         else:
-            spare += lane.idles
-        lane.idles = 0
+            spare += lane.lost_idles
+        lane.lost_idles = 0
         lane.order = max(lane.order, request.order)
         lane.floor = max(lane.floor, end)
-        lost = self._numbering.missing(first, end) - spare
+        lost = self.numbering.count_missing(first, end) - spare
         if lost <= 0 and not _lacks_an_end(request, end):
             return None
-        fresh = self._numbering.missing(max(first, gap.announced), end) - spare
-        gap.announced = max(gap.announced, end)
+        fresh = self.numbering.count_missing(max(first, gap.counted_to), end) - spare
+        gap.counted_to = max(gap.counted_to, end)
         return Loss(fresh if fresh > 0 else None, gap.seconds)
 
     def _between(self, request: Request) -> Loss | None:
-        """What was lost of a request without an outage, when its idle was."""
+        """Return what was lost of a request whose idle status was lost without an outage."""
         if request.began is None or request.answered is None:
             return Loss(None, 0.0)
-        lost = self._numbering.missing(request.began, request.answered)
+        lost = self.numbering.count_missing(request.began, request.answered)
         return Loss(lost, 0.0) if lost else None
 
     @staticmethod
     def _take_earlier(gap: _Gap, lane: _Lane, request: Request) -> list[Request]:
-        """Return those that went before a request in its lane and whose output has not ended, as
-        far as they were not returned before, or got their reply since.
+        """Return the requests before this one in its lane whose output has not ended, without those
+        that were returned before, unless they got their reply since.
 
-        Each costs a step or two in all, however many are under way.
+        Each request costs a step or two in all, however many are pending.
         """
         if not gap.is_queued:
             gap.fill_queues()
@@ -460,11 +465,11 @@ def _order(request: Request) -> int:
 
 
 def _lacks_an_end(request: Request, end: int) -> bool:
-    """Whether a cell that ran has lost its ``busy``, or its reply lies behind the output that came.
+    """True if a cell has run, and has lost its ``busy``, or its reply is behind the output that
+    came.
 
-    Then some of its output may be lost, though no hole is left to show it: its holes were counted
-    in a later cell, since its reply came late; or they lie behind the number up to which was
-    counted.
+    Then some of its output may be lost although no hole shows it. Its holes were counted in a later
+    cell, since its reply came late; or they are behind the number up to which holes are counted.
     """
     if not request.is_cell or not request.seen:
         return False
@@ -472,7 +477,7 @@ def _lacks_an_end(request: Request, end: int) -> bool:
 
 
 def _without_reply(requests: list[Request]) -> list[Request]:
-    """Return the last of these, as far as they have no reply."""
+    """Return the last requests of these that have no reply."""
     tail: list[Request] = []
     for request in reversed(requests):
         if request.replied:

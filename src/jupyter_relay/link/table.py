@@ -1,15 +1,16 @@
-"""The states of a link, the events that change them, and the table that says how.
+"""The states of a link, the events that change them, and the table of transitions.
 
-The theory stands above `Link`, in ``link.py``.
+``docs/link.md`` describes them, with a diagram made from `TABLE`.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class State(Enum):
-    """What the socket is doing; see the theory above."""
+    """What the socket of a link is doing."""
 
     IDLE = "idle"
     OPENING = "opening"
@@ -20,18 +21,25 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Event(Enum):
-    """What can change the state."""
+OPEN: Final = State.OPEN
+"""This and the next: aliases for code that runs with every message, or for each kernel of a list;
+see `Channel`."""
 
-    NEEDED = "somebody needs the link"
+GONE: Final = State.GONE
+
+
+class Event(Enum):
+    """What can change the state of a link."""
+
+    NEEDED = "a subscriber attached, or a message is to be sent"
     OPENED = "the handshake is done"
     DROPPED = "the socket, or the try to open one, ended"
-    RETRY = "the back-off timer fired"
+    RETRY = "the backoff timer fired"
     UNUSED = "the linger timer fired"
-    PAUSE = "the kernel is about to be restarted"
-    RESUME = "the kernel has been restarted"
-    GONE = "the gateway says that the kernel does not exist"
-    CLOSE = "close was asked for"
+    PAUSE = "the socket is closed on purpose, for a restart or to be replaced"
+    RESUME = "the reason for the pause is over"
+    GONE = "the gateway reports that the kernel does not exist"
+    CLOSE = "the link was closed for good"
 
 
 _S, _E = State, Event
@@ -79,4 +87,4 @@ TABLE: dict[State, dict[Event, State]] = {
     },
     _S.CLOSED: dict.fromkeys(_E, _S.CLOSED),
 }
-"""Where each event leads. An event that has no entry for a state cannot happen in it."""
+"""The state that each event leads to. An event without an entry cannot happen in that state."""

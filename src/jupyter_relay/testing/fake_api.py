@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from jupyter_relay.testing.fake_kernel import FakeKernel
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 
 if TYPE_CHECKING:
     from jupyter_relay.testing.fake_gateway import FakeGateway
@@ -34,9 +34,9 @@ class Request:
     body: bytes
 
     @property
-    def json(self) -> JSON:
+    def json(self) -> Json:
         """The body as JSON. Raises `msgspec.DecodeError` if it is none."""
-        value: JSON = msgspec.json.decode(self.body)
+        value: Json = msgspec.json.decode(self.body)
         return value
 
 
@@ -103,7 +103,7 @@ class RestApi:
         env = env if isinstance(env, Mapping) else {}
         if name not in self.gateway.kernelspecs:
             return _failure("KeyError", f"No such kernel named {name}")
-        chosen: JSON = None
+        chosen: Json = None
         if self.gateway.kernel_ids in {"body", "attached"}:
             chosen = body.get("kernel_id")
         elif self.gateway.kernel_ids == "env":
@@ -119,17 +119,17 @@ class RestApi:
         location = f"{self.gateway.base_path}/api/kernels/{kernel.id}"
         return _json(self._model(kernel), status=201, headers={"Location": location})
 
-    def _model(self, kernel: FakeKernel) -> dict[str, JSON]:
+    def _model(self, kernel: FakeKernel) -> dict[str, Json]:
         return kernel_model(kernel, ahead=self.gateway.clock_ahead)
 
-    def _kernelspecs(self) -> JSON:
+    def _kernelspecs(self) -> Json:
         names = self.gateway.kernelspecs
         return {
             "default": names[0] if names else "",
             "kernelspecs": {name: self._kernelspec(name) for name in names},
         }
 
-    def _kernelspec(self, name: str) -> JSON:
+    def _kernelspec(self, name: str) -> Json:
         return {
             "name": name,
             "spec": {
@@ -146,7 +146,7 @@ class RestApi:
         }
 
 
-def kernel_model(kernel: FakeKernel, ahead: timedelta = timedelta(0)) -> dict[str, JSON]:
+def kernel_model(kernel: FakeKernel, ahead: timedelta = timedelta(0)) -> dict[str, Json]:
     """Return a kernel as the API of a gateway whose clock is so much ``ahead`` describes it."""
     return {
         "id": kernel.id,
@@ -163,7 +163,7 @@ def no_such_kernel(kernel_id: str) -> web.Response:
 
 
 def _json(
-    value: JSON, *, status: int = 200, headers: Mapping[str, str] | None = None
+    value: Json, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     # json and not msgspec: the spacing that real gateways use.
     text = json.dumps(value)

@@ -44,7 +44,7 @@ from jupyter_relay.testing.faults import (
     Silence,
 )
 from jupyter_relay.testing.kernel_scripts import Handler, print_code
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 from jupyter_relay.wire.subprotocol import OFFERED
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class FakeGateway:
         name: str = "python3",
         *,
         kernel_id: str | None = None,
-        env: Mapping[str, JSON] | None = None,
+        env: Mapping[str, Json] | None = None,
     ) -> FakeKernel:
         """Start a kernel, as ``POST /api/kernels`` does."""
         kernel = FakeKernel(

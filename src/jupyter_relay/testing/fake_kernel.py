@@ -20,7 +20,8 @@ from jupyter_relay.testing.kernel_scripts import (
     print_code,
     read_content,
 )
-from jupyter_relay.wire.message import EMPTY, JSON, Channel, Message, Part
+from jupyter_relay.wire.json import Json
+from jupyter_relay.wire.message import EMPTY, Channel, Message, Part
 
 _PID_RANGE = 4000
 
@@ -43,7 +44,7 @@ class FakeKernel:
         *,
         kernel_id: str,
         name: str,
-        env: Mapping[str, JSON],
+        env: Mapping[str, Json],
         audience: Audience,
         changes: Changes,
         on_execute: Handler = print_code,
@@ -90,7 +91,7 @@ class FakeKernel:
     def publish(
         self,
         msg_type: str,
-        content: Mapping[str, JSON],
+        content: Mapping[str, Json],
         parent: Message | None = None,
         buffers: Sequence[Part] = (),
     ) -> Message:
@@ -111,7 +112,7 @@ class FakeKernel:
     def reply(
         self,
         request: Message,
-        content: Mapping[str, JSON] | None = None,
+        content: Mapping[str, Json] | None = None,
         buffers: Sequence[Part] = (),
     ) -> Message:
         """Answer a request on its own channel, to the client that asked."""
@@ -125,7 +126,7 @@ class FakeKernel:
 
     def report(self, error: BaseException, request: Message) -> None:
         """Publish an error output and reply with it."""
-        described: dict[str, JSON] = {
+        described: dict[str, Json] = {
             "ename": type(error).__name__,
             "evalue": str(error),
             "traceback": [f"{type(error).__name__}: {error}"],
@@ -162,7 +163,7 @@ class FakeKernel:
 
     async def ask_input(self, prompt: str, request: Message, *, password: bool = False) -> str:
         """Ask the client that sent ``request`` for a line, and return it."""
-        content: dict[str, JSON] = {"prompt": prompt, "password": password}
+        content: dict[str, Json] = {"prompt": prompt, "password": password}
         question = self.compose(Channel.STDIN, "input_request", content, request)
         self.audience.answer(self._origins.get(request.head.msg_id, ""), question)
         reply = await self._answers.get()
@@ -172,7 +173,7 @@ class FakeKernel:
         self,
         channel: Channel,
         msg_type: str,
-        content: Mapping[str, JSON],
+        content: Mapping[str, Json],
         parent: Message | None = None,
         buffers: Sequence[Part] = (),
         *,

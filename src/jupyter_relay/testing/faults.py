@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from jupyter_relay.wire.message import JSON
+from jupyter_relay.wire.json import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def json(cls, value: JSON, status: int = 200) -> Answer:
+    def json(cls, value: Json, status: int = 200) -> Answer:
         """Answer with a JSON value: an error, ``null``, a list where an object is due."""
         return cls(status, msgspec.json.encode(value))
 
@@ -72,16 +72,16 @@ class Change:
         gateway.fault("GET", "/api/kernels/*", Change(without("connections")))
     """
 
-    edit: Callable[[JSON], JSON]
+    edit: Callable[[Json], Json]
 
 
 Fault: TypeAlias = Answer | Hold | Delay | Silence | Reset | Change
 
 
-def without(*fields: str) -> Callable[[JSON], JSON]:
+def without(*fields: str) -> Callable[[Json], Json]:
     """Return an edit that takes these fields out of a model, or of each model of a list."""
 
-    def edit(value: JSON) -> JSON:
+    def edit(value: Json) -> Json:
         if isinstance(value, Mapping):
             return {key: item for key, item in value.items() if key not in fields}
         return [edit(item) for item in value] if isinstance(value, list) else value
@@ -89,10 +89,10 @@ def without(*fields: str) -> Callable[[JSON], JSON]:
     return edit
 
 
-def replaced(**fields: JSON) -> Callable[[JSON], JSON]:
+def replaced(**fields: Json) -> Callable[[Json], Json]:
     """Return an edit that sets these fields in a model, or in each model of a list."""
 
-    def edit(value: JSON) -> JSON:
+    def edit(value: Json) -> Json:
         if isinstance(value, Mapping):
             return {**value, **fields}
         return [edit(item) for item in value] if isinstance(value, list) else value

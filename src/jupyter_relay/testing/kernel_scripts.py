@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from jupyter_relay.wire.message import JSON, Message
+from jupyter_relay.wire.json import Json
+from jupyter_relay.wire.message import Message
 
 if TYPE_CHECKING:
     from jupyter_relay.testing.fake_kernel import FakeKernel
@@ -16,9 +17,9 @@ Handler: TypeAlias = Callable[[Message, "FakeKernel"], Awaitable[None]]
 """What a kernel does about a request, between its ``busy`` and its ``idle``."""
 
 
-def read_content(message: Message) -> dict[str, JSON]:
+def read_content(message: Message) -> dict[str, Json]:
     """Parse the content of a message."""
-    content: dict[str, JSON] = msgspec.json.decode(message.content)
+    content: dict[str, Json] = msgspec.json.decode(message.content)
     return content
 
 

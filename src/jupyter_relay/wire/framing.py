@@ -1,4 +1,4 @@
-"""Websocket frames as a server writes them: whole, and without a mask."""
+"""Websocket frames of a server: unfragmented and unmasked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LENGTH_16, _LENGTH_64 = 126, 127
 
 
 def server_header(frame: Frame) -> bytes:
-    """Return what stands before the payload of a frame on the wire (RFC 6455, 5.2)."""
+    """Return the header of a frame, which precedes its payload (RFC 6455, 5.2)."""
     first = _FINAL | (_TEXT if frame.text else _BINARY)
     size = len(frame.data)
     if size < _LENGTH_16:

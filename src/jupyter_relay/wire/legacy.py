@@ -1,4 +1,5 @@
-"""The protocol without a name: JSON text, or an offset-prefixed binary when there are buffers.
+"""The subprotocol without a name: JSON text, or binary with a table of offsets if there are
+buffers.
 
 A text frame is one JSON object: the message, with its ``channel``. A binary frame is::
 
@@ -7,8 +8,8 @@ A text frame is one JSON object: the message, with its ``channel``. A binary fra
     the same JSON object
     buffers …
 
-The JSON object is split at its first level only: header, parent_header, metadata and content stay
-as they were written. Source: the Jupyter Server documentation, "WebSocket kernel wire protocols",
+The JSON object is parsed at its first level only: header, parent_header, metadata and content stay
+as they are. Source: the Jupyter Server documentation, "WebSocket kernel wire protocols",
 default protocol.
 """
 
@@ -23,8 +24,8 @@ from jupyter_relay.errors import MalformedFrame, UnsendableMessage
 from jupyter_relay.wire.message import (
     BUFFER_COST,
     EMPTY,
+    MAX_BUFFERS,
     MESSAGE_COST,
-    MOST_BUFFERS,
     VIEWS_COST,
     Channel,
     Frame,
@@ -35,11 +36,12 @@ from jupyter_relay.wire.message import (
 )
 
 _WORD = 4
+"""The bytes of an offset."""
 
 
 class _Envelope(msgspec.Struct, gc=False):
-    """The first level of the JSON object. A message without a channel is for the shell, as in
-    Jupyter Server's own reading."""
+    """The first level of the JSON object. A message without a channel is for the shell, as Jupyter
+    Server reads it, too."""
 
     header: msgspec.Raw
     parent_header: msgspec.Raw = msgspec.Raw(EMPTY)
@@ -53,12 +55,13 @@ _to_json = msgspec.json.encode
 
 
 def decode_text(data: bytes) -> Message:
-    """Read a text frame. Raises `MalformedFrame` for anything but a message."""
+    """Read a text frame. Raises `MalformedFrame` if it is not a message."""
     return _from_json(data, (), len(data))
 
 
 def decode_binary(data: bytes) -> Message:
-    """Read a binary frame; buffers are views of it. Raises `MalformedFrame`."""
+    """Read a binary frame; buffers are views of it. Raises `MalformedFrame` if it is not a
+    message."""
     view = memoryview(data)
     size = len(view)
     if size < _WORD:
@@ -67,7 +70,7 @@ def decode_binary(data: bytes) -> Message:
     table_end = _WORD * (count + 1)
     if count < 1 or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} parts.")
-    if count - 1 > MOST_BUFFERS:
+    if count - 1 > MAX_BUFFERS:
         raise too_many_buffers(count - 1)
     offsets = (*struct.unpack_from(f"!{count}I", view, _WORD), size)
     if offsets[0] < table_end or any(a > b for a, b in pairwise(offsets)):
@@ -132,7 +135,7 @@ def _from_json(text: Part, buffers: tuple[Part, ...], size: int) -> Message:
         envelope = _read_envelope(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         why = quoted(error)
-        if why.startswith("Invalid enum value"):  # and then what a gateway may have put there
+        if why.startswith("Invalid enum value"):  # the rest would quote the gateway
             why = "it names an unknown channel"
         raise MalformedFrame(f"A frame is not a Jupyter message: {why}.") from error
     return Message(

@@ -1,12 +1,12 @@
 """Jupyter messages whose parts stay bytes.
 
-A message passes through in the form it came in: a header is parsed when somebody asks for it, and
-metadata, content and buffers are never parsed here at all.
+A message is passed on in the form it came in. A header is parsed when it is first read; metadata,
+content and buffers are never parsed here, apart from the state in a status message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -14,39 +14,36 @@ from typing import Final, TypeAlias
 import msgspec
 
 from jupyter_relay.errors import MalformedFrame
+from jupyter_relay.wire.json import Json
 
 Part: TypeAlias = bytes | memoryview
-"""A stretch of a frame; a view where it can be one."""
-
-JSON: TypeAlias = Mapping[str, "JSON"] | Sequence["JSON"] | str | int | float | bool | None
-"""What JSON can say."""
+"""A section of a frame: a copy, or a view of the frame."""
 
 EMPTY: Part = b"{}"
-"""The empty JSON object, for a header, metadata or content that says nothing."""
+"""The empty JSON object."""
 
 USERNAME = "jupyter-relay"
-"""The username in composed headers."""
+"""The username in the headers of our own messages."""
 
 PROTOCOL_VERSION = "5.4"
-"""The version of the messaging protocol that composed headers claim."""
+"""The version of the messaging protocol in the headers of our own messages."""
 
-
-MOST_BUFFERS: Final = 16_384
-"""The most buffers that one message may have: each costs time and memory, even an empty one. So
-many are cut out of a frame in some 10 ms; a widget has one for each of its arrays."""
+MAX_BUFFERS: Final = 16_384
+"""The most buffers of one message. Each costs time and memory, even an empty one: this many are cut
+out of a frame in some 10 ms. A widget has one for each of its arrays."""
 
 MESSAGE_COST: Final = 1024
-"""The bytes that a message costs beside its parts: its objects, and its headers as parsed (measured
-with CPython 3.11, as the next two are)."""
+"""The bytes of memory that a message takes beside its parts: objects and parsed headers (measured
+with CPython 3.11, as are the next two)."""
 
 VIEWS_COST: Final = 1024
-"""The bytes that it costs more where its parts are views of a frame."""
+"""The additional bytes of a message whose parts are views of a frame."""
 
 BUFFER_COST: Final = 200
-"""The bytes that each buffer costs beside what is in it."""
+"""The bytes of memory that a buffer takes beside its data."""
 
-_MOST_QUOTED: Final = 100
-"""How many characters of a text are quoted, unless the sentence has room for more."""
+_MAX_QUOTED: Final = 100
+"""How many characters `quoted` returns, unless another number is given."""
 
 
 class Channel(StrEnum):
@@ -58,17 +55,26 @@ class Channel(StrEnum):
     IOPUB = "iopub"
 
 
+SHELL: Final = Channel.SHELL
+"""This and the next three: aliases for code that runs with every message. Python 3.11 reads a
+module variable ten times as fast as a member of an enum."""
+
+CONTROL: Final = Channel.CONTROL
+STDIN: Final = Channel.STDIN
+IOPUB: Final = Channel.IOPUB
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One websocket payload: its bytes, and whether it came, or goes, as text."""
+    """The payload of one websocket message; ``text`` is True for a text message."""
 
     data: bytes
     text: bool = False
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a header that a relay has use for; the rest is passed on unread.
+    """The fields of a header that a relay reads; the others are passed on unread.
 
-    The header of a message without a parent is empty: each field is then an empty string.
+    The parent_header of a message without a parent has empty strings and no subshell.
     """
 
     msg_id: str = ""
@@ -77,21 +83,28 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     subshell_id: str | None = None
 
 
+class _Status(msgspec.Struct):
+    """The content of a status message."""
+
+    execution_state: str = ""
+
+
 _read_header = msgspec.json.Decoder(Header).decode
+_read_status = msgspec.json.Decoder(_Status).decode
 _to_json = msgspec.json.encode
 
-keep = msgspec.structs.force_setattr
-"""Puts what was worked out of a frozen struct into it."""
 
-
-class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
+class Message(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """One Jupyter message: four parts of JSON, not parsed, and any number of binary buffers.
 
-    A msgspec struct that the garbage collector does not look at, since one of these is made for
-    every message that passes, and thousands may wait. What was worked out once is kept with it:
-    its headers, its size, and its encodings, ``v1_frame`` and ``legacy_frame``, so that a message
-    that came from the wire goes on as the frame it was, and one for many subscribers is encoded
-    once. That is no part of what it says: two messages are equal if their parts are.
+    Treat it as immutable. Only caches change: ``v1_frame`` and ``legacy_frame`` are its encodings
+    (set when it is read from a frame, or first written as one), and the private fields hold what
+    the properties of the same names have parsed or computed. So a message from the wire goes on as
+    the frame it was, and one for many subscribers is encoded once. Two messages are equal if their
+    channels and parts are.
+
+    A msgspec struct without garbage collection, since one is made for every message, and thousands
+    may wait.
     """
 
     channel: Channel
@@ -104,6 +117,7 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
     legacy_frame: Frame | None = None
     _head: Header | None = None
     _parent: Header | None = None
+    _execution_state: str | None = None
     _size: int = -1
 
     @property
@@ -116,8 +130,7 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
         """The header, parsed. Raises `MalformedFrame` if it is not one."""
         head = self._head
         if head is None:
-            head = parse_header(self.header)
-            keep(self, "_head", head)
+            head = self._head = parse_header(self.header)
         return head
 
     @property
@@ -125,25 +138,33 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
         """The parent's header, parsed. Raises `MalformedFrame` if it is not one."""
         parent = self._parent
         if parent is None:
-            parent = parse_header(self.parent_header)
-            keep(self, "_parent", parent)
+            parent = self._parent = parse_header(self.parent_header)
         return parent
 
     @property
-    def size(self) -> int:
-        """The bytes of memory that it takes: its parts, what a frame has beside them, and objects.
+    def execution_state(self) -> str:
+        """The kernel's state in a status message; empty for one without a state that can be read,
+        and for every other message. Raises `MalformedFrame` if the header is not one."""
+        state = self._execution_state
+        if state is None:
+            state = self._execution_state = _parse_state(self)
+        return state
 
-        It stays what it was at first, so that what is counted up can be counted down.
+    @property
+    def size(self) -> int:
+        """The bytes of memory that it takes: parts, the rest of its frame, and objects.
+
+        It is computed once, so that a sum of sizes can be reduced by the same number later.
         """
         size = self._size
         if size < 0:
             size = sum(map(len, self.parts)) + MESSAGE_COST + BUFFER_COST * len(self.buffers)
-            keep(self, "_size", size)
+            self._size = size
         return size
 
     @property
     def frame_size(self) -> int:
-        """About the bytes of its frame: its parts, and eight for the place of each."""
+        """The bytes of its frame, about: those of its parts, and eight for the offset of each."""
         parts = self.parts
         return sum(map(len, parts)) + 8 * len(parts)
 
@@ -159,20 +180,20 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
         return f"<Message {self.channel} {self.size} bytes>"
 
 
-def quoted(text: object, most: int = _MOST_QUOTED) -> str:
-    """Return the first ``most`` characters of a text that others had a part in, on one line and
-    without control characters, for an error or a log.
+def quoted(text: object, most: int = _MAX_QUOTED) -> str:
+    """Return the first ``most`` characters of a foreign text, on one line and without control
+    characters, for an error or a log.
 
-    No errors of this room quote what a gateway wrote, since its secrets are not known here.
+    No error of this package quotes a gateway's text: which secrets it may hold is not known here.
     """
-    said = str(text)
-    cut = said[:most] + ("…" if len(said) > most else "")
+    full = str(text)
+    cut = full[:most] + ("…" if len(full) > most else "")
     return "".join(sign if sign.isprintable() else " " for sign in cut)
 
 
 def parse_header(part: Part) -> Header:
     """Parse a header or a parent_header. Raises `MalformedFrame` if it is not one."""
-    if part == b"null":  # some kernels say so where there is no parent
+    if part == b"null":  # some kernels write null where there is no parent
         return Header()
     try:
         return _read_header(part)
@@ -180,17 +201,24 @@ def parse_header(part: Part) -> Header:
         raise MalformedFrame(f"A message header cannot be read: {quoted(error)}.") from error
 
 
+def _parse_state(message: Message) -> str:
+    if message.head.msg_type != "status":
+        return ""
+    try:
+        return _read_status(message.content).execution_state
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
+
+
 def too_many_buffers(count: int) -> MalformedFrame:
-    """Return the error for a message of so many buffers."""
-    return MalformedFrame(
-        f"A message has {count} buffers, and {MOST_BUFFERS} are the most that are taken."
-    )
+    """Return the error for a message with more than `MAX_BUFFERS` buffers."""
+    return MalformedFrame(f"A message has {count} buffers, and {MAX_BUFFERS} are the most allowed.")
 
 
 def compose(
     channel: Channel,
     msg_type: str,
-    content: Mapping[str, JSON],
+    content: Mapping[str, Json],
     *,
     msg_id: str,
     session: str,
@@ -198,9 +226,9 @@ def compose(
     parent_header: Part = EMPTY,
     subshell_id: str | None = None,
 ) -> Message:
-    """Make a message of our own.
+    """Compose a message of our own.
 
-    ``date`` carries its offset from UTC; ``parent_header`` is the header of the request it answers.
+    ``date`` has an offset from UTC; ``parent_header`` is the header of the request it answers.
     Source of the header's fields: Jupyter messaging protocol, "General Message Format", and JEP 91
     for ``subshell_id``.
     """

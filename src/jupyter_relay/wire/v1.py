@@ -19,8 +19,8 @@ from itertools import pairwise
 from jupyter_relay.errors import MalformedFrame
 from jupyter_relay.wire.message import (
     BUFFER_COST,
+    MAX_BUFFERS,
     MESSAGE_COST,
-    MOST_BUFFERS,
     VIEWS_COST,
     Channel,
     Frame,
@@ -30,45 +30,46 @@ from jupyter_relay.wire.message import (
 )
 
 _WORD = 8
-_SHORT = 2048
+"""The bytes of an offset."""
+
+_SHORT_BYTES = 2048
+"""Parts of frames up to this size are copied, which costs less than views of them."""
+
 _CHANNELS = {channel.value.encode(): channel for channel in Channel}
 
 _TABLE = struct.Struct("<7Q")
-"""How many offsets there are, and those of a message without buffers: the channel, the four parts,
+"""The number of offsets, and the offsets of a message without buffers: the channel, the four parts,
 and the end."""
 
-_LEAST_OFFSETS = 6
-_MOST_OFFSETS = _LEAST_OFFSETS + MOST_BUFFERS
+_MIN_OFFSETS = 6
+_MAX_OFFSETS = _MIN_OFFSETS + MAX_BUFFERS
 
 _unpack_table = _TABLE.unpack_from
 
 
 def decode(data: bytes) -> Message:
-    """Cut a frame into a message.
-
-    Raises `MalformedFrame` for anything else than what `encode` can make.
-    """
+    """Read a frame. Raises `MalformedFrame` if `encode` could not have written it."""
     size = len(data)
     if size < _TABLE.size:
         raise MalformedFrame(f"A frame of {size} bytes is too short for a message.")
     count, name, header, parent_header, metadata, content, end = _unpack_table(data)
     table_end = _WORD * (count + 1)
-    if count < _LEAST_OFFSETS or table_end > size:
+    if count < _MIN_OFFSETS or table_end > size:
         raise MalformedFrame(f"A frame of {size} bytes claims to have {count} offsets.")
-    if count > _MOST_OFFSETS:
-        raise too_many_buffers(count - _LEAST_OFFSETS)
+    if count > _MAX_OFFSETS:
+        raise too_many_buffers(count - _MIN_OFFSETS)
     if not table_end <= name <= header <= parent_header <= metadata <= content <= end <= size:
         raise _out_of_order()
     channel = _CHANNELS.get(data[name:header])
     if channel is None:
         raise MalformedFrame("A frame names an unknown channel.")
     body: Part
-    if size <= _SHORT:  # parts are copied, which costs less than views do
+    if size <= _SHORT_BYTES:
         body, held = data, size + size + MESSAGE_COST
     else:
         body, held = memoryview(data), size + MESSAGE_COST + VIEWS_COST
     buffers: tuple[Part, ...] = ()
-    if count > _LEAST_OFFSETS:
+    if count > _MIN_OFFSETS:
         buffers = _buffers(body, count, end)
         held += BUFFER_COST * len(buffers)
     return Message(
@@ -83,9 +84,9 @@ def decode(data: bytes) -> Message:
 
 
 def _buffers(body: Part, count: int, start: int) -> tuple[Part, ...]:
-    """Cut out the buffers, of which the first begins at ``start``; ``count`` is of all offsets."""
-    more = count - _LEAST_OFFSETS
-    offsets = (start, *struct.unpack_from(f"<{more}Q", body, _WORD * (_LEAST_OFFSETS + 1)))
+    """Return the buffers. The first begins at ``start``; ``count`` is the number of all offsets."""
+    more = count - _MIN_OFFSETS
+    offsets = (start, *struct.unpack_from(f"<{more}Q", body, _WORD * (_MIN_OFFSETS + 1)))
     if offsets[-1] > len(body) or sorted(offsets) != [*offsets]:
         raise _out_of_order()
     return tuple(body[first:last] for first, last in pairwise(offsets))
@@ -96,7 +97,7 @@ def _out_of_order() -> MalformedFrame:
 
 
 def encode(message: Message) -> Frame:
-    """Join a message into one binary frame."""
+    """Write a message as one binary frame."""
     parts = (message.channel.value.encode(), *message.parts)
     offset = _WORD * (len(parts) + 2)
     offsets = [offset]

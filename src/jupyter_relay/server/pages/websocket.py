@@ -12,7 +12,6 @@ from tornado.websocket import WebSocketClosedError
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame, UnsendableMessage
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription, SubscriptionEnded
-from jupyter_relay.link.inbound import state_of
 from jupyter_relay.link.life import VANISHED
 from jupyter_relay.log import Flood
 from jupyter_relay.server.http.http_errors import PlainHTTPError
@@ -142,7 +141,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                 if remote.life not in VANISHED:
                     await writer.write(list(self._encoded(messages)))
                     continue
-                said = [message for message in messages if state_of(message) != "dead"]
+                said = [message for message in messages if message.execution_state != "dead"]
                 await writer.write(list(self._encoded(said)))
                 self._end_soon()
         except SubscriptionEnded:

@@ -15,9 +15,9 @@ def test_the_state_is_that_of_the_last_status() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.hear(kernel.status("busy", asked), kernel.stream("1", asked))
-    assert rig.link.told == ("busy", WRITTEN)
+    assert rig.link.inbound.reported_state == ("busy", WRITTEN)
     rig.hear(kernel.reply(asked), kernel.status("idle", asked))
-    assert rig.link.told == ("idle", WRITTEN)
+    assert rig.link.inbound.reported_state == ("idle", WRITTEN)
 
 
 def test_what_only_asks_about_a_kernel_changes_nothing_of_its_state() -> None:
@@ -27,30 +27,30 @@ def test_what_only_asks_about_a_kernel_changes_nothing_of_its_state() -> None:
         asked = rig.send(request(quiet, {}))
         rig.hear(*kernel.answer(asked))
     rig.hear(kernel.status("idle", request("kernel_info_request", {}, session=UPSTREAM)))
-    assert rig.link.told == ("busy", WRITTEN)
+    assert rig.link.inbound.reported_state == ("busy", WRITTEN)
 
 
 def test_another_process_has_told_nothing_yet() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.status("busy", rig.send()))
-    assert rig.link.told
+    assert rig.link.inbound.reported_state
     rig.do([*rig.link.pause(), *rig.link.resume(restarted=True)])
-    assert rig.link.told is None
+    assert rig.link.inbound.reported_state is None
 
 
 def test_a_kernel_that_died_has_told_nothing_since() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.status("busy", rig.send()))
-    assert rig.link.told
+    assert rig.link.inbound.reported_state
     rig.hear(gateway_status("restarting", UPSTREAM))
-    assert rig.link.told is None
+    assert rig.link.inbound.reported_state is None
 
 
 @pytest.mark.parametrize("content", [b"{}", b"no JSON", b'{"execution_state": 7}'])
 def test_a_status_that_tells_no_state_is_none(content: bytes) -> None:
     rig, said = connected(), Voice().status("busy", request())
     rig.hear(structs.replace(said, content=content))
-    assert rig.link.told is None
+    assert rig.link.inbound.reported_state is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
     rig, said = connected(), Voice().status("busy", request())
     header = json.encode({**json.decode(said.header), "date": date})
     rig.hear(structs.replace(said, header=header, _head=None))
-    assert rig.link.told is None
+    assert rig.link.inbound.reported_state is None
 
 
 def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
@@ -81,7 +81,7 @@ def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
 @pytest.mark.parametrize("untracked", [UNTRACKED, frozenset({"complete_request", "debug_request"})])
 def test_what_comes_of_an_untracked_request_is_no_work(untracked: frozenset[str]) -> None:
     rig, kernel = connected(), Voice()
-    rig.link.leave_untracked(untracked)
+    rig.link.inbound.untracked = untracked
     for msg_type in ("debug_request", "complete_request"):
         rig.hear(*kernel.answer(rig.send(request(msg_type, {}))))
         assert (rig.link.active_at is None) is (msg_type in untracked)
@@ -89,7 +89,7 @@ def test_what_comes_of_an_untracked_request_is_no_work(untracked: frozenset[str]
 
 def test_output_of_an_untracked_type_is_work_if_its_request_is_tracked() -> None:
     rig, kernel = connected(), Voice()
-    rig.link.leave_untracked(frozenset({"stream", "complete_request"}))
+    rig.link.inbound.untracked = frozenset({"stream", "complete_request"})
     rig.hear(kernel.stream("1", rig.send(request("complete_request", {}))))
     assert rig.link.active_at is None
     rig.hear(kernel.stream("1", rig.send()))
@@ -98,7 +98,7 @@ def test_output_of_an_untracked_type_is_work_if_its_request_is_tracked() -> None
 
 def test_output_of_a_kernel_that_is_busy_is_work_whatever_its_type() -> None:
     rig, kernel = connected(), Voice()
-    rig.link.leave_untracked(frozenset({"stream", "complete_request"}))
+    rig.link.inbound.untracked = frozenset({"stream", "complete_request"})
     rig.hear(kernel.status("busy", rig.send()))
     at = rig.link.active_at
     rig.wait(5.0)

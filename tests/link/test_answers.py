@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from jupyter_relay.link.notices import Notices
+from jupyter_relay.link.answers import Notices
 from jupyter_relay.link.pending import Pending, Request
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import Channel, Message
