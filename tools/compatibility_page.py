@@ -1,15 +1,19 @@
-"""Print the page on compatibility; its tables are made from `server/inherited_options.py`."""
+"""Print the page on compatibility; its tables are made from `server/inherited_options.py` and
+`built_in_classes.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from built_in_classes import DIFFERENCES, READ
 
 from jupyter_relay.server.inherited_options import INHERITED, REPLACED
 
 HEAD = """\
 # Options of Jupyter's own classes, and other extensions
 
-This page is generated from `server/inherited_options.py` by `make compatibility-page`.
+This page is generated from `server/inherited_options.py` and `tools/built_in_classes.py` by
+`make compatibility-page`.
 
 ## Options of Jupyter's own classes
 
@@ -18,6 +22,35 @@ their names: `c.MappingKernelManager.cull_idle_timeout` still works. If an optio
 effect on a gateway's kernels, one line in the log says so at the start.
 """
 
+
+CLASSES = """
+## Classes of Jupyter Server's own gateway client
+
+`jupyter_relay.managers` has the seven classes of `jupyter_server.gateway.managers` under their
+names. A configuration or a subclass changes one word:
+
+```python
+c.ServerApp.kernel_manager_class = "jupyter_relay.managers.GatewayMappingKernelManager"
+```
+
+The paths of the modules, such as `jupyter_relay.server.kernels.GatewayMappingKernelManager`, work
+as well. A `GatewayKernelManager` without a server, as nbclient makes one, deletes the kernel that
+it has started, at the program's end at the latest.
+
+What programs read from the classes:
+
+| name | what it is |
+|---|---|
+"""
+
+DIFFERENT = """
+The tests that Jupyter Server 2.21.1 has for its own client are the measure. For each behaviour that
+they test, `tests/server/test_like_built_in.py` has a test of ours. This is what they look at beside
+that, and why it does not apply:
+
+| test of Jupyter Server | what does not apply | why |
+|---|---|---|
+"""
 
 FOOT = """
 ## Other extensions
@@ -42,7 +75,9 @@ as they are set, and one line in the log says so.
 def page() -> str:
     """Return the whole page."""
     tables = "".join(line for owner in REPLACED for line in section(owner.__name__))
-    return HEAD + tables + FOOT
+    read = "".join(f"| {name} | {what} |\n" for name, what in READ.items())
+    different = "".join(f"| `{row.test}` | {row.what} | {row.why} |\n" for row in DIFFERENCES)
+    return HEAD + tables + CLASSES + read + DIFFERENT + different + FOOT
 
 
 def section(owner: str) -> Iterator[str]:

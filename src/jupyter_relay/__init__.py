@@ -2,6 +2,7 @@
 
 # The map of the house. Each room may use those below it, and none above.
 #
+#   managers      the classes of Jupyter Server's gateway/managers.py, under their names
 #   server/       the Jupyter Server side: kernels, kernelspecs, sessions, pages
 #   testing/      for tests against us: a fake gateway, a faulty wire, real servers
 #   headless/     manager and client for nbclient, papermill and scripts

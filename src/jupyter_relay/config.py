@@ -62,6 +62,8 @@ class GatewayClient(LoggingConfigurable):
 
     if TYPE_CHECKING:
         url: str | None
+        ws_url: str | None
+        kernels_endpoint: str
         gateway_token_renewer_class: type | str | None
 
     def __init__(self, **kwargs: object) -> None:

@@ -68,6 +68,12 @@ async def test_several_who_wait_are_all_served() -> None:
     assert sorted([(await task)["content"] for task in waiting]) == [0, 1, 2]
 
 
+async def test_a_wait_of_less_than_no_time_is_refused() -> None:
+    queue, _ = channel()
+    with pytest.raises(ValueError, match="non-negative"):
+        await queue.get_msg(timeout=-1)
+
+
 async def test_stopping_ends_the_wait() -> None:
     queue, _ = channel()
     waiting = asyncio.create_task(queue.get_msg())

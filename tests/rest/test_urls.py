@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_relay.errors import GatewayRefused, KernelNotFound, KernelSpecNotFound
-from jupyter_relay.rest.urls import Endpoints, file_of_kernelspec
+from jupyter_relay.rest.urls import Endpoints, file_of_kernelspec, read_channels
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.testing import EVIL_PATHS
 
@@ -27,6 +27,7 @@ def test_where_things_are() -> None:
     assert at.kernel(KERNEL) == f"{base}/api/kernels/{KERNEL}"
     assert at.kernel(KERNEL, "restart") == f"{base}/api/kernels/{KERNEL}/restart"
     assert at.kernelspecs() == f"{base}/api/kernelspecs"
+    assert at.resources == f"{base}/kernelspecs"
     assert at.kernelspec("python3") == f"{base}/api/kernelspecs/python3"
     assert at.resource("python3", "logo-64x64.png") == f"{base}/kernelspecs/python3/logo-64x64.png"
     assert at.channels(KERNEL, "me") == (
@@ -203,3 +204,32 @@ def test_resource_a_path_that_leads_out_for_who_unquotes_it_twice_is_refused() -
     for path in ("%2e%2e/x", "a/%2E./x", "..%2fx", "a%5c..%5cx", "%252e%252e/x", "a\0b", " a"):
         with pytest.raises(KernelSpecNotFound):
             endpoints().resource("python3", path)
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("wss://gpu.example/base?a=1", "wss://gpu.example/base?a=1"),
+        ("ws://gpu.example:81", "ws://gpu.example:81"),
+        ("https://gpu.example/api/kernels/x", "wss://gpu.example/api/kernels/x"),
+    ],
+)
+def test_read_channels_returns_what_the_endpoints_were_made_from(url: str, base: str) -> None:
+    at = endpoints(url.replace("ws", "http", 1))
+    assert read_channels(at.channels(KERNEL, "me"), "/api/kernels") == (base, KERNEL)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "gpu.example",
+        f"https://gpu.example/api/kernels/{KERNEL}/channels",
+        f"wss://gpu.example/api/kernels/{KERNEL}",
+        f"wss://gpu.example/api/kernels/{KERNEL}/channels/more",
+        f"wss://gpu.example/kernels/{KERNEL}/channels",
+    ],
+)
+def test_read_channels_refuses_any_other_url(url: str) -> None:
+    with pytest.raises(ValueError, match="not the URL of a kernel's websocket"):
+        read_channels(url, "/api/kernels")

@@ -108,7 +108,8 @@ class ChannelQueue(ChannelABC):
     async def get_msg(self, timeout: float | None = None) -> MessageDict:
         """Wait for the next message, at most ``timeout`` seconds, or for ever if that is None.
 
-        Raises `queue.Empty` when the time is up, and `KernelNotRunning` if the channel stops.
+        Raises `queue.Empty` when the time is up, `KernelNotRunning` if the channel stops, and
+        `ValueError` for a time below 0.
         """
         if (message := self._take()) is None:
             message = await self._wait(timeout)
@@ -138,6 +139,8 @@ class ChannelQueue(ChannelABC):
         return message
 
     async def _wait(self, timeout: float | None) -> Message:
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
         try:
             async with asyncio.timeout(timeout):
                 while (message := self._take()) is None:
@@ -198,6 +201,8 @@ class _Signal:
 class HBChannelQueue(HBChannelABC):
     """The heartbeat of a kernel behind a gateway: it never crosses the websocket, so it beats as
     long as the gateway does not say that the kernel is gone."""
+
+    channel_name = "hb"
 
     def __init__(self, beating: Callable[[], bool]) -> None:
         self._beating = beating

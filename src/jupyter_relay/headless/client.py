@@ -11,7 +11,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.clientabc import KernelClientABC
 
 from jupyter_relay.config import GatewayClient
-from jupyter_relay.errors import KernelNotRunning
+from jupyter_relay.errors import ConfigurationError, KernelNotRunning
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, MessageDict
 from jupyter_relay.headless.usage import UsageRequests
@@ -22,6 +22,7 @@ from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.link.life import DEAD
 from jupyter_relay.redact import MOST_QUOTED
 from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.rest.urls import read_channels
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.wire.message import Channel, Message, quoted
 
@@ -56,6 +57,10 @@ class GatewayKernelClient(AsyncKernelClient):
     It has the methods of `jupyter_client.AsyncKernelClient`. Made by a `GatewayKernelManager`, or
     with one as its ``parent``, it shares that manager's kernel; made with a ``kernel_id`` alone it
     attaches to that kernel on the configured gateway, and lets go of it in `stop_channels`.
+
+    ``ws_url`` is the URL of that kernel's websocket, ``wss://…/api/kernels/<id>/channels``; then
+    the id may be left out, and without a configured gateway the same host is asked over HTTP. It
+    raises `ConfigurationError` for another URL, or one of another kernel.
     """
 
     allow_stdin = False
@@ -66,18 +71,26 @@ class GatewayKernelClient(AsyncKernelClient):
     iopub_channel = _channel(Channel.IOPUB)
 
     def __init__(
-        self, kernel_id: str | None = None, *, remote: RemoteKernel | None = None, **kwargs: Any
+        self,
+        kernel_id: str | None = None,
+        *,
+        remote: RemoteKernel | None = None,
+        ws_url: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if remote is None and kernel_id is None:
+        if remote is None and kernel_id is None and ws_url is None:
             remote = getattr(self.parent, "remote", None)
             kernel_id = remote.id if remote is not None else None
-        self.kernel_id = kernel_id
-        self._remote = remote
         # One that attaches by itself has a gateway of its own, as long as it is attached.
         self._settings: GatewaySettings | None = None
-        if remote is None and kernel_id is not None:
-            self._settings = GatewayClient(parent=self).settings()
+        if remote is None and (kernel_id is not None or ws_url is not None):
+            options = GatewayClient(parent=self)
+            if ws_url is not None:
+                kernel_id = _use_websocket(options, ws_url, kernel_id)
+            self._settings = options.settings()
+        self.kernel_id = kernel_id
+        self._remote = remote
         self._subscription: Subscription | None = None
         self._letting_go: asyncio.Task[None] | None = None
         self._usage = UsageRequests()
@@ -293,6 +306,26 @@ class GatewayKernelClient(AsyncKernelClient):
 
 
 KernelClientABC.register(GatewayKernelClient)
+
+
+def _use_websocket(options: GatewayClient, ws_url: str, kernel_id: str | None) -> str:
+    """Have options lead to a kernel's websocket, and return the kernel's id."""
+    try:
+        base, found = read_channels(ws_url, options.kernels_endpoint)
+    except ValueError:
+        raise ConfigurationError(
+            f"ws_url must be wss://…/{options.kernels_endpoint.strip('/')}/<kernel id>/channels.",
+            option="ws_url",
+        ) from None
+    if kernel_id not in {None, found}:
+        raise ConfigurationError(
+            f"ws_url leads to the kernel {quoted(found)}, not to {quoted(kernel_id)}.",
+            option="ws_url",
+        )
+    options.ws_url = base
+    if not options.configured:
+        options.url = "http" + base[len("ws") :]
+    return found
 
 
 def _ignore(_: MessageDict) -> None:

@@ -30,6 +30,7 @@ from jupyter_relay.errors import (
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.headless.at_exit import STARTED, StartedKernel
+from jupyter_relay.headless.built_in_names import BuiltInKernelNames
 from jupyter_relay.headless.client import GatewayKernelClient
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.operations import NO_PATIENCE, RESTART_PATIENCE
@@ -41,7 +42,7 @@ from jupyter_relay.store.claims import Claim
 from jupyter_relay.store.store import Store
 
 
-class GatewayKernelManager(AsyncKernelManager):
+class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
     """Manages one kernel on the configured gateway.
 
     It has the methods of `jupyter_client.AsyncKernelManager`, and starts the kernelspec that it is
@@ -104,11 +105,6 @@ class GatewayKernelManager(AsyncKernelManager):
         if self._owned_store is None and folder:
             self._owned_store = Store(Path(folder).expanduser(), log=self.log)
         return self._owned_store
-
-    @property
-    def has_kernel(self) -> bool:
-        """Whether a kernel was started or attached."""
-        return self.remote is not None
 
     @property
     def is_dead(self) -> bool:
@@ -297,17 +293,12 @@ class GatewayKernelManager(AsyncKernelManager):
         if self.is_dead:
             return False
         try:
-            model = await self.refresh_model()
+            model = await self.running.refresh()
+        except KernelNotFound:
+            return False
         except RelayError:  # a gateway's bad day does not end an hour's work
             return True
-        return model is not None and model.execution_state != "dead"
-
-    async def refresh_model(self) -> KernelModel | None:
-        """Ask the gateway for the kernel's model; None if it no longer exists."""
-        try:
-            return await self.running.refresh()
-        except KernelNotFound:
-            return None
+        return model.execution_state != "dead"
 
     def on_kernel_report(self, report: Report) -> None:
         """Called with each report of the kernel's link, which the log has already. A subclass may
@@ -421,7 +412,7 @@ class GatewayKernelManager(AsyncKernelManager):
         self.shutting_down = False
 
     async def _kill(self, restart: bool = False) -> None:
-        if self.has_kernel and not restart:
+        if self.remote is not None and not restart:
             await self.shutdown_kernel(now=True)
 
     async def _launched_by_gateway(self, *_: Any, **__: Any) -> Any:

@@ -55,6 +55,11 @@ class Endpoints:
         """All kernelspecs; only those that ``user`` may start, where the gateway filters."""
         return _with_query(_join(self.settings.url, self.settings.kernelspecs_endpoint), user=user)
 
+    @property
+    def resources(self) -> str:
+        """The files of all kernelspecs."""
+        return _join(self.settings.url, self.settings.kernelspecs_resource_endpoint)
+
     def kernelspec(self, name: str, user: str | None = None) -> str:
         """One kernelspec."""
         url = _join(self.settings.url, self.settings.kernelspecs_endpoint, self._name(name))
@@ -101,6 +106,18 @@ class Endpoints:
         self.check_kernelspec(name)
         # Jupyter Server's routes know a percent sign, and no ~, which `quote` lets stand.
         return quote(name, safe="").replace("~", "%7E")
+
+
+def read_channels(url: str, kernels_endpoint: str) -> tuple[str, str]:
+    """Read the URL of a kernel's websocket: return that of the gateway's websockets, which any
+    `Endpoints` may have, and the kernel's id. Raises `ValueError` for any other URL."""
+    parts = urlsplit(url)
+    base, found, rest = parts.path.rpartition(f"/{kernels_endpoint.strip('/')}/")
+    kernel_id, channels = map(unquote, rest.rstrip("/").partition("/")[::2])
+    if parts.scheme.lower() not in {"ws", "wss"} or not found or channels != "channels":
+        raise ValueError("this is not the URL of a kernel's websocket")
+    query = [pair for pair in parts.query.split("&") if not pair.startswith("session_id=")]
+    return urlunsplit(parts._replace(path=base, query="&".join(query))), kernel_id
 
 
 def file_of_kernelspec(url: str, name: str, gateway_url: str) -> str | None:

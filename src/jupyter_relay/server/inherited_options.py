@@ -72,7 +72,7 @@ def _table() -> Iterator[InheritedOption]:
             "cull_interval": _AS_LOCAL,
             "default_kernel_name": "as for local kernels; if it is not set, the gateway's default",
             "kernel_manager_class": (
-                "must be a subclass of `jupyter_relay.server.kernels.GatewayKernelManager`; "
+                "must be a subclass of `jupyter_relay.managers.GatewayKernelManager`; "
                 "another one is named in the log and not used"
             ),
             "root_dir": "the folder of a notebook is sent to the gateway as one below it",
@@ -86,8 +86,8 @@ def _table() -> Iterator[InheritedOption]:
             ),
         },
         ServerKernelManager: {
-            "client_class": "must be a subclass of `jupyter_relay.GatewayKernelClient`",
-            "client_factory": "must be a subclass of `jupyter_relay.GatewayKernelClient`",
+            "client_class": "must be a subclass of `jupyter_relay.managers.GatewayKernelClient`",
+            "client_factory": "must be a subclass of `jupyter_relay.managers.GatewayKernelClient`",
             "extra_event_schema_paths": _AS_LOCAL,
         },
         KernelSpecManager: {

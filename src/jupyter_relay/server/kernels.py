@@ -33,6 +33,7 @@ from jupyter_relay.link.life import DEAD, LISTED, NOT_STARTED, ON_GATEWAY, VANIS
 from jupyter_relay.redact import in_lines
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
+from jupyter_relay.server.built_in_names import BuiltInMappingNames, BuiltInServerKernelNames
 from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
@@ -63,11 +64,20 @@ _MOST_NAMED: Final = 10
 """How many of the kernels that run on the log names."""
 
 
-class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
+class GatewayKernelManager(BuiltInServerKernelNames, HeadlessKernelManager, ServerKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events."""
 
-    ends_kernels = False  # the server sees to that
-    dies_with_process = False  # a page goes on with a kernel that was started again
+    @property
+    def ends_kernels(self) -> bool:
+        """Whether kernels that were started end with the manager and the program: not those of a
+        server, which sees to that itself."""
+        return self.parent is None
+
+    @property
+    def dies_with_process(self) -> bool:
+        """Whether a kernel whose process was replaced counts as dead: not for a server, whose pages
+        go on with it."""
+        return self.parent is None
 
     _user: NotebookUser = NotebookUser()
     _known: KernelModel | None = None
@@ -104,6 +114,9 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
     async def start_kernel(self, **kwargs: Any) -> None:
         """See `HeadlessKernelManager.start_kernel`. Raises HTTP errors."""
         self._user = kwargs.get("user") or self._user
+        if self.parent is None:
+            # The schemas of its events, which a server has already, are read from files.
+            await asyncio.to_thread(lambda: self.event_logger)
         with http_errors():
             await super().start_kernel(**kwargs)
         if isinstance(self.parent, GatewayMappingKernelManager):
@@ -212,7 +225,7 @@ class GatewayKernelManager(HeadlessKernelManager, ServerKernelManager):
             self.parent.note_activity(self.last_activity)
 
 
-class GatewayMappingKernelManager(AsyncMappingKernelManager):
+class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager):
     """The kernels of one server, and only those: what others run on the gateway is not shown.
 
     A kernel that is gone from the gateway is not listed, as one that was culled here, and neither
@@ -306,7 +319,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
 
     @default("kernel_manager_class")
     def _default_kernel_manager_class(self) -> str:
-        return "jupyter_relay.server.kernels.GatewayKernelManager"
+        return "jupyter_relay.managers.GatewayKernelManager"
 
     @validate("kernel_manager_class")
     def _validate_kernel_manager_class(self, proposal: Bunch) -> str:
@@ -315,10 +328,9 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         if issubclass(import_item(named), GatewayKernelManager):
             return named
         self.log.warning(
-            "kernel_manager_class = %s is not used: it is no subclass of %s.%s.",
+            "kernel_manager_class = %s is not used: it is no subclass of %s.",
             named,
-            GatewayKernelManager.__module__,
-            GatewayKernelManager.__name__,
+            self._default_kernel_manager_class(),
         )
         return self._default_kernel_manager_class()
 
@@ -672,7 +684,7 @@ class GatewayMappingKernelManager(AsyncMappingKernelManager):
         One that was found gone stays for its pages for a while.
         """
         kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
-        if kernel is None or not kernel.has_kernel or self._found.get(kernel_id, kernel) is None:
+        if kernel is None or kernel.remote is None or self._found.get(kernel_id, kernel) is None:
             return
         self._kernel_connections[kernel_id] = kernel.model()["connections"]
         await super().cull_kernel_if_idle(kernel_id)

@@ -19,6 +19,7 @@ from jupyter_relay.kernels.cached import SILENCE, Cached
 from jupyter_relay.rest.models import KernelSpecModel, KernelSpecs
 from jupyter_relay.rest.urls import file_of_kernelspec
 from jupyter_relay.rest.users import NotebookUser, kernel_user
+from jupyter_relay.server.built_in_names import BuiltInKernelSpecNames
 from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
@@ -43,7 +44,7 @@ _MOST_LISTS: Final = 64
 """For how many users a list is remembered, where each has their own."""
 
 
-class GatewayKernelSpecManager(KernelSpecManager):
+class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
     """The kernelspecs of the configured gateway.
 
     A page that loads asks for them, and must not wait for a gateway that is away: after 1.5 s it
