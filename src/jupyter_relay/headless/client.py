@@ -7,13 +7,16 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.clientabc import KernelClientABC
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.errors import ConfigurationError, KernelNotRunning
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue, MessageDict
+from jupyter_relay.headless.jupyter_client_private import (
+    OpenKernelClient,
+    with_private_names_of_client,
+)
 from jupyter_relay.headless.usage import UsageRequests
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.subscription import Subscription
@@ -51,7 +54,8 @@ class _Done:
         yield from ()
 
 
-class GatewayKernelClient(AsyncKernelClient):
+@with_private_names_of_client
+class GatewayKernelClient(OpenKernelClient):
     """A client of one kernel, over the one websocket that its `RemoteKernel` owns.
 
     It has the methods of `jupyter_client.AsyncKernelClient`. Made by a `GatewayKernelManager`, or
@@ -157,7 +161,7 @@ class GatewayKernelClient(AsyncKernelClient):
         self._letting_go = asyncio.get_running_loop().create_task(self._let_go(remote))
         return self._letting_go
 
-    async def _async_wait_for_ready(self, timeout: float | None = None) -> None:
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Wait until the kernel answers, at most ``timeout`` seconds.
 
         Raises `RuntimeError`, as jupyter_client does, if it does not.
@@ -165,7 +169,7 @@ class GatewayKernelClient(AsyncKernelClient):
         try:
             async with asyncio.timeout(timeout):
                 msg_id = self.kernel_info()
-                reply = await self._async_recv_reply(msg_id)
+                reply = await self.receive_reply(msg_id)
                 # The output of the request ends with its idle status; what comes later is ours.
                 if self.iopub_channel.is_alive():
                     await self._output_of(msg_id, _ignore)
@@ -174,11 +178,9 @@ class GatewayKernelClient(AsyncKernelClient):
         if reply["content"].get("status") == "error":
             why = quoted(reply["content"].get("evalue"), MOST_QUOTED)
             raise KernelNotRunning(f"Kernel died before replying to kernel_info: {why}")
-        self._handle_kernel_info_reply(reply)
+        self.note_kernel_info(reply)
 
-    wait_for_ready = _async_wait_for_ready
-
-    async def _async_execute_interactive(
+    async def execute_interactive(
         self,
         code: str,
         silent: bool = False,
@@ -198,9 +200,9 @@ class GatewayKernelClient(AsyncKernelClient):
         if allow_stdin is None:
             allow_stdin = self.allow_stdin
         if output_hook is None:
-            output_hook = self._output_hook_default
+            output_hook = self.default_output_hook
         if stdin_hook is None:
-            stdin_hook = self._stdin_hook_default
+            stdin_hook = self.default_stdin_hook
         try:
             async with asyncio.timeout(timeout):
                 msg_id = self.execute(
@@ -215,19 +217,15 @@ class GatewayKernelClient(AsyncKernelClient):
                 if allow_stdin:
                     hearing.append(self._answer(msg_id, stdin_hook))
                 await _first_of(hearing)
-                return await self._async_recv_reply(msg_id)
+                return await self.receive_reply(msg_id)
         except TimeoutError:
             raise TimeoutError("Timeout waiting for output") from None
 
-    execute_interactive = _async_execute_interactive
-
-    async def _async_is_alive(self) -> bool:
+    async def is_alive(self) -> bool:
         """Whether the kernel is there."""
         if self.parent is not None and hasattr(self.parent, "is_alive"):
             return await cast("GatewayKernelManager", self.parent).is_alive()
         return self._heartbeat.is_beating()
-
-    is_alive = _async_is_alive
 
     async def _output_of(self, msg_id: str, hook: Callable[[MessageDict], object]) -> None:
         """Hand over the output of one request until its idle status has come."""

@@ -32,6 +32,7 @@ from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.headless.at_exit import STARTED, StartedKernel
 from jupyter_relay.headless.built_in_names import BuiltInKernelNames
 from jupyter_relay.headless.client import GatewayKernelClient
+from jupyter_relay.headless.jupyter_client_private import with_private_names_of_manager
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.operations import NO_PATIENCE, RESTART_PATIENCE
 from jupyter_relay.link.actions import Report
@@ -42,6 +43,9 @@ from jupyter_relay.store.claims import Claim
 from jupyter_relay.store.store import Store
 
 
+@with_private_names_of_manager(
+    kill_kernel="_kill", send_kernel_sigterm="_kill", launch_kernel="_launched_by_gateway"
+)
 class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
     """Manages one kernel on the configured gateway.
 
@@ -421,21 +425,8 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
             "The gateway launches the kernel: start_kernel is the only way to start one."
         )
 
-    # The names under which jupyter_client's own code calls these.
-    _async_start_kernel = start_kernel
-    _async_shutdown_kernel = shutdown_kernel
-    _async_restart_kernel = restart_kernel
-    _async_interrupt_kernel = interrupt_kernel
-    _async_is_alive = is_alive
-    _async_cleanup_resources = cleanup_resources
-    _async_signal_kernel = signal_kernel
-    _async_request_shutdown = request_shutdown
-    _async_finish_shutdown = finish_shutdown
-    _kill_kernel = _async_kill_kernel = _kill
-    _send_kernel_sigterm = _async_send_kernel_sigterm = _kill
-    pre_start_kernel = _async_pre_start_kernel = _launched_by_gateway
-    _launch_kernel = _async_launch_kernel = _launched_by_gateway
-    post_start_kernel = _async_post_start_kernel = _launched_by_gateway
+    pre_start_kernel = _launched_by_gateway
+    post_start_kernel = _launched_by_gateway
 
 
 async def shown_id(gateway: Gateway, store: Store | None, kernel_id: str) -> str:

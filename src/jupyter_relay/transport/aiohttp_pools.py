@@ -18,6 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from jupyter_relay.settings.transport import TransportSettings
+from jupyter_relay.transport.aiohttp_private import OwnConnector
 from jupyter_relay.transport.tls import Tls
 from jupyter_relay.transport.transport import Share
 from jupyter_relay.transport.tunnel import TunnelRefused, open_tunnel
@@ -147,31 +148,32 @@ class _CookieJar(aiohttp.CookieJar):
                 morsel.set(morsel.key, morsel.coded_value, morsel.coded_value)
 
 
-class _TunnelConnector(aiohttp.TCPConnector):
+class _TunnelConnector(OwnConnector):
     """Goes through a proxy by CONNECT for ws://, too, as RFC 6455 (4.1) wants it.
 
     aiohttp does so for wss:// only; it sends a plain handshake as an ordinary request, of which a
-    proxy takes the Upgrade away. What is overridden here has no public name, and no substitute.
+    proxy takes the Upgrade away.
     """
 
     def __init__(self, proxy: str) -> None:
         super().__init__(limit=0)
-        self._proxy = proxy
+        self._through = proxy
 
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: object, timeout: aiohttp.ClientTimeout
+    async def open_connection(
+        self, request: aiohttp.ClientRequest, timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
-        trust = req.ssl if isinstance(req.ssl, ssl.SSLContext) else None
-        host, port = req.url.host or "", req.url.port or 80
+        """Return a protocol that is connected through the proxy."""
+        trust = request.ssl if isinstance(request.ssl, ssl.SSLContext) else None
+        host, port = request.url.host or "", request.url.port or 80
         try:
             async with asyncio.timeout(timeout.sock_connect or None):
-                return await open_tunnel(self._proxy, host, port, self._factory(), trust)
+                return await open_tunnel(self._through, host, port, self.new_protocol(), trust)
         except TunnelRefused as error:
             raise aiohttp.ClientHttpProxyError(
-                req.request_info, (), status=error.status, message=error.reason
+                request.request_info, (), status=error.status, message=error.reason
             ) from None
         except OSError as error:
-            raise aiohttp.ClientProxyConnectionError(req.connection_key, error) from error
+            raise aiohttp.ClientProxyConnectionError(request.connection_key, error) from error
 
 
 def _tcp_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tornado.iostream import IOStream, SSLIOStream
 
+from jupyter_relay.server.pages.tornado_private import bytes_flushed, bytes_written
 from jupyter_relay.wire.message import Message
 
 _PRUNE_WRITES = 64
@@ -60,7 +61,7 @@ class Receipts:
         of size 0 were just written."""
         if self._socket is None or self._stream is None:
             return
-        start = self._stream._total_write_index  # noqa: SLF001  # tornado has no public count
+        start = bytes_written(self._stream)
         written = sum(sizes)
         self._writes.append(_Write(start, messages, sizes, start + written))
         self._since_pruned += written or sum(message.size for message in messages)
@@ -88,7 +89,7 @@ class Receipts:
         if self._socket is None or self._stream is None:
             return 0
         self._since_pruned = 0
-        flushed = self._stream._total_write_done_index  # noqa: SLF001  # tornado has no public count
+        flushed = bytes_flushed(self._stream)
         received = flushed - _unacknowledged(self._socket)
         while self._writes and self._writes[0].end <= received:
             self._writes.popleft()
