@@ -74,7 +74,7 @@ async def test_the_page_loads_says_why_and_finds_the_kernels_without_a_reload(
     await card.click()
     dialog = page.locator(".jp-Dialog")
     await expect(dialog).to_contain_text("cannot be reached: Connection refused", timeout=RUN_MS)
-    await expect(dialog).to_contain_text("Look whether the gateway is running")
+    await expect(dialog).to_contain_text("Check that the gateway is running")
     await dialog.locator(".jp-mod-accept").click()
     await expect(dialog).to_contain_text("Select Kernel")
     proxy.accept()

@@ -360,7 +360,7 @@ async def test_a_handshake_without_a_token_is_tried_again_with_the_reason_told(
     async with linked(fake_gateway.url, fake_kernel) as (kernel, reports):
         listener = kernel.subscribe("tab")
         assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-        assert "does not let us in (403)" in reports[0].text
+        assert "denied access (403)" in reports[0].text
 
 
 # A silent kernel.

@@ -174,7 +174,7 @@ KINDS = [
     Kind("403", told(403)(message="Not you"), AuthenticationFailed, 403, "Not you", "auth_token"),
     Kind(
         "403 about the token", told(403)(message="Token is expired"), AuthenticationFailed, 403,
-        "does not let us in (403): Token is expired", "Look at GatewayClient.auth_token",
+        "denied access (403): Token is expired", "Look at GatewayClient.auth_token",
     ),
     Kind(
         "403 of a limit", told(403)(reason="Forbidden", message="Resource Limit"),
@@ -231,7 +231,7 @@ KINDS = [
         "a Hub's login", answering(
             Answer(302, b"", "text/html", {"Location": "/hub/login?next=%2Fhub%2Fuser%2Fann"})
         ),
-        Redirected, 502, "sends us on to /hub/login (302)", "auth_token",
+        Redirected, 502, "redirects to /hub/login (302)", "auth_token",
     ),
     Kind(
         "404 kernel", answering(None), KernelNotFound, 404, f"has no kernel {UNKNOWN}",
@@ -247,7 +247,7 @@ KINDS = [
     ),
     Kind(
         "429 with a time", told(429, **{"Retry-After": "120"})(), TooManyRequests, 429,
-        "takes no more for now", "Try again after 120 s",
+        "is limiting requests", "Try again after 120 s",
     ),
     Kind(
         "quota", told(500)(reason="Quota of 4 GPUs exceeded", message=""), KernelStartFailed, 500,
@@ -291,7 +291,7 @@ KINDS = [
         answering(
             Answer(302, b"", "text/html", {"Location": "https://u:p@login.example/sso?state=s3cr3t"})
         ),
-        Redirected, 502, "sends us on to login.example/sso (302)", "auth_token",
+        Redirected, 502, "redirects to login.example/sso (302)", "auth_token",
     ),
     Kind(
         "200 with HTML", answering(Answer.html("<title>Sign in</title>")), UnexpectedAnswer, 502,
@@ -388,7 +388,7 @@ async def test_a_traceback_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
 async def test_the_traceback_of_what_is_understood_is_for_those_who_look_closely(
     kind: type[RelayError], answer: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG", logger="jupyter_relay.rest.refusals")
+    caplog.set_level("DEBUG", logger="jupyter_relay.gateway.requester")
     async with FakeGateway() as fake:
         fault = fake.fault("POST", "/api/kernels", answer)
         gateway = Gateway(settings_for(fake.url))
@@ -411,17 +411,17 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Answer(404, b"404 Not Found", "text/plain"), "answered 404 Not Found, as no"),
-        (Answer(404, b"404: Not Found", "text/plain"), "answered 404 Not Found, as no"),
+        (Answer(404, b"404 Not Found", "text/plain"), "answered 404 Not Found, not as"),
+        (Answer(404, b"404: Not Found", "text/plain"), "answered 404 Not Found, not as"),
         (
             Answer(404, b"404 page not found\n", "text/plain"),
-            "404 Not Found: page not found, as no",
+            "404 Not Found: page not found, not as",
         ),
-        (Answer.html("<title>404 Not Found</title>", 404), "answered 404 Not Found, as no"),
-        (Answer.html("<title>Not Found</title>", 404), "answered 404 Not Found, as no"),
+        (Answer.html("<title>404 Not Found</title>", 404), "answered 404 Not Found, not as"),
+        (Answer.html("<title>Not Found</title>", 404), "answered 404 Not Found, not as"),
         (Answer.html("<title>409 Conflict</title>", 409), "answered 409 Conflict. The gateway's"),
         (Answer.html("<title>502 Bad Gateway</title>", 502), "just now (502): Bad Gateway."),
-        (Answer.html("<title>403 Forbidden</title>", 403), "not let us in (403): Forbidden."),
+        (Answer.html("<title>403 Forbidden</title>", 403), "denied access (403): Forbidden."),
         (Answer.json({"message": "5000 kernels run."}, 500), "Error: 5000 kernels run."),
     ],
 )

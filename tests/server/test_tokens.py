@@ -62,7 +62,7 @@ async def test_a_token_that_becomes_valid_works_at_once_in_tabs_that_are_open(
                 lambda: len(fake_gateway.requests_to("GET", "/api/kernels/*/channels")) >= 3
             )
             answer = await server.call("GET", "/api/kernelspecs")
-            assert "does not let us in (401)" in answer.json["unavailable"]
+            assert "denied access (401)" in answer.json["unavailable"]
             path.write_text("another")
             assert "unavailable" not in (await server.call("GET", "/api/kernelspecs")).json
             assert await running == "two\n"

@@ -45,7 +45,7 @@ async def test_resource_a_compressed_file_of_more_than_is_taken_is_refused(
     fake_gateway: FakeGateway, gateway: Gateway, coding: str
 ) -> None:
     fake_gateway.fault("GET", LOGO, packed(bytes(FILE_BYTES + 1), coding))
-    with pytest.raises(UnexpectedAnswer, match=r"gave an answer of more than 16 MiB, which is"):
+    with pytest.raises(UnexpectedAnswer, match=r"sent an answer of more than 16 MiB, which is"):
         await gateway.kernelspec_resource("python3", "logo.png")
 
 

@@ -107,7 +107,8 @@ async def test_a_proxy_that_does_not_know_us_is_told_from_the_gateway(
             assert isinstance(error, GatewayUnavailable)
             assert not error.retryable
             assert error.message == (
-                f"The proxy on the way to {fake.url} wants a user and a password, or others (407)."
+                f"The proxy on the way to {fake.url} requires a user and a password, or other ones "
+                "(407)."
             )
         assert not fake.requests
 

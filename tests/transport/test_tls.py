@@ -162,7 +162,7 @@ async def test_a_file_of_no_use_is_told_by_its_option(
     options = {"client_cert": str(certificate), "client_key": str(key), option: str(bad)}
     error = await failure(**options)
     assert error.option == option
-    assert f"GatewayClient.{option} of https://127.0.0.1:9 is of no use ({bad}): " in str(error)
+    assert f"GatewayClient.{option} of https://127.0.0.1:9 cannot be used ({bad}): " in str(error)
 
 
 async def test_a_key_of_another_certificate(authority: Authority) -> None:

@@ -15,7 +15,7 @@ from jupyter_relay.credentials.source import TokenSource
 from jupyter_relay.credentials.sources import source_of
 from jupyter_relay.credentials.tokens import NoToken, Token
 from jupyter_relay.errors import CredentialsUnavailable
-from jupyter_relay.rest.refusals import closed
+from jupyter_relay.rest.failures import closed
 from jupyter_relay.settings.credentials import CredentialSettings
 
 T = TypeVar("T")

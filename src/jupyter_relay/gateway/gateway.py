@@ -34,6 +34,14 @@ from jupyter_relay.gateway.requester import Meaning, Requester
 from jupyter_relay.gateway.start import KernelStart, Steps
 from jupyter_relay.redact import Quoter
 from jupyter_relay.rest.clocks import ClockDifference
+from jupyter_relay.rest.failures import (
+    closed,
+    denies_kernel,
+    no_kernel,
+    other_kernel,
+    quotes_credentials,
+    unexpected,
+)
 from jupyter_relay.rest.ids import KernelIds
 from jupyter_relay.rest.models import (
     KernelLists,
@@ -41,14 +49,6 @@ from jupyter_relay.rest.models import (
     KernelSpecModel,
     KernelSpecs,
     Reading,
-)
-from jupyter_relay.rest.refusals import (
-    closed,
-    denies_kernel,
-    no_kernel,
-    other_kernel,
-    quotes_us,
-    unexpected,
 )
 from jupyter_relay.rest.response import FILE_BYTES, LIST_BYTES, MODEL_BYTES, Response
 from jupyter_relay.rest.urls import Endpoints
@@ -415,7 +415,7 @@ class Gateway:
         # A proxy's page about the request would be one, and has our token in it.
         beginning = response.body[:_LARGE].decode("latin-1")
         if await _in_turns(response.quoter.search(beginning)):
-            raise quotes_us(self.name, response.status)
+            raise quotes_credentials(self.name, response.status)
         return response.body
 
     def end_soon(self, seconds: float) -> None:

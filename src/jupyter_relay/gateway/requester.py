@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -15,18 +16,20 @@ from typing import TypeAlias
 from jupyter_relay.backoff import Backoff
 from jupyter_relay.credentials.credentials import Credentials, Headers
 from jupyter_relay.errors import (
-    AuthenticationFailed,
     GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
     RelayError,
 )
 from jupyter_relay.rest.clocks import ClockDifference
-from jupyter_relay.rest.refusals import UNAVAILABLE, Refusals, no_answer, no_kernel, too_large
+from jupyter_relay.rest.failures import no_answer, no_kernel, too_large
+from jupyter_relay.rest.refusals import UNAVAILABLE, Refusals, is_understood
 from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, Transport
 from jupyter_relay.wire.subprotocol import OFFERED
+
+_log = logging.getLogger(__name__)
 
 _RETRIED = frozenset({"GET", "DELETE"})
 """The methods that may be sent twice."""
@@ -93,7 +96,7 @@ class Requester:
         failure = told = self._refusal(response, kernel_id)
         if meaning is not None and isinstance(failure, GatewayRefused):
             told = await meaning(failure)
-        self._refusals.log(response, told)
+        self._log_traceback(response, told)
         raise told from (None if told is failure else failure)
 
     async def _last_answer(
@@ -167,7 +170,7 @@ class Requester:
         if answer.response.status == HTTPStatus.NOT_FOUND:
             raise no_kernel(self._settings.name, kernel_id) from answer
         refusal = self._refusal(answer.response, kernel_id)
-        self._refusals.log(answer.response, refusal)
+        self._log_traceback(answer.response, refusal)
         raise refusal from answer
 
     async def close(self) -> None:
@@ -177,8 +180,18 @@ class Requester:
         await self._credentials.close()
 
     def _refusal(self, response: Response, kernel_id: str | None) -> RelayError:
-        error = self._refusals.read(response, kernel_id)
         failure = self._credentials.failure
-        if failure is not None and isinstance(error, AuthenticationFailed):
-            error.hint = str(failure)
-        return error
+        return self._refusals.read(
+            response, kernel_id, credential_failure="" if failure is None else str(failure)
+        )
+
+    def _log_traceback(self, response: Response, error: RelayError) -> None:
+        """Log the traceback of a refusal, which came to mean this error; at the level of debugging
+        if the error says it all."""
+        understood = is_understood(error, response)
+        level = logging.DEBUG if understood else logging.WARNING
+        if _log.isEnabledFor(level):
+            lines = self._refusals.new_traceback(response, understood=understood)
+            if lines is not None:
+                name = self._settings.name
+                _log.log(level, "%s answered %d with:\n%s", name, response.status, lines)

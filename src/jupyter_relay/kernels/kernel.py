@@ -42,8 +42,8 @@ from jupyter_relay.link.life import (
 from jupyter_relay.link.link import Link
 from jupyter_relay.link.table import State
 from jupyter_relay.log import Flood, Log
+from jupyter_relay.rest.failures import no_kernel
 from jupyter_relay.rest.models import KernelModel
-from jupyter_relay.rest.refusals import no_kernel
 from jupyter_relay.transport.transport import Socket
 from jupyter_relay.wire.message import Message
 

@@ -24,7 +24,7 @@ from jupyter_relay.errors import (
     TLSFailed,
 )
 from jupyter_relay.redact import Quoter, secrets_in_headers
-from jupyter_relay.rest.refusals import closed, no_answer
+from jupyter_relay.rest.failures import closed, no_answer
 from jupyter_relay.rest.response import REASON_BYTES, Response, retry_after
 from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.aiohttp_pools import Pools, Renewed
@@ -401,14 +401,14 @@ def _as_written(url: str) -> URL:
 def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavailable:
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return GatewayUnavailable(
-            f"The proxy on the way to {name} wants a user and a password, or others (407).",
+            f"The proxy on the way to {name} requires a user and a password, or other ones (407).",
             hint="Put them into the proxy's URL in the environment: http://user:password@host:port",
             retryable=False,
             doubtful=False,
             gateway=name,
         )
     return GatewayUnavailable(
-        f"The proxy on the way to {name} does not let us through ({status} {said}".rstrip() + ").",
+        f"The proxy on the way to {name} refuses to connect us ({status} {said}".rstrip() + ").",
         hint="Look at the proxy's log, or name the gateway in NO_PROXY.",
         retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
         doubtful=False,
@@ -432,7 +432,7 @@ def _meaning(error: Exception, name: str) -> GatewayUnavailable:
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return TLSFailed(
             f"TLS with {name} failed: {_told(error)}",
-            hint="Look whether the URL should begin with http:// instead, and whether the gateway "
+            hint="Check whether the URL should begin with http:// instead, and whether the gateway "
             "wants a certificate of ours (client_cert).",
             retryable=False,
             doubtful=doubtful,
@@ -447,7 +447,7 @@ def _meaning(error: Exception, name: str) -> GatewayUnavailable:
         )
     return ConnectionFailed(
         f"{name} cannot be reached: {_told(error)}",
-        hint="Look whether the gateway is running, and at its URL.",
+        hint="Check that the gateway is running, and look at its URL.",
         doubtful=doubtful,
         gateway=name,
     )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from jupyter_relay.rest.refusals import closed
+from jupyter_relay.rest.failures import closed
 from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.transport import TransportSettings
 from jupyter_relay.transport.transport import Request, Socket, Transport

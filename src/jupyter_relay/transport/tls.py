@@ -166,6 +166,6 @@ def _useful(settings: TransportSettings, option: str, path: str, read: Callable[
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigurationError(
-            f"{settings.names.of(option)} of {settings.name} is of no use ({path}): {why}.",
+            f"{settings.names.of(option)} of {settings.name} cannot be used ({path}): {why}.",
             option=option,
         ) from error
