@@ -93,6 +93,14 @@ def test_huge_v1_counts(count: int) -> None:
         v1.decode(struct.pack("<Q", count) + bytes(64))
 
 
+@pytest.mark.parametrize("last", [100, 112, 2**63])
+def test_v1_buffers_out_of_order(last: int) -> None:
+    offsets = (72, 77, 79, 81, 83, 85, 110, last)
+    frame = struct.pack("<9Q", len(offsets), *offsets) + b"shell" + b"{}" * 4 + b"x" * 25
+    with pytest.raises(MalformedFrame, match="do not lie in order"):
+        v1.decode(frame)
+
+
 def test_huge_legacy_count() -> None:
     with pytest.raises(MalformedFrame, match="claims to have 4294967295 parts"):
         legacy.decode_binary(b"\xff" * 64)

@@ -173,6 +173,9 @@ class Message(msgspec.Struct, eq=False, gc=False, kw_only=True):
             return NotImplemented
         return self.channel == other.channel and self.parts == other.parts
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a struct's own compares identities
+
     __hash__ = None  # type: ignore[assignment]  # equal views may be of unhashable memory
 
     def __repr__(self) -> str:
