@@ -39,7 +39,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
+.PHONY: help demo test test-long check coverage settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -48,8 +48,11 @@ help:  ## List the targets
 demo: $(VENV)/installed  ## Start a Kernel Gateway and JupyterLab on it (ARGS=--check: run the example and compare)
 	$(BIN)/python tools/demo.py $(ARGS)
 
-test: check enterprise-gateway  ## Run linters, type checks and every test that needs no browser
-	$(BIN)/python -m pytest -m "not browser" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+test: check enterprise-gateway  ## Run linters, type checks and the tests, without the long ones and a browser
+	$(BIN)/python -m pytest -m "not browser and not long" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+test-long: $(VENV)/installed enterprise-gateway  ## Run the tests that take long: outages of minutes, hundreds of cuts
+	$(BIN)/python -m pytest -m long --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/installed  ## Run linters, type checks and the coverage of the pure packages
 	$(BIN)/ruff check .

@@ -142,6 +142,7 @@ def with_defaults(settings: GatewaySettings) -> GatewaySettings:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_black_holes_of_half_a_minute_and_of_two() -> None:
     async with (

@@ -25,6 +25,8 @@ from tests.faults.recorder import Recorder
 from tests.faults.site import Site, open_site
 from tests.faults.soak import Plan, soak
 
+pytestmark = pytest.mark.long
+
 CUTS = 200
 LINES = 6
 IN_FLIGHT = 3

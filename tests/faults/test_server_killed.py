@@ -16,6 +16,8 @@ from tests.faults.site import UNLIMITED
 from tests.support.relay_process import call, open_session, relay, tab
 from tests.support.tab import Tab, printed, status_of
 
+pytestmark = pytest.mark.long
+
 BEFORE, LINES = 10, 130
 DEADLINE = 60.0
 

@@ -17,6 +17,8 @@ from jupyter_relay.testing.servers import RunningServer, kernel_gateway
 from tests.support.impatient_proxy import ImpatientProxy, impatient_proxy
 from tests.support.server import TestServer, server_on
 
+pytestmark = pytest.mark.long
+
 LIMIT = 2.0
 """How long the proxy waits."""
 

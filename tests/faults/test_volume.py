@@ -19,6 +19,8 @@ from jupyter_relay.wire.message import Message
 from tests.faults.listener import Listener, only
 from tests.faults.site import Site, open_site
 
+pytestmark = pytest.mark.long
+
 MB = 10**6
 LINES, WIDTH = 200, MB
 FLOOD = (

@@ -23,6 +23,8 @@ from jupyter_relay.wire.message import Message
 from tests.support.relay_process import tab
 from tests.support.tab import Tab, printed
 
+pytestmark = pytest.mark.long
+
 NEIGHBOURS: Mapping[str, tuple[str, ...]] = {
     "resource-usage": ("jupyter_resource_usage",),
     "server-documents": ("jupyter_server_documents", "jupyter_server_fileid"),

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from jupyter_relay.testing import MISDEEDS, QUOTINGS, HostileGateway, Misdeed
 from jupyter_relay.testing.servers import RunningServer, jupyter_server
+
+pytestmark = pytest.mark.long
 
 TOKEN = "t0ken/of+the=gateway"
 MIB = 1024 * 1024

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiohttp
+import pytest
 
 from jupyter_relay.testing.servers import RunningServer, jupyter_server, kernel_gateway
 from jupyter_relay.wire.json import Json
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.support.tab import Tab, printed, status_of
+
+pytestmark = pytest.mark.long
 
 UNKNOWN: Final = "00000000-0000-4000-8000-000000000000"
 

@@ -32,6 +32,8 @@ from jupyter_relay.wire.json import Json
 from tests.support.server import TOKEN as SERVER_TOKEN
 from tests.support.server import remote_of, server_on
 
+pytestmark = pytest.mark.long
+
 TOKEN = "t0ken/of+the=gateway"
 PASSWORD = "passw0rd/of+the=user"
 HEADER = "h3ader/of+the=site"
