@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeAlias
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 """A logger, or traitlets' form of one."""
@@ -52,3 +52,17 @@ class Flood:
         self._begun = None
         if untold:
             self._write(f"{untold} more like the last one.")
+
+
+class KernelLog(logging.LoggerAdapter["logging.Logger | logging.LoggerAdapter[logging.Logger]"]):
+    """The log of one kernel: each line begins with "Kernel <id>: "."""
+
+    def __init__(self, log: Log, kernel_id: str) -> None:
+        super().__init__(log)
+        self._prefix = f"Kernel {kernel_id}: ".replace("%", "%%")
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[str, MutableMapping[str, Any]]:
+        """See `logging.LoggerAdapter.process`."""
+        return f"{self._prefix}{msg}", kwargs

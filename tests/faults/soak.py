@@ -328,7 +328,7 @@ def held(found: list[Worker]) -> str:
     totals: Counter[str] = Counter()
     for worker in found:
         remote = worker.site.remote
-        link = remote._link
+        link = remote._upstream.link
         totals.update(
             {
                 "pending": len(link.pending),
@@ -336,7 +336,7 @@ def held(found: list[Worker]) -> str:
                 "answered": len(link._answers._finished),
                 "barriers": len(link._recovery),
                 "holes": len(link._recovery.numbering._holes),
-                "backlog": sum(backlog.size for backlog in remote._backlogs.values()),
+                "backlog": sum(mailbox.size for mailbox in remote.audience._mailboxes.values()),
                 "passages": len(worker.site.proxy._connections),
             }
         )

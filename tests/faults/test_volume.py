@@ -106,13 +106,13 @@ async def test_one_who_stops_reading_is_bounded_and_told_and_slows_nobody(
         other = Counting(site.remote)
         slow = site.remote.subscribe("slow")
         bound = site.through.settings.backlog_bytes
-        backlog = site.remote._backlogs["slow"]
+        mailbox = site.remote.audience._mailboxes["slow"]
         before = psutil.Process().memory_info().rss
         most = 0
 
         def measure() -> None:
             nonlocal most
-            most = max(most, backlog.size)
+            most = max(most, mailbox.size)
 
         other.each = measure
         cell = other.run(FLOOD)

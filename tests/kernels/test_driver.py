@@ -58,7 +58,7 @@ class Driven:
         numbers = itertools.count()
         self.sockets = iter(sockets)
         self.probes = 0
-        self.probe: Callable[[], Awaitable[KernelModel]] = _never
+        self.answer: Callable[[], Awaitable[KernelModel]] = _never
         self.delivered: list[Message] = []
         self.reports: list[Report] = []
         self.skipped: list[str] = []
@@ -73,24 +73,32 @@ class Driven:
         )
         self.connection = Connection(
             self.link,
-            connect=self._connect,
-            probe=self._probe,
-            deliver=lambda message, to: self.delivered.append(message),
-            report=self.reports.append,
-            skip=self.skipped.append,
-            ease=_never,
-            stride=2**30,
+            host=self,
+            audience=self,
+            throttle_every_bytes=2**30,
         )
 
-    async def _connect(self, session: str) -> Socket:
+    async def open_socket(self, session: str) -> Socket:
         socket = next(self.sockets)
         if isinstance(socket, Exception):
             raise socket
         return socket
 
-    async def _probe(self) -> KernelModel:
+    async def probe(self) -> KernelModel:
         self.probes += 1
-        return await self.probe()
+        return await self.answer()
+
+    def deliver(self, message: Message, to: str | None) -> None:
+        self.delivered.append(message)
+
+    async def throttle(self) -> None:
+        raise AssertionError
+
+    def on_report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def on_unreadable_frame(self, why: str) -> None:
+        self.skipped.append(why)
 
 
 @pytest.mark.parametrize("failure", [SocketClosed("it was cut."), RuntimeError("unforeseen")])
@@ -133,7 +141,7 @@ async def test_a_probe_that_finds_no_kernel_ends_the_link() -> None:
     async def find_nothing() -> KernelModel:
         raise KernelNotFound("It was culled.", status=404)
 
-    driven.probe = find_nothing
+    driven.answer = find_nothing
     driven.connection.perform(driven.link.send("tab", request()))
     await asyncio.wait_for(socket.written.wait(), 5)
     driven.connection.perform([Probe()])
@@ -151,7 +159,7 @@ async def test_a_probe_that_finds_no_gateway_changes_nothing() -> None:
         asked.set()
         raise GatewayUnavailable("It is away.")
 
-    driven.probe = find_no_gateway
+    driven.answer = find_no_gateway
     driven.connection.perform(driven.link.send("tab", request()))
     await asyncio.wait_for(socket.written.wait(), 5)
     driven.connection.perform([Probe()])

@@ -29,6 +29,13 @@ from tests.support.gateway import (
 )
 from tests.support.messages import failures, request, types
 
+
+def answered(heard: list[Message], asked: Message) -> bool:
+    """Whether the reply and the idle of a request were heard."""
+    of_it = [message for message in heard if message.parent.msg_id == asked.head.msg_id]
+    return {"execute_reply", "status:idle"} <= set(types(of_it))
+
+
 CELL = ["status:busy", "execute_input", "stream", "execute_reply", "status:idle"]
 
 
@@ -128,6 +135,39 @@ async def test_who_left_hears_nothing_more(kernel: RemoteKernel) -> None:
     with pytest.raises(SubscriptionEnded):
         await listener.receive()
     assert not listener.superseded
+
+
+async def test_subscription_as_an_iterator_gives_each_message_and_ends_with_the_kernel(
+    kernel: RemoteKernel,
+) -> None:
+    subscription = kernel.subscribe("tab")
+    asked = request(session="tab")
+    subscription.send(asked)
+    heard = []
+    async for message in subscription:
+        heard.append(message)
+        if answered(heard, asked):
+            await kernel.close()
+    assert sorted(types(heard)) == sorted(CELL)
+    assert subscription.ended
+
+
+async def test_subscription_as_a_block_leaves_for_good_at_its_end(kernel: RemoteKernel) -> None:
+    witness = kernel.subscribe("witness")
+    async with kernel.subscribe("tab") as subscription:
+        assert len(kernel.audience) == 2
+    assert subscription.ended
+    await run(witness, request(session="witness"))
+    assert not kernel.audience.has_missed("tab")
+
+
+async def test_kernel_as_a_block_is_released_at_its_end(
+    gateway: Gateway, fake_kernel: FakeKernel, fake_gateway: FakeGateway
+) -> None:
+    async with remote_kernel(gateway, fake_kernel) as kernel:
+        await run(kernel.subscribe("tab"), request(session="tab"))
+    assert kernel.life is Life.RELEASED
+    assert fake_gateway.kernels == {fake_kernel.id: fake_kernel}
 
 
 async def test_another_under_the_same_id_takes_its_place(kernel: RemoteKernel) -> None:

@@ -204,7 +204,7 @@ async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
     asked = (
         gateway.kernelspecs,
         remote.refresh,
-        partial(remote._open, "s"),
+        partial(remote._upstream.open_socket, "s"),
         partial(gateway.start_kernel, "x"),
     )
     for failure in failures(QUOTED["token"])[:-1]:

@@ -153,6 +153,7 @@ async def test_a_start_is_cancelled_by_deleting_its_kernel(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel(name="python3")
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", KERNELS))
     async with server.tab(kernel_id) as tab:
         assert (await server.call("DELETE", f"{KERNELS}/{kernel_id}")).status == 204
         while status_of(await tab.receive()) != "dead":
@@ -181,6 +182,7 @@ async def test_a_server_that_stops_leaves_no_kernel(
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=(patience,)) as server:
         async with server.tab(await server.start_kernel(name="python3")) as tab:
+            await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", KERNELS))
             stopping = asyncio.create_task(server.kernels.shutdown_all())
             await tab.to_the_end()
         released.set()

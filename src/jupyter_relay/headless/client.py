@@ -259,7 +259,7 @@ class GatewayKernelClient(OpenKernelClient):
     def _describe(self, dropped: Dropped) -> Message:
         if self._remote is None:
             raise KernelNotRunning
-        return self._remote.describe(dropped)
+        return self._remote.audience.describe(dropped)
 
     def _is_there(self) -> bool:
         return self._remote is not None and self._remote.life not in DEAD

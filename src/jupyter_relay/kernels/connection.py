@@ -1,10 +1,11 @@
-"""The live socket that drives a link: it does what the link says and tells it what happened."""
+"""The live socket of a link: does what the link asks for, and reports to it what happened."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from jupyter_relay.errors import (
     GatewayClosed,
@@ -33,39 +34,59 @@ from jupyter_relay.transport.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import MESSAGE_COST, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
 
-_MOST_PROBERS = 2
-"""How many questions for a kernel's model may be under way at once."""
+MAX_PROBES: Final = 2
+"""How many requests for a kernel's model may be under way at once."""
 
-_MOST_UNREADABLE = 1_000
+MAX_UNREADABLE_FRAMES: Final = 1_000
 """After how many frames in a row that are no messages a socket is given up: the HTTP library bounds
 what it holds by the bytes in frames, of which empty ones have none."""
 
 _log = logging.getLogger(__name__)
 
 
+class Host(Protocol):
+    """What a connection needs of the kernel that it connects; `Upstream` is one."""
+
+    async def open_socket(self, session: str) -> Socket:
+        """Open a socket under this session id. Raises `RelayError`."""
+
+    async def probe(self) -> KernelModel:
+        """Ask the gateway for the kernel's model. Raises `RelayError`."""
+
+    def on_report(self, report: Report) -> None:
+        """Called with what happened to the link."""
+
+    def on_unreadable_frame(self, why: str) -> None:
+        """Called when a frame was no message; ``why`` is a sentence."""
+
+
+class Receivers(Protocol):
+    """Who receives the kernel's messages; `Audience` is one."""
+
+    def deliver(self, message: Message, to: str | None) -> None:
+        """Hand a message to one subscriber, or to all if ``to`` is None."""
+
+    async def throttle(self) -> None:
+        """Wait for a moment if a subscriber falls behind."""
+
+
 class Connection:
     """Runs one link in the current event loop.
 
-    ``connect`` opens a socket under a session id; ``probe`` asks for the kernel's model, and raises
-    `KernelNotFound`; ``deliver`` hands a message to a subscriber, or to all; ``report`` is told
-    what happened, and ``skip`` why a frame was no message. ``ease`` is awaited whenever what was
-    read takes ``stride`` more bytes of memory.
+    Whenever ``throttle_every_bytes`` more bytes of memory were read from the socket, ``audience``
+    may throttle it.
     """
 
     __slots__ = (
+        "_audience",
         "_cancelled",
-        "_connect",
-        "_deliver",
-        "_ease",
         "_flush",
         "_handshakes",
+        "_host",
         "_link",
-        "_probe",
-        "_probers",
-        "_report",
+        "_probes",
         "_runners",
-        "_skip",
-        "_stride",
+        "_throttle_every_bytes",
         "_timers",
         "_turn",
         "_writing",
@@ -75,41 +96,39 @@ class Connection:
         self,
         link: Link,
         *,
-        connect: Callable[[str], Awaitable[Socket]],
-        probe: Callable[[], Awaitable[KernelModel]],
-        deliver: Callable[[Message, str | None], None],
-        report: Callable[[Report], None],
-        skip: Callable[[str], None],
-        ease: Callable[[], Awaitable[object]],
-        stride: int,
+        host: Host,
+        audience: Receivers,
+        throttle_every_bytes: int,
     ) -> None:
         self._link = link
-        self._connect = connect
+        self._host = host
+        self._audience = audience
+        self._throttle_every_bytes = throttle_every_bytes
         self._handshakes: Handshakes | None = None
-        self._probe = probe
-        self._deliver = deliver
-        self._report = report
-        self._skip = skip
-        self._ease = ease
-        self._stride = stride
+        """Those under way; None where there are none."""
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        """Those that run."""
         # Of few tasks; empty sets would take four times the memory of lists.
         self._runners: list[asyncio.Task[None]] = []
+        """One for each socket that opens, is open or is being closed."""
         self._turn = asyncio.Lock()
-        self._probers: list[asyncio.Task[None]] = []
+        """Held by the runner whose socket it is."""
+        self._probes: list[asyncio.Task[None]] = []
+        """The requests for the kernel's model that are about this socket; the oldest first."""
         self._cancelled: list[asyncio.Task[None]] = []
+        """Probes that were cancelled and have not ended yet."""
         self._flush: asyncio.Event | None = None
         """Set when there is something to write; there is one while a socket is served, since an
         event takes 800 bytes."""
-
         self._writing: Message | None = None
+        """The message that the socket has not taken whole yet."""
 
     def perform(self, actions: Iterable[Action]) -> None:
-        """Do what the link says."""
+        """Do what the link asks for."""
         for action in actions:
             match action:
                 case Deliver():
-                    self._deliver(action.message, action.to)
+                    self._audience.deliver(action.message, action.to)
                 case Flush():
                     if self._flush is not None:
                         self._flush.set()
@@ -118,7 +137,7 @@ class Connection:
                 case StopTimer(timer):
                     self._stop_timer(timer)
                 case Connect():
-                    self._stop_probers()  # what they find out is about the last socket
+                    self._stop_probes()  # their answers are about the last socket
                     runner = asyncio.create_task(self._run())
                     self._runners.append(runner)
                     runner.add_done_callback(self._runners.remove)
@@ -129,22 +148,22 @@ class Connection:
                     for runner in self._runners:
                         runner.cancel()
                 case Probe():
-                    self._start_prober()
+                    self._start_probe()
                 case Report():
-                    self._report(action)
+                    self._host.on_report(action)
 
-    async def settle(self) -> None:
-        """Wait until a socket that was told to close is closed."""
+    async def socket_closed(self) -> None:
+        """Wait until a socket that is to be closed is closed."""
         if self._runners:
             await asyncio.wait(self._runners)
 
     async def close(self, reason: str, *, leave_work: bool = False) -> None:
         """End the link, see `Link.close`, and wait until nothing of it is left."""
         self.perform(self._link.close(reason, leave_work=leave_work))
-        self._stop_probers()
+        self._stop_probes()
         if self._cancelled:
             await asyncio.wait(self._cancelled)
-        await self.settle()
+        await self.socket_closed()
         if self._handshakes is not None:
             await self._handshakes.close()
 
@@ -177,11 +196,11 @@ class Connection:
 
     async def _open(self) -> SocketClosed:
         """Open a socket and serve it; return why it ended."""
-        self._handshakes = handshakes = self._handshakes or Handshakes(self._connect)
+        self._handshakes = handshakes = self._handshakes or Handshakes(self._host.open_socket)
         try:
-            socket, session = await handshakes.first(self._link.inbound.upstream)
+            socket, session = await handshakes.first_socket(self._link.inbound.upstream)
         finally:
-            if handshakes.is_settled:
+            if handshakes.are_over:
                 self._handshakes = None
         try:
             return await self._serve(socket, session)
@@ -195,7 +214,7 @@ class Connection:
         self._flush = asyncio.Event()
         writer = asyncio.create_task(self._write(socket, subprotocol, self._flush))
         try:
-            self._stop_probers()  # what they find out is about the handshake
+            self._stop_probes()  # their answers are about the handshake
             self.perform(self._link.opened(session))
             return await self._read(socket, subprotocol)
         finally:
@@ -204,26 +223,26 @@ class Connection:
             await asyncio.wait([writer])
 
     async def _read(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
-        unweighed = unreadable = 0
+        unthrottled_bytes = unreadable_frames = 0
         while True:
             try:
                 frame = await socket.receive()
             except SocketClosed as error:
                 return error
-            unweighed += len(frame.data) + MESSAGE_COST
-            if unweighed > self._stride:
-                unweighed = 0
-                await self._ease()
+            unthrottled_bytes += len(frame.data) + MESSAGE_COST
+            if unthrottled_bytes > self._throttle_every_bytes:
+                unthrottled_bytes = 0
+                await self._audience.throttle()
                 await asyncio.sleep(0)  # frames that are there already are read without a wait
             try:
                 actions = self._link.receive(subprotocol.decode(frame))
             except MalformedFrame as error:
-                self._skip(str(error))
-                unreadable += 1
-                if unreadable > _MOST_UNREADABLE:
+                self._host.on_unreadable_frame(str(error))
+                unreadable_frames += 1
+                if unreadable_frames > MAX_UNREADABLE_FRAMES:
                     return SocketClosed("it sends nothing but frames that are no messages.")
             else:
-                unreadable = 0
+                unreadable_frames = 0
                 self.perform(actions)
 
     async def _write(self, socket: Socket, subprotocol: Subprotocol, flush: asyncio.Event) -> None:
@@ -241,34 +260,34 @@ class Connection:
                         await socket.send(frame)
                         self._writing = None
         except SocketClosed:
-            # The reader meets the same end, and says why.
+            # The reader meets the same end, and returns why.
             await socket.close()
         except Exception:  # noqa: BLE001  # the next socket finds out what is lost
             _log.exception("Writing to a kernel failed in a way that was not foreseen.")
             await socket.close()
 
-    def _start_prober(self) -> None:
-        """Ask for the kernel's model. The question before, if it has no answer yet, may hang on a
-        connection that is dead, or its gateway may be slow: the first answer counts, for both."""
-        self._probers = [prober for prober in self._probers if not prober.done()]
-        while len(self._probers) >= _MOST_PROBERS:
-            self._cancel(self._probers.pop(0))
-        self._probers.append(asyncio.create_task(self._ask()))
+    def _start_probe(self) -> None:
+        """Ask for the kernel's model. A request before this that has no answer yet may hang on a
+        dead connection, or the gateway may be slow: the first answer counts, for both."""
+        self._probes = [probe for probe in self._probes if not probe.done()]
+        while len(self._probes) >= MAX_PROBES:
+            self._cancel_probe(self._probes.pop(0))
+        self._probes.append(asyncio.create_task(self._probe()))
 
-    def _stop_probers(self) -> None:
-        """Give up all questions: the answer is there, or they are about a socket that has ended."""
-        for prober in self._probers:
-            self._cancel(prober)
-        self._probers.clear()
+    def _stop_probes(self) -> None:
+        """Cancel all probes: the answer is here, or they are about a socket that has ended."""
+        for probe in self._probes:
+            self._cancel_probe(probe)
+        self._probes.clear()
 
-    def _cancel(self, prober: asyncio.Task[None]) -> None:
-        if prober is not asyncio.current_task() and prober.cancel():
-            self._cancelled.append(prober)
-            prober.add_done_callback(self._cancelled.remove)
+    def _cancel_probe(self, probe: asyncio.Task[None]) -> None:
+        if probe is not asyncio.current_task() and probe.cancel():
+            self._cancelled.append(probe)
+            probe.add_done_callback(self._cancelled.remove)
 
-    async def _ask(self) -> None:
+    async def _probe(self) -> None:
         try:
-            model = await self._probe()
+            model = await self._host.probe()
         except KernelNotFound as error:
             self.perform(self._link.gone(str(error)))
         except RelayError as error:
@@ -276,21 +295,21 @@ class Connection:
         except Exception:  # noqa: BLE001  # whatever is wrong, no cell may wait
             _log.exception("A silent kernel could not be asked for, in a way not foreseen.")
         else:
-            if asyncio.current_task() not in self._probers:
+            if asyncio.current_task() not in self._probes:
                 return  # the handshake, or the socket, that this was about has ended meanwhile
-            self._stop_probers()
+            self._stop_probes()
             self.perform(self._link.probed(model.execution_state))
 
     def _start_timer(self, timer: Timer, seconds: float) -> None:
         self._stop_timer(timer)
         loop = asyncio.get_running_loop()
-        self._timers[timer] = loop.call_later(seconds, self._fire, timer)
+        self._timers[timer] = loop.call_later(seconds, self._on_timer, timer)
 
     def _stop_timer(self, timer: Timer) -> None:
         handle = self._timers.pop(timer, None)
         if handle is not None:
             handle.cancel()
 
-    def _fire(self, timer: Timer) -> None:
+    def _on_timer(self, timer: Timer) -> None:
         del self._timers[timer]
         self.perform(self._link.fired(timer))

@@ -15,28 +15,28 @@ _log = logging.getLogger(__name__)
 class Handshakes:
     """Makes handshakes, each under a session id of its own; the first that is answered counts.
 
-    ``connect`` makes one under this session id. The others go on, and what they open is closed at
+    ``open_socket`` makes one under a session id. The others go on, and what they open is closed at
     once: if a client cuts a handshake off that its gateway holds, Jupyter Server (2.21) counts one
     client too few from then on, so that it keeps no output for a client that is away, and takes a
     kernel that is listened to for one that nobody uses.
     """
 
-    __slots__ = ("_connect", "_ended", "_leaving", "_under_way", "_unneeded")
+    __slots__ = ("_closing", "_ended", "_open_socket", "_under_way", "_unneeded")
 
-    def __init__(self, connect: Callable[[str], Awaitable[Socket]]) -> None:
-        self._connect = connect
+    def __init__(self, open_socket: Callable[[str], Awaitable[Socket]]) -> None:
+        self._open_socket = open_socket
         self._under_way: dict[asyncio.Task[Socket], str] = {}
         self._unneeded: set[asyncio.Task[Socket]] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Event | None = None
-        """Is set when one has ended, while `first` waits for that."""
+        """Set when one has ended; None while `first_socket` does not wait."""
 
     @property
-    def is_settled(self) -> bool:
-        """Whether no handshake is under way."""
-        return not self._under_way and not self._leaving
+    def are_over(self) -> bool:
+        """True if no handshake is under way."""
+        return not self._under_way and not self._closing
 
-    async def first(self, session: str) -> tuple[Socket, str]:
+    async def first_socket(self, session: str) -> tuple[Socket, str]:
         """Begin a handshake under this session id; return the first socket that opens, and its
         session id.
 
@@ -52,18 +52,18 @@ class Handshakes:
                     of = self._under_way.pop(task)
                     error = task.exception()
                     if error is None:
-                        self._leave()
+                        self._leave_others()
                         return task.result(), of
                     if isinstance(error, KernelNotFound) or not self._under_way:
                         raise error
                     _log.debug("A handshake failed beside another: %s", error)
         finally:
             self._ended = None
-            await _give_up(self._under_way)
+            await _cancel_all(self._under_way)
             self._under_way.clear()
 
     def begin_beside(self, session: str) -> None:
-        """Begin another handshake beside those that `first` waits for, if it does."""
+        """Begin another handshake beside those that `first_socket` waits for, if it does."""
         ended = self._ended
         if ended is None:
             return
@@ -72,34 +72,34 @@ class Handshakes:
         task.add_done_callback(lambda _: ended.set())
 
     async def close(self) -> None:
-        """Give up the handshakes that are not needed."""
+        """Cancel the handshakes that are not needed."""
         for task in self._unneeded:
             task.cancel()
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def _make(self, session: str) -> Socket:
-        return await self._connect(session)
+        return await self._open_socket(session)
 
-    def _leave(self) -> None:
-        """Let all that are under way come to their end beside us."""
+    def _leave_others(self) -> None:
+        """Let all that are under way end by themselves, and close what they open."""
         for task in self._under_way:
             self._unneeded.add(task)
             task.add_done_callback(self._unneeded.discard)
-            leaving = asyncio.create_task(_close_at_its_end(task))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            closing = asyncio.create_task(_close_when_open(task))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         self._under_way.clear()
 
 
-async def _give_up(handshakes: dict[asyncio.Task[Socket], str]) -> None:
+async def _cancel_all(handshakes: dict[asyncio.Task[Socket], str]) -> None:
     for task in handshakes:
         task.cancel()
     for task in handshakes:
-        await _close_at_its_end(task)
+        await _close_when_open(task)
 
 
-async def _close_at_its_end(handshake: asyncio.Task[Socket]) -> None:
+async def _close_when_open(handshake: asyncio.Task[Socket]) -> None:
     """Wait for a handshake that nobody needs, and close what it opens."""
     await asyncio.wait([handshake])
     if handshake.cancelled():

@@ -1,4 +1,4 @@
-"""One order for the operations on one kernel that get in each other's way.
+"""Restart, interrupt, delete: what is done to one kernel, and in which order.
 
 =============  ====================================  ==========================================
 asked for      while the kernel is restarted         while it is deleted
@@ -19,10 +19,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from jupyter_relay.errors import (
+    GatewayRefused,
+    KernelNotFound,
+    KernelStarting,
+    OperationUnderWay,
+    RelayError,
+    UnexpectedAnswer,
+)
 from jupyter_relay.gateway.shared import Shared
+from jupyter_relay.kernels.upstream import Upstream
+from jupyter_relay.link.life import RESTARTABLE, Life, LifeEvent
+from jupyter_relay.rest.failures import no_kernel
 
 RESTART_PATIENCE: Final = 5.0
-"""The seconds for which a deletion waits for a restart: longer than a restart takes whose kernel
+"""For how many seconds a deletion waits for a restart: longer than a restart takes whose kernel
 comes up, and shorter than a person waits for a deletion when it does not."""
 
 NO_PATIENCE: Final = 1.0
@@ -30,50 +41,96 @@ NO_PATIENCE: Final = 1.0
 
 
 class Operations:
-    """The restarts and the deletion of one kernel. ``restart`` and ``delete`` carry one out.
+    """The restarts, interrupts and the deletion of one kernel.
 
-    Whoever is cancelled leaves the operation to the others who asked for it; the last one cancels
-    it.
+    ``close`` closes the `RemoteKernel` once the kernel is deleted. A caller that is cancelled
+    leaves the operation to the others that asked for it; the last one cancels it.
     """
 
-    def __init__(
-        self, restart: Callable[[], Awaitable[None]], delete: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._delete = delete
-        self._restarts: Shared[None, None] = Shared(lambda _: restart(), 0.0)
+    def __init__(self, upstream: Upstream, *, close: Callable[[], Awaitable[None]]) -> None:
+        self._upstream = upstream
+        self._close = close
+        self._restarts: Shared[None, None] = Shared(self._restart_now, 0.0)
         self._deletions: Shared[None, None] = Shared(self._delete_in_turn, 0.0)
-        self._no_more_waiting = asyncio.Event()
+        self._patience_over = asyncio.Event()
+        """Set once the deletion under way waits for no restart any more."""
 
     @property
     def deleting(self) -> bool:
-        """Whether a deletion is under way, or waits for a restart's end."""
+        """True while a deletion is under way, or waits for the end of a restart."""
         return self._deletions.under_way
 
+    async def interrupt(self) -> None:
+        """See `RemoteKernel.interrupt`."""
+        upstream = self._upstream
+        self._check_started()
+        self._check_interruptible()
+        with upstream.failure_shown_in_cell("interrupt"):
+            try:
+                await upstream.gateway.interrupt_kernel(upstream.kernel_id)
+            except (GatewayRefused, UnexpectedAnswer):
+                self._check_interruptible()  # a restart may have begun meanwhile
+                raise
+
     async def restart(self) -> None:
-        """Restart the kernel, or take part in the restart that is under way. Raises what that
-        raises."""
+        """Restart the kernel, or take part in the restart that is under way.
+
+        See `RemoteKernel.restart`.
+        """
+        self._check_started()
         await self._deletions.settle()
         await self._restarts.get(None)
 
-    async def delete(self, *, patience: float = RESTART_PATIENCE) -> None:
-        """Delete the kernel, or take part in the deletion that is under way. Raises what that
-        raises.
+    async def delete(self, *, patience: float) -> None:
+        """Delete the kernel, or take part in the deletion that is under way.
 
-        A restart that is under way is waited for, ``patience`` seconds at most.
+        See `RemoteKernel.shutdown`.
         """
         if not self.deleting:
-            self._no_more_waiting.clear()
+            self._patience_over.clear()
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(patience, self._no_more_waiting.set)
+        timer = loop.call_later(patience, self._patience_over.set)
         try:
             await self._deletions.get(None)
         finally:
             timer.cancel()
 
+    async def _restart_now(self, _: None) -> None:
+        upstream = self._upstream
+        if upstream.life not in RESTARTABLE:
+            raise upstream.absence()
+        upstream.advance_life(LifeEvent.RESTART)
+        upstream.pause()
+        restarted = False
+        try:
+            await upstream.socket_closed()
+            with upstream.failure_shown_in_cell("restart"):
+                await self._request_restart()
+            restarted = True
+        except KernelNotFound as error:
+            absence = upstream.absence(error.reason)
+            upstream.mark_gone(str(absence))
+            raise absence from error
+        finally:
+            upstream.advance_life(LifeEvent.RESTART_DONE)
+            upstream.resume(restarted=restarted)
+        upstream.log.info("restarted on %s.", upstream.gateway.name)
+
+    async def _request_restart(self) -> None:
+        upstream = self._upstream
+        try:
+            await upstream.gateway.restart_kernel(upstream.kernel_id)
+        except RelayError as error:
+            if upstream.life is Life.ENDED:  # meanwhile: then no other reason counts
+                raise upstream.absence() from error
+            raise
+        if upstream.life is Life.ENDED:
+            raise upstream.absence()
+
     async def _delete_in_turn(self, _: None) -> None:
         waits = [
             asyncio.ensure_future(self._restarts.settle()),
-            asyncio.ensure_future(self._no_more_waiting.wait()),
+            asyncio.ensure_future(self._patience_over.wait()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -81,4 +138,41 @@ class Operations:
             for wait in waits:
                 wait.cancel()
             await asyncio.wait(waits)
-        await self._delete()
+        await self._delete_now()
+
+    async def _delete_now(self) -> None:
+        upstream, gateway = self._upstream, self._upstream.gateway
+        if upstream.start is not None:
+            upstream.advance_life(LifeEvent.DELETED)
+            upstream.start.give_up()
+        else:
+            await gateway.shutdown_kernel(upstream.kernel_id)
+            upstream.advance_life(LifeEvent.DELETED)
+            upstream.mark_gone(f"The kernel was shut down on {gateway.name}.")
+        await self._close()
+
+    def _check_started(self) -> None:
+        """Raise `KernelStarting` or `KernelNotFound` while its gateway has never had it."""
+        upstream = self._upstream
+        name, kernel_id = upstream.gateway.name, upstream.kernel_id
+        if upstream.life is Life.STARTING:
+            raise KernelStarting(
+                "The kernel is still being started.", gateway=name, kernel_id=kernel_id
+            )
+        if upstream.life is Life.FAILED:
+            raise no_kernel(name, kernel_id, upstream.link.reason)
+
+    def _check_interruptible(self) -> None:
+        """Raise `OperationUnderWay` while nothing runs in it that could be interrupted."""
+        upstream = self._upstream
+        if self.deleting:
+            what = "shut down"
+        elif upstream.life is Life.RESTARTING:
+            what = "restarted"
+        else:
+            return
+        raise OperationUnderWay(
+            f"The kernel is being {what}, and cannot be interrupted meanwhile.",
+            gateway=upstream.gateway.name,
+            kernel_id=upstream.kernel_id,
+        )

@@ -1,77 +1,109 @@
-"""One listener of a kernel: a tab, a client, a stub."""
+"""One subscriber of a kernel: a page, a client, a program."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from typing import Protocol
 
 from jupyter_relay.errors import KernelNotRunning
-from jupyter_relay.link.backlog import Backlog, Dropped
+from jupyter_relay.kernels.mailbox import Mailbox
+from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.wire.message import Message
 
 
 class SubscriptionEnded(Exception):  # it is how each ends
-    """Nothing more will come: the listener left, another came in its place, or the kernel is
-    let go of."""
+    """Nothing more will come: the subscriber left, another came under its id, or the kernel was
+    closed here."""
+
+
+class Subscribable(Protocol):
+    """What is subscribed to: the link of a kernel. `Upstream` is one."""
+
+    def attach(self, subscriber_id: str) -> None:
+        """Called when a subscriber has come."""
+
+    def detach(self, subscriber_id: str) -> None:
+        """Called when a subscriber has left; it may come back."""
+
+    def send(self, subscriber_id: str, message: Message) -> None:
+        """Send a message of this subscriber to the kernel."""
+
+    def describe(self, dropped: Dropped) -> Message:
+        """Return the notice of messages that a slow or absent subscriber has not received."""
+
+
+class Subscribers(Protocol):
+    """Who else is subscribed; `Audience` is one."""
+
+    def remove(self, subscription: Subscription, *, keep: bool) -> None:
+        """Forget a subscription; with ``keep``, go on filling its mailbox for its successor."""
 
 
 class Subscription:
-    """What one listener hears of a kernel, and how it speaks to it.
+    """What one subscriber receives of a kernel, and how it sends to it.
 
-    ``id`` is its client session id: one who leaves and subscribes again with the same id hears
-    what it has missed. It is either called back with each message, or asks with `receive`.
-    ``on_end`` is called when nothing more will come; ``superseded`` then says that another one has
-    come under the same id. ``unread`` is asked, when it
-    leaves, for the messages that it was given last and could not use. `RemoteKernel.subscribe`
-    makes these.
+    Made by `RemoteKernel.subscribe`. Messages are read with ``async for``, or with `receive` and
+    its variants; a subscriber that has given ``on_message`` is called with them instead. As an
+    ``async with`` block, it leaves for good at the block's end.
+
+    ``id`` is the subscriber's client session id: one that leaves and subscribes again under the
+    same id receives what it has missed. ``on_end`` is called when nothing more will come;
+    ``superseded`` is true then if another subscription has come under the same id. ``unread`` is
+    called when it leaves, and returns the messages that it received last and could not use.
     """
 
     def __init__(
         self,
         subscriber_id: str,
-        backlog: Backlog,
+        mailbox: Mailbox,
         *,
-        on_message: Callable[[Message], None] | None,
-        on_end: Callable[[], None] | None,
-        unread: Callable[[], Sequence[Message]] | None,
-        send: Callable[[str, Message], None],
-        leave: Callable[[Subscription, bool], None],
-        describe: Callable[[Dropped], Message],
+        to: Subscribable,
+        among: Subscribers,
+        on_end: Callable[[], None] | None = None,
+        unread: Callable[[], Sequence[Message]] | None = None,
     ) -> None:
         self.id = subscriber_id
         self.ended = False
         self.superseded = False
-        self._backlog = backlog
-        self._on_message = on_message
+        self._mailbox = mailbox
+        """The one that messages come into; an empty one after the hand-over to a successor."""
+        self._to = to
+        self._among = among
         self._on_end = on_end
         self._unread = unread
-        self._send = send
-        self._leave = leave
-        self._describe = describe
-        self._waiter: asyncio.Future[None] | None = None
-        self._relief = asyncio.Event()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave(keep=False)
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Message:
+        try:
+            return await self.receive()
+        except SubscriptionEnded:
+            raise StopAsyncIteration from None
 
     def send(self, message: Message) -> None:
-        """Speak to the kernel; what cannot be sent now waits, or is answered with an error.
+        """Send a message to the kernel; one that cannot be sent at once waits, or is answered with
+        an error.
 
-        Raises `KernelNotRunning` once it has ended, and `MalformedFrame` if the message's header
-        cannot be read.
+        Raises `KernelNotRunning` once the subscription has ended, and `MalformedFrame` if the
+        message's header cannot be read.
         """
         if self.ended:
             raise KernelNotRunning("The connection to the kernel has ended.")
-        self._send(self.id, message)
+        self._to.send(self.id, message)
 
     async def receive(self) -> Message:
         """Wait for the next message. Raises `SubscriptionEnded`."""
-        while (message := self.receive_nowait()) is None:
+        while (message := self._mailbox.pop()) is None:
             if self.ended:
                 raise SubscriptionEnded
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._mailbox.changed()
         return message
 
     async def receive_batch(self, max_bytes: int) -> list[Message]:
@@ -82,77 +114,38 @@ class Subscription:
         first = await self.receive()
         if first.size >= max_bytes:
             return [first]
-        others = self._backlog.pop_many(max_bytes - first.size)
-        self._relieve()
-        return [first, *others]
+        return [first, *self._mailbox.pop_many(max_bytes - first.size)]
 
     def receive_nowait(self) -> Message | None:
-        """Return the next message if it is here; first, what had to be dropped before it."""
-        dropped = self._backlog.pop_dropped()
-        if dropped:
-            return self._describe(dropped)
-        message = self._backlog.pop()
-        self._relieve()
-        return message
-
-    @property
-    def crowded(self) -> bool:
-        """Whether it falls behind so far that messages may soon have to be dropped."""
-        return self._backlog.over_half_full
-
-    async def catches_up(self, seconds: float) -> None:
-        """Wait until it does not, but no longer than this."""
-        self._relief.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._relief.wait()
+        """Return the next message if it is here, or the notice of what was dropped before it."""
+        return self._mailbox.pop()
 
     def leave(self, *, keep: bool = True) -> None:
-        """Stop listening. What comes is kept for a while for one of the same id, unless ``keep`` is
-        false."""
+        """End the subscription. What comes later is kept for a successor under the same id, unless
+        ``keep`` is false."""
         if not self.ended:
-            self._leave(self, keep)
+            self._among.remove(self, keep=keep)
             self._hand_over()
 
-    # For the kernel that made it.
-
-    def put(self, message: Message) -> None:
-        """Let it hear a message."""
-        if self._on_message is not None:
-            self._on_message(message)
-        else:
-            self._backlog.append(message)
-            self._wake()
-
-    def catch_up(self) -> None:
-        """Let one that is called back hear what was kept for it."""
-        while self._on_message is not None and (message := self.receive_nowait()) is not None:
-            self._on_message(message)
+    # For the audience.
 
     def supersede(self) -> None:
-        """Say that another one has come under the same id, and takes over the backlog."""
+        """End the subscription, since another one has come under the same id and takes over the
+        mailbox."""
         self.superseded = True
         self._hand_over()
 
     def end(self) -> None:
-        """Say that nothing more will come."""
+        """Report that nothing more will come."""
         self.ended = True
-        self._wake()
+        self._mailbox.wake()
         if self._on_end is not None:
             self._on_end()
 
-    def _relieve(self) -> None:
-        """Let those go on who wait for it to catch up, if it has."""
-        if not (self._backlog.over_half_full or self._relief.is_set()):
-            self._relief.set()
-
     def _hand_over(self) -> None:
-        """Put back what was given and could not be used, and take nothing more."""
+        """Put back what was received and not used, and receive nothing more."""
+        mailbox, self._mailbox = self._mailbox, Mailbox(max_bytes=0)
         for message in reversed(self._unread() if self._unread is not None else ()):
-            self._backlog.push_back(message)
-        self._backlog = Backlog(max_bytes=0)
+            mailbox.push_back(message)
+        mailbox.wake()
         self.end()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -60,7 +60,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     async def prepare(self) -> None:
         """Answer 404 where the kernel is lost, and the page has heard everything of it."""
         remote = self._remote
-        if remote.life in VANISHED and not remote.has_backlog_for(self.session_id):
+        if remote.life in VANISHED and not remote.audience.has_missed(self.session_id):
             raise PlainHTTPError(404, remote.model.reason)
 
     async def connect(self) -> None:
