@@ -7,11 +7,13 @@ import sys
 
 import jupyter_server.gateway.managers as built_in
 import pytest
+from traitlets.utils.importstring import import_item
 
 from jupyter_relay import managers
 from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue
 from jupyter_relay.headless.client import GatewayKernelClient
-from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+from jupyter_relay.managers import GatewayKernelManager
+from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.server.sessions import GatewaySessionManager
 
@@ -27,13 +29,6 @@ def run(*statements: str) -> str:
 
 
 def test_managers_offers_the_seven_classes() -> None:
-    assert managers.ChannelQueue is ChannelQueue
-    assert managers.GatewayKernelClient is GatewayKernelClient
-    assert managers.GatewayKernelManager is GatewayKernelManager
-    assert managers.GatewayKernelSpecManager is GatewayKernelSpecManager
-    assert managers.GatewayMappingKernelManager is GatewayMappingKernelManager
-    assert managers.GatewaySessionManager is GatewaySessionManager
-    assert managers.HBChannelQueue is HBChannelQueue
     assert dir(managers) == managers.__all__
     assert len(managers.__all__) == 7
 
@@ -44,6 +39,23 @@ def test_managers_class_has_the_name_and_the_jupyter_bases_of_the_built_in_one(n
     assert ours.__name__ == theirs.__name__
     jupyter = [base for base in theirs.__bases__ if base.__module__.startswith("jupyter_")]
     assert all(issubclass(ours, base) for base in jupyter if base is not built_in.ChannelQueue)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("jupyter_relay.headless.channels.ChannelQueue", ChannelQueue),
+        ("jupyter_relay.headless.channels.HBChannelQueue", HBChannelQueue),
+        ("jupyter_relay.headless.client.GatewayKernelClient", GatewayKernelClient),
+        ("jupyter_relay.server.kernels.GatewayKernelManager", GatewayKernelManager),
+        ("jupyter_relay.server.kernels.GatewayMappingKernelManager", GatewayMappingKernelManager),
+        ("jupyter_relay.server.kernelspecs.GatewayKernelSpecManager", GatewayKernelSpecManager),
+        ("jupyter_relay.server.sessions.GatewaySessionManager", GatewaySessionManager),
+    ],
+)
+def test_path_of_a_module_names_the_same_class_in_a_configuration(path: str, kind: type) -> None:
+    assert import_item(path) is kind
+    assert import_item(f"jupyter_relay.managers.{kind.__name__}") is kind
 
 
 def test_managers_unknown_name_is_an_attribute_error() -> None:

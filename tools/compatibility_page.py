@@ -35,7 +35,8 @@ c.ServerApp.kernel_manager_class = "jupyter_relay.managers.GatewayMappingKernelM
 
 The paths of the modules, such as `jupyter_relay.server.kernels.GatewayMappingKernelManager`, work
 as well. A `GatewayKernelManager` without a server, as nbclient makes one, deletes the kernel that
-it has started, at the program's end at the latest.
+it has started, at the program's end at the latest. A client needs no `start_channels` of its own to
+send a token, headers or cookies with its websocket: they are sent.
 
 What programs read from the classes:
 

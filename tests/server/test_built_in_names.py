@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import NonCallableMock
 
 import pytest
@@ -238,3 +239,52 @@ async def test_create_websocket_connection_uses_the_servers_class_if_it_is_deriv
     kernel, page = await started(server), _Page.of(server)
     page.settings["kernel_websocket_connection_class"] = configured
     assert type(kernel.create_websocket_connection(page)) is made
+
+
+# Subclasses as programs have them.
+
+
+class _Client(managers.GatewayKernelClient):
+    """A user's client."""
+
+
+class _Manager(managers.GatewayKernelManager):
+    """A user's manager, which makes its clients as the built-in one does."""
+
+    client_class = f"{__name__}._Client"
+    client_factory = _Client
+
+    def client(self, **kwargs: object) -> _Client:  # type: ignore[override]  # as the base
+        """Make a client of the kernel."""
+        given: dict[str, Any] = {
+            **self.get_connection_info(session=True),
+            "connection_file": self.connection_file,
+            "parent": self,
+            "kernel_id": self.kernel_id,
+        }
+        return self.client_factory(**given | kwargs)
+
+
+async def test_a_subclass_that_makes_its_clients_by_the_kernels_id_shares_the_kernels_websocket(
+    fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, fake_gateway)
+    manager = _Manager()
+    await manager.start_kernel()
+    clients = [manager.client() for _ in range(2)]
+    for client in clients:
+        await client.start_channels()
+        await client.wait_for_ready(timeout=10)
+        assert await client.is_alive()
+    assert len(fake_gateway.open_sockets) == 1
+    for client in clients:
+        await client.stop_channels()
+    await manager.shutdown_kernel()
+    assert not fake_gateway.kernels
+
+
+async def test_a_manager_without_a_server_counts_a_replaced_process_as_dead(
+    server: TestServer,
+) -> None:
+    assert GatewayKernelManager().dies_with_process
+    assert not (await started(server)).dies_with_process

@@ -59,8 +59,9 @@ class GatewayKernelClient(OpenKernelClient):
     """A client of one kernel, over the one websocket that its `RemoteKernel` owns.
 
     It has the methods of `jupyter_client.AsyncKernelClient`. Made by a `GatewayKernelManager`, or
-    with one as its ``parent``, it shares that manager's kernel; made with a ``kernel_id`` alone it
-    attaches to that kernel on the configured gateway, and lets go of it in `stop_channels`.
+    with one as its ``parent``, it shares that manager's kernel. Made with the ``kernel_id`` of any
+    other kernel it attaches to that one on the configured gateway, and releases it in
+    `stop_channels`.
 
     ``ws_url`` is the URL of that kernel's websocket, ``wss://…/api/kernels/<id>/channels``; then
     the id may be left out, and without a configured gateway the same host is asked over HTTP. It
@@ -83,9 +84,9 @@ class GatewayKernelClient(OpenKernelClient):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if remote is None and kernel_id is None and ws_url is None:
-            remote = getattr(self.parent, "remote", None)
-            kernel_id = remote.id if remote is not None else None
+        if remote is None and ws_url is None:
+            remote = _kernel_of(self.parent, kernel_id)
+            kernel_id = remote.id if remote is not None else kernel_id
         # One that attaches by itself has a gateway of its own, as long as it is attached.
         self._settings: GatewaySettings | None = None
         if remote is None and (kernel_id is not None or ws_url is not None):
@@ -304,6 +305,12 @@ class GatewayKernelClient(OpenKernelClient):
 
 
 KernelClientABC.register(GatewayKernelClient)
+
+
+def _kernel_of(manager: object, kernel_id: str | None) -> RemoteKernel | None:
+    """Return a manager's kernel, if it has one of this id; None stands for any."""
+    remote: RemoteKernel | None = getattr(manager, "remote", None)
+    return remote if remote is not None and kernel_id in {None, remote.id} else None
 
 
 def _use_websocket(options: GatewayClient, ws_url: str, kernel_id: str | None) -> str:
