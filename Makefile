@@ -14,12 +14,12 @@ OLDEST_VENV := .venv-oldest
 # The tests on the oldest versions that pyproject.toml allows: what reads and writes JSON by msgspec,
 # stands on Jupyter's own classes, or reaches into aiohttp.
 OLDEST_TESTS := tests/link tests/rest tests/settings tests/wire \
-	$(patsubst %,tests/headless/test_%.py,client jupyter_client_private local_methods manager nbclient \
-		papermill) \
-	$(patsubst %,tests/%.py,credentials/test_oauth2 server/pages/test_tornado_private) \
+	$(patsubst %,tests/headless/test_%.py,built_in_names client jupyter_client_private local_methods \
+		manager nbclient papermill) \
+	$(patsubst %,tests/%.py,credentials/test_oauth2 server/pages/test_tornado_private test_managers) \
 	$(patsubst %,tests/transport/test_%.py,aiohttp_private bodies pool tls) \
-	$(patsubst %,tests/server/test_%.py,classes inherited_options kernels kernelspecs sessions \
-		signals starting switch websocket)
+	$(patsubst %,tests/server/test_%.py,built_in_names classes inherited_options kernels kernelspecs \
+		like_built_in sessions signals starting switch websocket)
 # Jupyter Servers that take no kernel id from a client; Kernel Gateway runs on them in some tests.
 OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
 
