@@ -8,7 +8,7 @@ import pytest
 
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.link.pending import MAX_REQUESTS
-from jupyter_relay.log import Flood
+from jupyter_relay.log import ThrottledLog
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.wire.message import Frame
 from tests.support.gateway import run
@@ -21,22 +21,24 @@ class Log:
     def __init__(self, lines: int = 1) -> None:
         self.lines: list[str] = []
         self.now = 100.0
-        self.flood = Flood(self.lines.append, lines=lines, seconds=60.0, clock=lambda: self.now)
+        self.throttled = ThrottledLog(
+            self.lines.append, lines=lines, seconds=60.0, clock=lambda: self.now
+        )
 
 
-def test_of_a_flood_the_first_line_is_written_and_the_others_are_counted() -> None:
+def test_throttled_log_of_many_lines_writes_the_first_and_counts_the_others() -> None:
     log = Log()
     for number in range(1000):
-        log.flood.add(f"line {number}.")
+        log.throttled.write(f"line {number}.")
     assert log.lines == ["line 0."]
-    log.flood.end()
+    log.throttled.write_count()
     assert log.lines == ["line 0.", "999 more like the last one."]
 
 
-def test_a_flood_that_lasts_is_one_line_a_minute_with_the_count() -> None:
+def test_throttled_log_that_goes_on_writes_one_line_a_minute_with_the_count() -> None:
     log = Log()
     for number in range(180):
-        log.flood.add(f"line {number}.")
+        log.throttled.write(f"line {number}.")
         log.now += 1.0
     assert log.lines == [
         "line 0.",
@@ -45,21 +47,21 @@ def test_a_flood_that_lasts_is_one_line_a_minute_with_the_count() -> None:
     ]
 
 
-def test_so_many_lines_as_were_allowed_are_written_each() -> None:
+def test_throttled_log_writes_as_many_lines_of_each_period_as_it_may() -> None:
     log = Log(lines=3)
     for number in range(10):
-        log.flood.add(f"line {number}.")
+        log.throttled.write(f"line {number}.")
     log.now += 60.0
-    log.flood.add("line 10.")
+    log.throttled.write("line 10.")
     assert log.lines == ["line 0.", "line 1.", "line 2.", "line 10. (7 more like it before.)"]
 
 
-def test_what_is_no_flood_has_no_count() -> None:
+def test_throttled_log_of_single_lines_reports_no_count() -> None:
     log = Log()
-    log.flood.end()
-    log.flood.add("a.")
-    log.flood.end()
-    log.flood.add("b.")
+    log.throttled.write_count()
+    log.throttled.write("a.")
+    log.throttled.write_count()
+    log.throttled.write("b.")
     assert log.lines == ["a.", "b."]
 
 
@@ -82,7 +84,7 @@ def v1_frame(channel: bytes, offsets: int = 6) -> Frame:
     ],
     ids=["bytes", "channel", "control signs", "offsets", "legacy channel", "header"],
 )
-async def test_frames_that_are_no_messages_are_one_short_line_and_a_count(
+async def test_frames_that_are_no_messages_are_logged_as_one_short_line_and_a_count(
     fake_gateway: FakeGateway,
     kernel: RemoteKernel,
     frame: Frame,
@@ -102,7 +104,7 @@ async def test_frames_that_are_no_messages_are_one_short_line_and_a_count(
     assert skipped.isprintable()
 
 
-async def test_requests_that_fail_in_great_numbers_have_few_lines_whatever_they_are_called(
+async def test_requests_that_fail_in_great_numbers_are_logged_as_few_lines_whatever_their_type(
     kernel: RemoteKernel, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = kernel.subscribe("tab")

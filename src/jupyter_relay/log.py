@@ -1,4 +1,4 @@
-"""What those who log are given."""
+"""How our log lines are written: by which logger, and not too many of one kind."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 """A logger, or traitlets' form of one."""
 
 
-class Flood:
-    """Lines of one kind for a log: the first ``lines`` of each so many ``seconds`` are written, and
-    the others counted.
+class ThrottledLog:
+    """Log lines of one kind: ``lines`` of them are written in each period of ``seconds``, and the
+    others are counted.
 
-    ``write`` takes a line; ``clock`` tells the seconds of a clock that only goes on.
+    ``write`` writes a line. ``clock`` returns seconds, and never goes back.
     """
 
     def __init__(
@@ -30,28 +30,31 @@ class Flood:
         self._seconds = seconds
         self._clock = clock
         self._lines = lines
-        self._begun: float | None = None
+        self._period_began: float | None = None
+        """When the period began, by the clock; None until a line comes."""
         self._written = 0
-        self._untold = 0
+        """How many lines of the period were written."""
+        self._suppressed = 0
+        """How many lines were counted since a line last reported a count."""
 
-    def add(self, line: str) -> None:
-        """Write a line, or count it if enough were written a moment ago."""
+    def write(self, line: str) -> None:
+        """Write a line, or count it if the period has had its lines."""
         now = self._clock()
-        if self._begun is None or now - self._begun >= self._seconds:
-            self._begun, self._written = now, 0
+        if self._period_began is None or now - self._period_began >= self._seconds:
+            self._period_began, self._written = now, 0
         if self._written >= self._lines:
-            self._untold += 1
+            self._suppressed += 1
             return
         self._written += 1
-        untold, self._untold = self._untold, 0
-        self._write(f"{line} ({untold} more like it before.)" if untold else line)
+        suppressed, self._suppressed = self._suppressed, 0
+        self._write(f"{line} ({suppressed} more like it before.)" if suppressed else line)
 
-    def end(self) -> None:
-        """Say how many were counted, and not told of yet."""
-        untold, self._untold = self._untold, 0
-        self._begun = None
-        if untold:
-            self._write(f"{untold} more like the last one.")
+    def write_count(self) -> None:
+        """Write how many lines were counted, if no line has reported that yet; end the period."""
+        suppressed, self._suppressed = self._suppressed, 0
+        self._period_began = None
+        if suppressed:
+            self._write(f"{suppressed} more like the last one.")
 
 
 class KernelLog(logging.LoggerAdapter["logging.Logger | logging.LoggerAdapter[logging.Logger]"]):

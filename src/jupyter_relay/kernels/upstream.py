@@ -26,7 +26,7 @@ from jupyter_relay.link.actions import Happening, Report
 from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.link.life import Life, LifeEvent, next_life
 from jupyter_relay.link.link import Link
-from jupyter_relay.log import Flood, KernelLog, Log
+from jupyter_relay.log import KernelLog, Log, ThrottledLog
 from jupyter_relay.rest.failures import no_kernel
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.transport.transport import Socket
@@ -50,10 +50,10 @@ class Upstream:
 
     __slots__ = (
         "_connection",
-        "_floods",
         "_on_change",
         "_on_report",
         "_probe",
+        "_throttled",
         "audience",
         "gateway",
         "kernel_id",
@@ -85,7 +85,7 @@ class Upstream:
         self._probe = probe
         self._on_report = on_report
         self._on_change = on_change
-        self._floods: dict[Happening | None, Flood] | None = None
+        self._throttled: dict[Happening | None, ThrottledLog] | None = None
         """Counts the lines of each happening, and under None those of skipped frames; None before
         the first line."""
         self.link = Link(
@@ -157,7 +157,7 @@ class Upstream:
             self.advance_life(LifeEvent.GONE)
         deleted = self.life is Life.ENDED
         if deleted or report.already_reported:
-            self.log.debug(report.text)
+            self.log.debug("%s", report.text)
         else:
             opened = report.happening is Happening.OPENED
             level = logging.INFO if opened else logging.WARNING
@@ -236,21 +236,21 @@ class Upstream:
         await self._connection.close(
             "The connection to the kernel was closed.", leave_work=leave_work
         )
-        for flood in (self._floods or {}).values():
-            flood.end()
+        for lines in (self._throttled or {}).values():
+            lines.write_count()
         self.audience.end()
 
     def _log_counted(
         self, happening: Happening | None, level: int, text: str, *, lines: int
     ) -> None:
         """Log a line, or count it if there were more than ``lines`` of its kind in a minute."""
-        if self._floods is None:
-            self._floods = {}
-        flood = self._floods.get(happening)
-        if flood is None:
-            flood = Flood(lambda line: self.log.log(level, line), lines=lines)
-            self._floods[happening] = flood
-        flood.add(text)
+        if self._throttled is None:
+            self._throttled = {}
+        log = self._throttled.get(happening)
+        if log is None:
+            log = ThrottledLog(lambda line: self.log.log(level, "%s", line), lines=lines)
+            self._throttled[happening] = log
+        log.write(text)
 
 
 def new_id() -> str:

@@ -1,6 +1,6 @@
-"""Which classes a server uses for its kernels: all four of ours, or those that the user has set.
+"""Chooses a server's classes: all four of ours, or those that the user has set.
 
-The four belong together: each expects of the others what only they do.
+The four belong together: each uses methods that only the others of ours have.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _BUILT_IN: Final = frozenset(
         "jupyter_server.gateway.connections.GatewayWebSocketConnection",
     }
 )
-"""Jupyter Server's own classes for a gateway, which a server has where none is set."""
+"""Jupyter Server's own classes for a gateway, which it uses if no other class is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whether ours are used; the classes to set for that; and what the log should say of it."""
+    """Whether our classes are used, which to set for that, and a line for the log, or none."""
 
     ours: bool
     to_set: Classes
@@ -49,17 +49,17 @@ class Choice:
 def choose(given: Classes, extensions: Collection[str]) -> Choice:
     """Choose the classes of a server whose kernels are on a gateway.
 
-    ``given`` are those that are set, ``extensions`` the packages of the server's extensions.
+    ``given`` are the classes that are set, ``extensions`` the packages of the server's extensions.
 
-    A class that is derived from ours is as good. One of Jupyter Server's own gateway client counts
-    as not set. A session manager of an extension is put on top of ours. The connection class of an
-    extension is replaced by ours: all kernels are on the gateway, where it leads nowhere. With any
-    other class, none of ours is used.
+    A subclass of ours stays. A class of Jupyter Server's own gateway client counts as not set. A
+    session manager of an extension is combined with ours, as its first base. The connection class
+    of an extension is replaced by ours: all kernels are on the gateway, to which it does not
+    connect. With any other class, none of ours is used.
     """
     to_set: dict[str, type] = {}
     built_in: list[str] = []
     foreign: list[str] = []
-    dropped = ""
+    replaced = ""
     for option, ours in OURS.items():
         kind = given.get(option)
         if kind is None or _name(kind) in _BUILT_IN:
@@ -75,7 +75,7 @@ def choose(given: Classes, extensions: Collection[str]) -> Choice:
             to_set[option] = type(kind.__name__, (kind, ours), {"__module__": kind.__module__})
         elif option == "kernel_websocket_connection_class":
             to_set[option] = ours
-            dropped = (
+            replaced = (
                 f"ServerApp.{option} = {_name(kind)} is not used: jupyter_relay's own joins pages "
                 "to kernels on a gateway."
             )
@@ -92,13 +92,13 @@ def choose(given: Classes, extensions: Collection[str]) -> Choice:
         return Choice(
             ours=True, to_set=to_set,
             line=f"{names}: jupyter_relay's classes are used in the place of Jupyter Server's own "
-            f"gateway classes. {dropped}".rstrip(),
+            f"gateway classes. {replaced}".rstrip(),
         )  # fmt: skip
-    return Choice(ours=True, to_set=to_set, line=dropped)
+    return Choice(ours=True, to_set=to_set, line=replaced)
 
 
 def replaced_line(used: Classes) -> str:
-    """Return what the log should say if only some of the classes in use are ours; else nothing."""
+    """Return a line for the log if only some of the classes in use are ours, else an empty text."""
     others = [
         f"ServerApp.{option} = {_name(used[option])}"
         for option, ours in OURS.items()

@@ -1,8 +1,8 @@
-"""The options of Jupyter's own classes that ours replace: what each does for a gateway's kernels.
+"""The options of the Jupyter classes that ours replace: what each does for a gateway's kernels.
 
-`INHERITED` is the one table. The lines that a server logs at its start, and the table in
-`docs/compatibility.md`, are made from it; a test compares it with the options that the installed
-classes have.
+`INHERITED` is the table. The lines that a server logs at its start, and the table in
+`docs/compatibility.md`, are made from it. A test compares it with the options of the installed
+classes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ REPLACED: Final[tuple[type[Configurable], ...]] = (
     SessionManager,
     ZMQChannelsWebsocketConnection,
 )
-"""The classes that ours take the place of."""
+"""The classes that ours replace."""
 
 
 @dataclass(frozen=True, slots=True)
 class InheritedOption:
     """An option of a class that one of ours replaces.
 
-    ``owner`` is the name of the class, from `REPLACED`. ``effect`` says what the option does for
-    kernels of a gateway, or, where ``heeded`` is false, why it does nothing.
+    ``owner`` is the name of the class, from `REPLACED`. ``effect`` is what the option does for
+    kernels of a gateway, or, if ``heeded`` is false, why it does nothing.
     """
 
     owner: str
@@ -143,7 +143,7 @@ INHERITED: Final = tuple(_table())
 
 
 def _replaces(ours: type[Configurable], owner: type[Configurable]) -> bool:
-    """Whether a class takes the place of another: by descent, or by answering to its name."""
+    """True if a class replaces another: as its subclass, or by taking options under its name."""
     return issubclass(ours, owner) or owner.__name__ in ours.section_names()
 
 
@@ -151,10 +151,10 @@ def unused_options(config: Config, ours: Iterable[type[Configurable]] = ()) -> l
     """Return a sentence for each option that is set in a configuration and does nothing for the
     kernels of a gateway.
 
-    An option may be set under the name of the class that it belongs to, of one that this is derived
-    from, or of one of ours that takes its place; ``ours`` are those.
+    An option may be set under the name of the class that it belongs to, of a base of that class, or
+    of the class of ours that replaces it; ``ours`` are those.
     """
-    said = []
+    sentences = []
     for owner in REPLACED:
         kinds = [owner, *(kind for kind in ours if _replaces(kind, owner))]
         names = dict.fromkeys(name for kind in kinds for name in kind.section_names())
@@ -162,9 +162,9 @@ def unused_options(config: Config, ours: Iterable[type[Configurable]] = ()) -> l
         for option in INHERITED:
             if option.heeded or option.owner != owner.__name__:
                 continue
-            said += [
+            sentences += [
                 f"{section}.{option.name} has no effect on kernels of a gateway: {option.effect}."
                 for section in sections
                 if option.name in config[section]
             ]
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys(sentences))

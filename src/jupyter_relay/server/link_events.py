@@ -1,4 +1,4 @@
-"""What happens to the links, as Jupyter events."""
+"""Emits what happens to links as Jupyter events."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from jupyter_events import EventLogger
 
 LINK_EVENTS = "https://events.jupyter.org/jupyter_relay/link/v1"
-"""The id of the schema, under which listeners find them."""
+"""The id of the events' schema, by which listeners subscribe to them."""
 
-# Read here, since a running server must not wait for files.
+# Read at the import, since a running server must not wait for files.
 _SCHEMA = (Path(__file__).with_name("events") / "link.v1.yaml").read_text(encoding="utf-8")
 
 
 def register(logger: EventLogger | None) -> None:
-    """Make the schema known to a server's event logger, once."""
+    """Register the schema with a server's event logger, unless it is registered."""
     if logger is not None and LINK_EVENTS not in logger.schemas:
         logger.register_event_schema(_SCHEMA)
 
 
 def emit(logger: EventLogger, report: Report, *, gateway: str, kernel_id: str) -> None:
-    """Emit what happened to the link of a kernel, if the schema is registered."""
+    """Emit a report of a kernel's link; nothing if the schema is not registered."""
     if LINK_EVENTS not in logger.schemas:
         return
     data: dict[str, object] = {

@@ -1,9 +1,9 @@
-"""How a server ends: in the same way by each signal that asks it to.
+"""Ends a server in order at each signal that is to end it.
 
 Jupyter Server stops in order, and deletes its kernels, at SIGTERM. SIGINT without a terminal, as
-JupyterHub's spawners send it, raises `KeyboardInterrupt` in whatever runs at the time, and SIGHUP
-ends the process at once. Local kernels notice that their parent is gone and end; a gateway's
-kernels would go on running.
+JupyterHub's spawners send it, raises `KeyboardInterrupt` in the code that happens to run, and
+SIGHUP ends the process at once. Local kernels notice that their parent is gone, and end; a
+gateway's kernels would go on running.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 
 
 def stop_at_each_signal(serverapp: ServerApp) -> None:
-    """Let SIGINT and SIGHUP do what SIGTERM does, where nobody has decided what they do.
+    """Let SIGINT and SIGHUP do what SIGTERM does, unless another handler is set for them.
 
-    A server at a terminal goes on asking for confirmation at Ctrl-C, and a signal that is ignored,
-    as SIGHUP is under ``nohup``, stays ignored. A server that is a part of another program leaves
-    the signals to that. To be called in the main thread.
+    A server at a terminal still asks for confirmation at Ctrl-C, and a signal that is ignored, as
+    SIGHUP is under ``nohup``, stays ignored. If the server is a part of another program, that
+    program keeps the signals. To be called in the main thread.
     """
     stop = signal.getsignal(signal.SIGTERM)
     if getattr(stop, "__self__", None) is not serverapp:
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop)
-    # Windows has none.
-    hangup = getattr(signal, "SIGHUP", None)
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
     if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
         signal.signal(hangup, stop)

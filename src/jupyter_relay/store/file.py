@@ -54,7 +54,7 @@ class SharedFile:
     """
 
     def __init__(self, folder: Path, *, patience: float, log: Log) -> None:
-        self._folder = PrivateFolder(folder, is_ours=_is_ours, tell=log.warning)
+        self._folder = PrivateFolder(folder, is_ours=_is_ours, report=log.warning)
         self._patience = patience
         self._log = log
         self.owner = Owner(self._folder)

@@ -1,9 +1,9 @@
 """A folder and its files, for their user alone.
 
-What is kept in the folder is trusted when it is read again, so nobody else may write there, and
-what is kept need not be read by others. As ssh does with its folder, one that others can write to
-is not used; as Jupyter does with the files of its own secrets, what is open to others and ours is
-closed to them. Systems without Unix owners and modes have rules of their own, which hold there.
+The files are trusted when they are read again, so no other user may write them, and none needs to
+read them. A folder that others can write to is not used, as ssh does with its own. Files of ours
+that are open to others are closed to them, as Jupyter does with the files of its secrets. Systems
+without Unix owners and modes have other rules, which are left as they are.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ _HAS_OWNERS: Final = hasattr(os, "geteuid")
 
 
 class NotPrivate(OSError):
-    """A folder or file cannot be had for its user alone. The text says why, and what to do."""
+    """A folder or file cannot be made private to its user. The text says why, and what to do."""
 
 
 class PrivateFolder:
     """A folder whose content is for its user alone.
 
-    ``is_ours`` says of a file's name whether it is one that we keep there. ``tell`` is given a
-    sentence for people about what was changed, and about what others may still do.
+    ``is_ours`` returns True for the name of a file that we keep there. ``report`` is called with a
+    sentence for the log about each change of a mode, and about what others may still do.
     """
 
     def __init__(
-        self, path: Path, *, is_ours: Callable[[str], bool], tell: Callable[[str], None]
+        self, path: Path, *, is_ours: Callable[[str], bool], report: Callable[[str], None]
     ) -> None:
         self.path = path
         self._is_ours = is_ours
-        self._tell = tell
-        self._told = False
+        self._report = report
+        self._has_reported_readers = False
 
     def make(self) -> None:
         """Make the folder if there is none, and close it to others.
 
-        A link to a folder is taken for that folder. Raises `NotPrivate`, and other `OSError`.
+        A symbolic link to a folder counts as that folder. Raises `NotPrivate`, and other `OSError`.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,21 +60,22 @@ class PrivateFolder:
                 f"Other users can write to {self.path} ({_mode(found)}), which holds other things, "
                 "too. Take that right from them, or set another folder."
             )
-        elif not self._told:
-            self._told = True
-            self._tell(
+        elif not self._has_reported_readers:
+            self._has_reported_readers = True
+            self._report(
                 f"Other users can look into {self.path} ({_mode(found)}), which holds other "
                 "things, too, and is left so. What is kept in it is for its user alone."
             )
 
     def file(self, name: str) -> Path:
-        """Return the path of a file in the folder, which is made empty if there is none.
+        """Return the path of a file in the folder; an empty one is made if there is none.
 
-        Links are not followed: they could lead anywhere. Raises `NotPrivate`, and other `OSError`.
+        Symbolic links are not followed: they could lead anywhere. Raises `NotPrivate`, and
+        other `OSError`.
         """
         path = self.path / name
         try:
-            path.touch(mode=0o600, exist_ok=False)  # whoever makes a file later gives it a mode
+            path.touch(mode=0o600, exist_ok=False)  # SQLite would give it another mode
         except FileExistsError:
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
@@ -101,7 +102,7 @@ class PrivateFolder:
                 f"{path} is open to other users ({_mode(after)}), and its file system does not "
                 "change that. Set another folder."
             )
-        self._tell(
+        self._report(
             f"{path} was open to other users ({_mode(before)}); it is for its user alone from now "
             f"on ({_mode(after)})."
         )

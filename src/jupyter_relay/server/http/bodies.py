@@ -1,7 +1,6 @@
-"""What requests to the server's REST API say of kernels and sessions, before anything is done.
+"""Reads and checks the bodies of requests about kernels and sessions.
 
-Jupyter Server's own handlers take each field as it comes, and answer 500 to most that is not what
-they expect.
+Jupyter Server's own handlers check no field, and answer most wrong ones with a 500.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from jupyter_relay.server.http.http_errors import PlainHTTPError
 
 _Fields: TypeAlias = Mapping[str, "_Fields | None"]
-"""The fields of an object that are used: None for a text, or the fields of an object in it."""
+"""The fields of an object that handlers use: None for a text, or the fields of a nested object."""
 
 _NAMED: Final[_Fields] = {"name": None, "path": None}
 _FIELDS: Final[_Fields] = {
@@ -22,7 +21,7 @@ _FIELDS: Final[_Fields] = {
     "type": None,
     "kernel_id": None,
     "kernel": {"id": None, "name": None},
-    "notebook": _NAMED,  # as clients of long ago said it
+    "notebook": _NAMED,  # the form of old clients
 }
 
 _KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
@@ -31,9 +30,8 @@ _KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "true o
 def read_body(body: bytes) -> dict[str, Any] | None:
     """Read the body of a request about a kernel or a session; None if there is none.
 
-    A field that is null is as good as one that is not there, but for a name, which null takes away.
-    Raises an HTTP error 400 for a body that is no JSON object, and for a field that is not of its
-    kind.
+    A field that is null counts as missing, except ``name``, which null removes. Raises an HTTP
+    error 400 for a body that is no JSON object, and for a field of the wrong type.
     """
     if not body.strip():
         return None
@@ -71,7 +69,7 @@ def _kind(value: object) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be written down; JSON can hold halves of characters, which cannot."""
+    """True if a text can be encoded; JSON can hold single surrogates, which cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

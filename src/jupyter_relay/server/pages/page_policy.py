@@ -1,4 +1,4 @@
-"""What a page may ask of a kernel, and what it is shown of the kernel's errors."""
+"""Which messages a page may send to a kernel, and how much it is shown of the kernel's errors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import msgspec
 
 from jupyter_relay.wire.message import Channel, Message
 
-_NAME: Final = "ExecutionError"
-_VALUE: Final = "Execution error"
+_SHOWN_ENAME: Final = "ExecutionError"
+_SHOWN_EVALUE: Final = "Execution error"
 """What Jupyter Server writes in the place of an error's name and text."""
 
 
 class PagePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The restrictions that a server puts on its pages.
 
-    ``allowed_types`` are the types of messages that pages may send; if it is empty, they may send
-    all. ``hidden_traceback`` is shown in the place of each traceback; if it is None, tracebacks are
-    shown. Source: ``MappingKernelManager.allowed_message_types``, ``allow_tracebacks`` and
+    ``allowed_types`` are the types of messages that pages may send; if empty, pages may send all
+    types. ``hidden_traceback`` is shown instead of each traceback; if None, tracebacks are shown.
+    Source: ``MappingKernelManager.allowed_message_types``, ``allow_tracebacks`` and
     ``traceback_replacement_message`` of Jupyter Server.
     """
 
@@ -27,17 +27,18 @@ class PagePolicy(msgspec.Struct, frozen=True, kw_only=True):
     hidden_traceback: str | None = None
 
     def allows(self, message: Message) -> bool:
-        """Whether a page may send a message. Raises `MalformedFrame` if its header is none."""
+        """True if a page may send the message. Raises `MalformedFrame` for a header that cannot be
+        read."""
         return not self.allowed_types or message.head.msg_type in self.allowed_types
 
     @property
     def shows_all(self) -> bool:
-        """Whether each message is shown as it is."""
+        """True if each message is shown as it is."""
         return self.hidden_traceback is None
 
     def shown(self, message: Message) -> Message:
-        """Return a message as a page is shown it: where tracebacks are hidden, an error and the
-        reply to a request that failed say only that there was one.
+        """Return a message as a page is shown it: where tracebacks are hidden, without the details
+        of an error, or of the reply to a request that failed.
 
         Raises `MalformedFrame` if the header cannot be read.
         """
@@ -46,7 +47,11 @@ class PagePolicy(msgspec.Struct, frozen=True, kw_only=True):
         content = _failure(message)
         if content is None:
             return message
-        content |= {"ename": _NAME, "evalue": _VALUE, "traceback": [self.hidden_traceback]}
+        content |= {
+            "ename": _SHOWN_ENAME,
+            "evalue": _SHOWN_EVALUE,
+            "traceback": [self.hidden_traceback],
+        }
         return Message(
             channel=message.channel,
             header=message.header,
@@ -58,9 +63,10 @@ class PagePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _failure(message: Message) -> dict[str, object] | None:
-    """The content of an error, or of a reply that tells of one; None for any other message.
+    """Return the content of an error, or of the reply to a request that failed; None for any other
+    message.
 
-    A reply that cannot be read counts as one that tells of an error: it may hold a traceback.
+    A reply that cannot be read counts as such a reply: it may hold a traceback.
     """
     if message.channel is Channel.IOPUB:
         return {} if message.head.msg_type == "error" else None

@@ -1,4 +1,4 @@
-"""How messages go down to a tab: many in one write, and no more than its socket takes."""
+"""Writes messages to a page: many in one write, and no more than its socket takes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from jupyter_relay.server.pages.receipts import Receipts
 from jupyter_relay.wire.framing import server_header
 from jupyter_relay.wire.message import Frame, Message
 
-_COPIED: Final = 64 * 1024
-"""The bytes of one frame that are copied into a common write; the rest of a longer one is written
+_COPIED_BYTES: Final = 64 * 1024
+"""How many bytes of a frame are copied into a common write; the rest of a longer frame is written
 as it is."""
 
 
-class TabWriter:
-    """Writes to the websocket of one tab, and knows what has not been received.
+class PageWriter:
+    """Writes to the websocket of one page, and keeps what the page has not received.
 
-    tornado makes a write, a task and two futures of each frame, which costs more than all else
-    that is done to it; here the frames of many messages are one write. Where the tab and the
-    server have agreed to compress, they are still tornado's.
+    tornado makes a write, a task and two futures for each frame, which costs more than all else
+    that is done with it. Here the frames of many messages are one write. If page and server have
+    agreed on compression, tornado writes the frames.
     """
 
     def __init__(self, handler: WebSocketHandler) -> None:
@@ -32,13 +32,13 @@ class TabWriter:
         self._unwritten: deque[Message] = deque()
 
     async def write(self, batch: Sequence[tuple[Message, Frame]]) -> None:
-        """Write messages, in these frames; returns when the tab's socket can take more.
+        """Write messages, each in its frame; return when the page's socket can take more.
 
         Raises `WebSocketClosedError`.
         """
         stream = self._stream
         if stream is None or stream.closed():
-            self._receipts.refused(message for message, _ in batch)
+            self._receipts.add_refused(message for message, _ in batch)
             raise WebSocketClosedError
         try:
             if self._handler.get_compression_options() is None:
@@ -49,7 +49,7 @@ class TabWriter:
             raise WebSocketClosedError from error
 
     def close(self) -> list[Message]:
-        """End it; return the messages, in order, that were not received whole."""
+        """Stop, and return the messages, in order, that were not received whole."""
         unwritten = list(self._unwritten)
         self._unwritten.clear()
         return [*self._receipts.close(), *unwritten]
@@ -67,15 +67,15 @@ class TabWriter:
             header, data = server_header(frame), frame.data
             size = len(data)
             sizes.append(len(header) + size)
-            if size <= _COPIED:
+            if size <= _COPIED_BYTES:
                 pieces += (header, data)
             else:
                 view = memoryview(data)
-                writes += (b"".join((*pieces, header, view[:_COPIED])), view[_COPIED:])
+                writes += (b"".join((*pieces, header, view[:_COPIED_BYTES])), view[_COPIED_BYTES:])
                 pieces.clear()
         if pieces:
             writes.append(b"".join(pieces))
-        self._receipts.expect([message for message, _ in batch], sizes)
+        self._receipts.add_written([message for message, _ in batch], sizes)
         written: Awaitable[None] | None = None
         for piece in writes:
             written = stream.write(piece)
@@ -87,5 +87,5 @@ class TabWriter:
         for message, frame in batch:
             written = self._handler.write_message(frame.data, binary=not frame.text)
             self._unwritten.popleft()
-            self._receipts.expect([message], [0])
+            self._receipts.add_written([message], [0])
             await written
