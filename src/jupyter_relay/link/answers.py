@@ -201,6 +201,13 @@ class Answers:
             *([] if request.ended else [Deliver(idle)]),
         ]
 
+    def fail_unsent(self, request: Request | None, text: str) -> list[Action]:
+        """Answer a pending request that will not be sent; report ``text`` if it is no request."""
+        if request is None:
+            return [Report(Happening.FAILED, text)]
+        self.pending.remove(request)
+        return self.fail(request, text)
+
     def refuse(self, request: Request) -> list[Action]:
         """Answer a request for which there is no room among the pending ones."""
         text = (

@@ -55,7 +55,6 @@ class Inbound:
     """
 
     __slots__ = (
-        "_answers",
         "_gateway",
         "_last_status",
         "_notices",
@@ -64,10 +63,11 @@ class Inbound:
         "_own_request",
         "_pending",
         "_process",
-        "_recovery",
         "_reported_state",
         "_session",
+        "answers",
         "lost",
+        "recovery",
         "replayed",
         "restarts",
         "untracked",
@@ -77,9 +77,9 @@ class Inbound:
     def __init__(self, *, gateway: str, session: str, recovery: Recovery, answers: Answers) -> None:
         self._gateway = gateway
         self._session = session
-        self._recovery = recovery
+        self.recovery = recovery
         self._numbering = recovery.numbering
-        self._answers = answers
+        self.answers = answers
         self._pending = answers.pending
         self._notices = answers.notices
         self.upstream = session
@@ -137,7 +137,7 @@ class Inbound:
         if channel is IOPUB:
             request = self._pending.mark_seen(parent.msg_id)
             if request is None:
-                return [] if self._answers.makes_obsolete(message) else [Deliver(message)]
+                return [] if self.answers.makes_obsolete(message) else [Deliver(message)]
             if head.msg_type != "status":
                 return [Deliver(message)]
             return self._receive_status(request, message, number)
@@ -150,9 +150,7 @@ class Inbound:
         """True if this answers a request of the gateway's own, such as each handshake brings. It
         comes even if nothing that we send reaches the kernel."""
         parent = message.parent
-        return parent.session in self._our_sessions and not self._recovery.has_barrier(
-            parent.msg_id
-        )
+        return parent.session in self._our_sessions and not self.recovery.has_barrier(parent.msg_id)
 
     def record_status(self, status: Message) -> bool:
         """Record the status of a request, if that counts as the kernel's work; return whether it
@@ -191,7 +189,7 @@ class Inbound:
         self._process = ""
         self._last_status = self._reported_state = None
         self._numbering.reset()
-        self._recovery.reset()
+        self.recovery.reset()
 
     def _is_replayed(self, msg_id: str, number: int) -> bool:
         """True if a message with this parent, whose number was recorded before, has come before.
@@ -199,7 +197,7 @@ class Inbound:
         Kernel Gateway and Jupyter Server can replay what an earlier socket of ours has brought. But
         if nothing was seen of its request yet, then the kernel has begun to count anew.
         """
-        if self._recovery.has_barrier(msg_id):
+        if self.recovery.has_barrier(msg_id):
             return False
         request = self._pending.get(msg_id)
         if request is not None and not request.seen:
@@ -221,7 +219,7 @@ class Inbound:
             and head.session not in {"", parent.session}
             and (
                 self._pending.get(parent.msg_id) is not None
-                or self._recovery.has_barrier(parent.msg_id)
+                or self.recovery.has_barrier(parent.msg_id)
             )
         )
 
@@ -235,37 +233,37 @@ class Inbound:
         the old one."""
         self.restarts += 1
         self._numbering.reset()
-        self._recovery.forget_numbers()
+        self.recovery.forget_numbers()
         reason = "The kernel was restarted, and with it this was lost."
         # A barrier was sent before all that was held, and is itself not pending.
-        is_barrier = self._recovery.has_barrier(msg_id)
-        sent = self._recovery.requests_before(msg_id) if is_barrier else self._pending.sent
+        is_barrier = self.recovery.has_barrier(msg_id)
+        sent = self.recovery.requests_before(msg_id) if is_barrier else self._pending.sent
         old = list(takewhile(lambda request: request.msg_id != msg_id, sent))
         report = Report(Happening.RESTARTED, "The kernel was restarted from another place.")
         lost = [request for request in old if request in self._pending]
-        return self._answers.fail_all(report, lost, reason)
+        return self.answers.fail_all(report, lost, reason)
 
     def _receive_own(self, message: Message, number: int | None) -> list[Action]:
         """Receive the answer to a barrier, or to a request of the gateway's own. It is delivered to
         no subscriber."""
         msg_id = message.parent.msg_id
-        is_barrier = self._recovery.has_barrier(msg_id)
+        is_barrier = self.recovery.has_barrier(msg_id)
         if message.channel is not IOPUB:
             if not is_barrier:
                 return []
-            return self._finish_behind(self._recovery.barrier_replied(msg_id, number))
+            return self._finish_behind(self.recovery.barrier_replied(msg_id, number))
         if message.execution_state != "idle":
             if number is not None:
                 self._own_request = msg_id, number
             return []
         if is_barrier:
-            return self._finish_behind(self._recovery.barrier_ended(msg_id, number))
+            return self._finish_behind(self.recovery.barrier_ended(msg_id, number))
         # If its reply, which only the gateway gets, is the only message between its busy and its
         # idle, that number is not missing. Else it may be output of a cell that ran meanwhile.
         if (
             number is not None
             and self._own_request == (msg_id, number - 2)
-            and not self._recovery.had_barrier(msg_id)
+            and not self.recovery.had_barrier(msg_id)
         ):
             self._numbering.ignore(number - 1)
         return []
@@ -278,21 +276,21 @@ class Inbound:
                 request.began = number
             return [Deliver(message)]
         actions: list[Action] = []
-        for missed in self._recovery.request_ended(request, number):
+        for missed in self.recovery.request_ended(request, number):
             actions += self._report_loss(missed)
             if missed.request is not request:
-                actions += self._answers.finish_output(missed.request)
+                actions += self.answers.finish_output(missed.request)
         self._pending.mark_ended(request)
         return [*actions, Deliver(message)]
 
     def _receive_reply(self, message: Message, number: int | None) -> list[Action]:
         parent = message.parent
-        if self._answers.has_answered(parent.msg_id):
+        if self.answers.has_answered(parent.msg_id):
             return []  # it was answered in the kernel's place
         request = self._pending.get(parent.msg_id)
         if request is not None:
             request.answered = number
-            self._recovery.request_replied(request)
+            self.recovery.request_replied(request)
             self._pending.mark_replied(request)
         return [Deliver(message, request.subscriber if request else parent.session)]
 
@@ -305,10 +303,10 @@ class Inbound:
             if missed.request in self._pending:
                 actions += self._report_loss(missed)
                 if missed.request.replied:
-                    actions += self._answers.finish_output(missed.request)
+                    actions += self.answers.finish_output(missed.request)
                 else:
                     fate = self._describe_fate(missed.request, passed)
-                    actions += self._answers.finish([missed.request], fate)
+                    actions += self.answers.finish([missed.request], fate)
         return actions
 
     def _report_loss(self, missed: Missed) -> list[Action]:

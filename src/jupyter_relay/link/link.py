@@ -1,19 +1,11 @@
-"""THE HEART: one upstream link, as a pure state machine.
+"""THE HEART: one upstream link, as a pure state machine. ``docs/link.md`` has its theory.
 
 A link joins one kernel on one gateway to all its subscribers. The connection that drives it reports
 each event by calling a method, and performs the actions that the method returns. A link never
-waits, never reads a clock of its own and never touches a socket. In short (``docs/link.md`` has it
-all):
-
-*   What the socket is doing is the `State`; `TABLE`, in ``table.py``, has all transitions.
-*   A message leaves the outbox when a socket takes it, and is never sent again after that.
-*   A request is pending until its reply *and* the idle status that ends its output came.
-*   After an outage, and in a silence, a `kernel_info_request` is sent as a *barrier*: requests of
-its
-    lane that are pending behind its answer have lost theirs, and are answered in the kernel's
-    place.
-*   Output lost in an outage is found by the kernel's message numbers, and reported in its cell.
-*   Another session in the headers of replies shows that another process is the kernel.
+waits, reads no clock of its own and touches no socket. A message leaves the outbox when a socket
+takes it, and is never sent again. A request is pending until its reply *and* its idle status came.
+After an outage a `kernel_info_request` is sent as a *barrier*: what is pending behind its answer
+has lost its own, and is answered in the kernel's place.
 """
 
 from __future__ import annotations
@@ -31,7 +23,6 @@ from jupyter_relay.link.actions import (
     Flush,
     Happening,
     LinkSnapshot,
-    Probe,
     Report,
     StartTimer,
     StopTimer,
@@ -45,7 +36,7 @@ from jupyter_relay.link.outbox import USUAL_LIMIT, Outbox, SizeLimit
 from jupyter_relay.link.pending import Pending, Request, pending_size
 from jupyter_relay.link.recovery import Recovery
 from jupyter_relay.link.settings import LinkSettings
-from jupyter_relay.link.table import OPEN, TABLE, Event, State
+from jupyter_relay.link.table import OPEN, Event, State, StateMachine
 from jupyter_relay.link.watch import Watch
 from jupyter_relay.wire.message import CONTROL, IOPUB, Message
 
@@ -53,27 +44,24 @@ _ENDED: Final = frozenset({State.GONE, State.CLOSED})
 _HAS_SOCKET: Final = frozenset({State.OPENING, State.OPEN})
 
 
-class Link:
+class Link(StateMachine):
     """One upstream link. Each method takes an event and returns the actions for it, in order.
 
     ``gateway`` is the gateway's name for people, and ``session`` the upstream session id. ``clock``
     returns the time with its offset from UTC, ``new_id`` a fresh id, ``chance`` a random number
     from 0 to 1, and ``seconds`` a timestamp in seconds from a clock that is cheap to read.
-
-    ``inbound``, ``pending``, ``outage`` and ``notices`` are parts that others may read.
+    The public fields are parts that others may read.
     """
 
     # With more than 30 attributes each link would have a dict of its own, of 1.6 kB (CPython 3.11).
     __slots__ = (
         "_answers",
         "_before_pause",
-        "_clock",
         "_gateway",
         "_limit",
         "_new_id",
         "_outbox",
         "_recovery",
-        "_retried_early",
         "_seconds",
         "_session",
         "_settings",
@@ -83,8 +71,6 @@ class Link:
         "outage",
         "pending",
         "reason",
-        "since",
-        "state",
         "watch",
     )
 
@@ -99,15 +85,15 @@ class Link:
         chance: Callable[[], float],
         seconds: Callable[[], float],
     ) -> None:
+        super().__init__(clock)
         self._settings = settings
         self._gateway = gateway
         self._session = session
-        self._clock = clock
         self._new_id = new_id
         self._seconds = seconds
         self.pending = Pending()
         self.notices = Notices(session=session, clock=clock, new_id=new_id)
-        self.outage = Outage(settings, gateway=gateway, clock=clock, chance=chance)
+        self.outage = outage = Outage(settings, gateway=gateway, clock=clock, chance=chance)
         self._answers = answers = Answers(self.pending, self.notices)
         self._outbox = outbox = Outbox(
             max_messages=settings.outbox_messages, max_bytes=settings.outbox_bytes
@@ -116,28 +102,12 @@ class Link:
             gateway=gateway, max_bytes=settings.max_message_bytes, outbox=outbox, answers=answers
         )
         self._recovery = recovery = Recovery(Numbering())
-        self.inbound = Inbound(gateway=gateway, session=session, recovery=recovery, answers=answers)
-        self.watch = Watch(
-            settings,
-            gateway=gateway,
-            clock=clock,
-            outbox=outbox,
-            outage=self.outage,
-            recovery=recovery,
-            inbound=self.inbound,
-            answers=answers,
+        self.inbound = inbound = Inbound(
+            gateway=gateway, session=session, recovery=recovery, answers=answers
         )
+        self.watch = Watch(settings, clock=clock, outbox=outbox, outage=outage, inbound=inbound)
         self._before_pause: list[Request] = []
         """What was pending when the link was paused for a restart. Cleared by `resume`."""
-
-        self._retried_early = False
-        """True once `retry_now` was used in this outage. Reset when a socket opens."""
-
-        self.state = State.IDLE
-        """What the socket is doing. Changed by `_move` alone, as `TABLE` has it."""
-
-        self.since = clock()
-        """When `state` changed last; before that, when the link was made."""
 
         self.reason = ""
         """Why the link has ended, as a sentence; empty until then."""
@@ -166,7 +136,7 @@ class Link:
         self.watch.subscribers[subscriber] = None
         if self.state is State.GONE:
             return [Deliver(self.notices.status("dead"), subscriber)]
-        return [*self._need(), *self.watch.update_timers(self.state)]
+        return [*self._connect(Event.NEEDED), *self.watch.update_timers(self.state)]
 
     def detach(self, subscriber: str) -> list[Action]:
         """A subscriber detached; it may return under the same id."""
@@ -187,29 +157,22 @@ class Link:
         request = self.pending.add(message, subscriber)
         is_open = self.state is OPEN
         if not self._outbox.append(message, flowing=is_open):
-            outage = self.outage
-            down = f", which has been down for {outage.seconds:.0f} s" if outage.is_down else ""
-            text = (
-                f"{len(self._outbox)} messages ({self._outbox.size} bytes) already wait for the "
-                f"connection to {self._gateway}{down}; this one was not sent."
-            )
-            return self._fail_unsent(request, text)
+            full = self._outbox.describe_full(self._gateway, self.outage.seconds)
+            return self._answers.fail_unsent(request, full)
         actions: list[Action] = []
         if request is not None:
             self._answers.forget_request(request.msg_id)
             if skipped:
                 actions = self._answers.give_up(skipped)
-        actions += [Flush()] if is_open else self._need()
+        actions += [Flush()] if is_open else self._connect(Event.NEEDED)
         if self.outage.is_long:
             actions += self.watch.notify_of_outage()
         return [*actions, *self.watch.update_timers(self.state)]
 
     def unsendable(self, message: Message, reason: str) -> list[Action]:
         """A message from `next_message` cannot be written in the gateway's subprotocol."""
-        return [
-            *self._fail_unsent(self.pending.get(message.head.msg_id), reason),
-            *self.watch.update_timers(self.state),
-        ]
+        failed = self._answers.fail_unsent(self.pending.get(message.head.msg_id), reason)
+        return [*failed, *self.watch.update_timers(self.state)]
 
     # Upstream: the socket, and what the kernel sends.
 
@@ -221,15 +184,10 @@ class Link:
         actions = self.outage.socket_opened()
         self._limit.socket_opened(after_failed_tries=self.outage.failed_tries > 0)
         self.watch.socket_opened()
-        self._retried_early = False
         for barrier in self._recovery.reopen(self.pending.sent, seconds, self.notices.barrier):
             self._outbox.append_first(barrier)
-        return [
-            *actions,
-            StopTimer(Timer.PROBE),
-            *self.watch.update_timers(self.state),
-            Flush(),
-        ]
+        timers = self.watch.update_timers(self.state)
+        return [*actions, StopTimer(Timer.PROBE), *timers, Flush()]
 
     def dropped(
         self,
@@ -241,9 +199,9 @@ class Link:
     ) -> list[Action]:
         """The socket, or the try to open one, has ended; ``cause`` is a sentence for people.
 
-        ``silent`` is for how many seconds the peer had been silent: the outage began when it was
-        last heard. ``too_large`` is True if the peer closed the socket because a message was too
-        large; ``unfinished`` is a message that it had not received completely.
+        ``silent`` is how many seconds ago the peer was last heard, when the outage began.
+        ``too_large`` is True if the peer closed the socket because a message was too large;
+        ``unfinished`` is a message that it had not received completely.
         """
         open_since = self.since if self.state is OPEN else None
         self._move(Event.DROPPED)
@@ -257,9 +215,7 @@ class Link:
             self._recovery.begin_gap(self.pending.sent)
         actions += self.outage.socket_ended(cause, silent=silent, open_since=open_since)
         if self.outage.is_hopeless:
-            tries = self.outage.failed_tries
-            reason = f"{self._gateway} was not reached in {tries} tries: {cause}"
-            return actions + self.gone(reason)
+            return actions + self.gone(self.outage.describe_hopeless())
         retry = StartTimer(Timer.RETRY, self.outage.next_delay())
         return [*actions, retry, *self.watch.update_timers(self.state)]
 
@@ -269,8 +225,7 @@ class Link:
             return None
         while (message := self._outbox.pop()) is not None:
             head = message.head
-            if head.session == self._session:
-                # A barrier, unless an earlier socket did not take it.
+            if head.session == self._session:  # a barrier, or one that an earlier socket left
                 is_stale = not self._recovery.has_barrier(head.msg_id)
             else:
                 is_stale = self._answers.has_answered(head.msg_id)
@@ -340,12 +295,10 @@ class Link:
         judgement = self.watch.judge(execution_state)
         if judgement.new_session:
             self.inbound.use_session(self._new_id())
-        again = self._replace_socket() if judgement.replace_socket else ()
-        return [*judgement.actions, *again]
+        return judgement.actions + (self._replace_socket() if judgement.replace_socket else [])
 
     def gone(self, reason: str) -> list[Action]:
-        """The gateway reports that the kernel does not exist; ``reason`` is a sentence for
-        people."""
+        """The gateway reports that the kernel does not exist; ``reason`` is for people."""
         if self.state in _ENDED:
             return []
         stop = self._stop(Event.GONE)
@@ -362,11 +315,9 @@ class Link:
     # On purpose.
 
     def pause(self) -> list[Action]:
-        """The kernel is about to be restarted: close the socket, and hold messages until
-        `resume`."""
+        """The kernel is about to be restarted: close the socket, and hold what comes until then."""
         if self.state in _ENDED:
             return []
-        self._recovery.begin_gap(self.pending.sent)
         self._before_pause = list(self.pending)
         return self._stop(Event.PAUSE)
 
@@ -386,8 +337,7 @@ class Link:
         """End the link for good; pending requests are answered with ``reason``.
 
         With ``leave_work``, only those that were not sent. The kernel goes on with the others, and
-        the next one to attach under this session id receives the answers: a cell that was finished
-        here could not show them.
+        their answers are for the next one to attach under this session id.
         """
         stop = self._stop(Event.CLOSE)
         self.reason = reason
@@ -401,56 +351,36 @@ class Link:
         """A timer has run out."""
         match timer:
             case Timer.RETRY:
-                self._move(Event.RETRY)
-                return self._connect()
+                return self._connect(Event.RETRY)
             case Timer.LINGER:
                 self.outage.reset()
-                self._recovery.begin_gap(self.pending.sent)
                 return self._stop(Event.UNUSED)
-            case Timer.PROBE if self.state is State.OPENING:
-                return [Probe(), StartTimer(Timer.PROBE, self._settings.probe_after)]
             case Timer.PROBE:
-                watch = self.watch
-                watch.probe_ended()
-                return [*watch.probe(), *watch.update_timers(self.state)]
+                return self.watch.probe_fired(self.state)
             case Timer.ALARM:
                 return self.watch.notify_of_outage()
 
     def retry_now(self) -> list[Action]:
-        """The gateway has answered another request: end the wait for the next try.
-
-        Once in an outage: where only websockets fail, other answers say nothing about the next try.
-        """
-        if self.state is not State.WAITING or self._retried_early:
+        """The gateway has answered another request: end the wait for the next try, once in an
+        outage. Where only websockets fail, other answers say nothing about the next try."""
+        if self.state is not State.WAITING or self.outage.retried_early:
             return []
-        self._retried_early = True
+        self.outage.retried_early = True
         return [StopTimer(Timer.RETRY), *self.fired(Timer.RETRY)]
 
-    # States.
-
-    def _move(self, event: Event) -> None:
-        try:
-            state = TABLE[self.state][event]
-        except KeyError:
-            raise RuntimeError(f"{event} cannot happen while a link is {self.state}") from None
-        if state is not self.state:
-            self.state = state
-            self.since = self._clock()
-
-    def _need(self) -> list[Action]:
-        """Connect, if nothing is under way."""
+    def _connect(self, event: Event) -> list[Action]:
+        """Take an event, and begin a handshake if that makes the state `opening`."""
         before = self.state
-        self._move(Event.NEEDED)
-        return self._connect() if self.state is State.OPENING and before is State.IDLE else []
-
-    def _connect(self) -> list[Action]:
-        """Begin a handshake, and watch it."""
+        self._move(event)
+        if self.state is before or self.state is not State.OPENING:
+            return []
         self.watch.handshake_begun()
         return [Connect(), StartTimer(Timer.PROBE, self._settings.probe_after)]
 
     def _stop(self, event: Event) -> list[Action]:
         """Close the socket, and stop all timers."""
         had_socket = self.state in _HAS_SOCKET
+        self._recovery.begin_gap(self.pending.sent)
         self._move(event)
         self.watch.socket_closed()
         return [*(StopTimer(timer) for timer in Timer), *([Disconnect()] if had_socket else [])]
@@ -459,16 +389,9 @@ class Link:
         """End a pause, and connect if anybody needs the link."""
         self._move(Event.RESUME)
         self.outage.reset()
-        return self._need() if self.watch.subscribers or self._outbox or self.pending else []
+        needed = self.watch.subscribers or self._outbox or self.pending
+        return self._connect(Event.NEEDED) if needed else []
 
     def _replace_socket(self) -> list[Action]:
         """Open another socket in place of this one, which may be deaf."""
-        self._recovery.begin_gap(self.pending.sent)
         return [*self._stop(Event.PAUSE), *self._resume()]
-
-    def _fail_unsent(self, request: Request | None, text: str) -> list[Action]:
-        """Answer, or report, a message that will not be sent."""
-        if request is None:
-            return [Report(Happening.FAILED, text)]
-        self.pending.remove(request)
-        return self._answers.fail(request, text)

@@ -30,11 +30,12 @@ class Outage:
         "_attempt",
         "_chance",
         "_clock",
-        "_gateway",
         "_settings",
         "cause",
         "failed_tries",
+        "gateway",
         "last_seconds",
+        "retried_early",
         "since",
     )
 
@@ -47,7 +48,7 @@ class Outage:
         chance: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._gateway = gateway
+        self.gateway = gateway
         self._clock = clock
         self._chance = chance
         self._attempt = 0
@@ -62,6 +63,9 @@ class Outage:
 
         self.failed_tries = 0
         """How many tries in a row did not open a socket. Reset when an open socket ends."""
+
+        self.retried_early = False
+        """True once a wait was ended early in this outage. Reset when a socket opens."""
 
         self.last_seconds: float | None = None
         """How long the last outage that is over lasted; None before that. Never reset."""
@@ -87,6 +91,10 @@ class Outage:
         retry_max = self._settings.retry_max
         return retry_max is not None and self.failed_tries >= retry_max
 
+    def describe_hopeless(self) -> str:
+        """Return why no further try is made, as a sentence."""
+        return f"{self.gateway} was not reached in {self.failed_tries} tries: {self.cause}"
+
     def socket_ended(
         self, cause: str, *, silent: float, open_since: datetime | None
     ) -> list[Action]:
@@ -107,7 +115,7 @@ class Outage:
             return []
         self.since = now - timedelta(seconds=silent)
         what = "could not be opened" if open_since is None else "was lost"
-        text = f"The connection to {self._gateway} {what}: {cause}"
+        text = f"The connection to {self.gateway} {what}: {cause}"
         return [
             Report(Happening.DROPPED, text, seconds=silent or None),
             StartTimer(Timer.ALARM, self._settings.alarm_after),
@@ -121,11 +129,12 @@ class Outage:
 
     def socket_opened(self) -> list[Action]:
         """A socket is open. Reports the end of the outage, if there was one."""
+        self.retried_early = False
         actions: list[Action] = [StopTimer(Timer.ALARM)]
         if self.since is not None:
             self.last_seconds = self.seconds
             self.since = None
-            text = f"Connected to {self._gateway} again, after {self.last_seconds:.1f} s."
+            text = f"Connected to {self.gateway} again, after {self.last_seconds:.1f} s."
             actions.append(Report(Happening.OPENED, text, seconds=self.last_seconds))
         return actions
 

@@ -68,6 +68,14 @@ class Outbox:
         self._bytes += message.size
         return True
 
+    def describe_full(self, gateway: str, down_seconds: float) -> str:
+        """Return why `append` has refused a message, as a sentence."""
+        down = f", which has been down for {down_seconds:.0f} s" if down_seconds else ""
+        return (
+            f"{len(self)} messages ({self._bytes} bytes) already wait for the connection to "
+            f"{gateway}{down}; this one was not sent."
+        )
+
     def append_first(self, message: Message) -> None:
         """Hold a message of the link's own before all others, regardless of the bound."""
         self._get_queue().appendleft(message)

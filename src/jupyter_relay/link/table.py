@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -88,3 +90,27 @@ TABLE: dict[State, dict[Event, State]] = {
     _S.CLOSED: dict.fromkeys(_E, _S.CLOSED),
 }
 """The state that each event leads to. An event without an entry cannot happen in that state."""
+
+
+class StateMachine:
+    """A state that changes as `TABLE` has it. ``clock`` returns the time, with a time zone."""
+
+    __slots__ = ("_clock", "since", "state")
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self.state = State.IDLE
+        """The state. Changed by `_move` alone."""
+
+        self.since = clock()
+        """When the state changed last; before that, when this was made."""
+
+    def _move(self, event: Event) -> None:
+        """Change the state. Raises `RuntimeError` if the event cannot happen in this one."""
+        try:
+            state = TABLE[self.state][event]
+        except KeyError:
+            raise RuntimeError(f"{event} cannot happen while a link is {self.state}") from None
+        if state is not self.state:
+            self.state = state
+            self.since = self._clock()

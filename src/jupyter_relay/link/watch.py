@@ -33,12 +33,10 @@ from jupyter_relay.link.actions import (
     StopTimer,
     Timer,
 )
-from jupyter_relay.link.answers import Answers
 from jupyter_relay.link.inbound import Inbound
 from jupyter_relay.link.outage import Outage
 from jupyter_relay.link.outbox import Outbox
 from jupyter_relay.link.pending import Request
-from jupyter_relay.link.recovery import Recovery
 from jupyter_relay.link.settings import LinkSettings
 from jupyter_relay.link.table import OPEN, State
 from jupyter_relay.wire.message import quoted
@@ -127,8 +125,7 @@ class Handshake:
 
 
 class Watch:
-    """Watches one link. ``gateway`` is the gateway's name for people; the rest is the link's
-    own."""
+    """Watches one link, with its own parts."""
 
     __slots__ = (
         "_answers_at_work",
@@ -160,23 +157,20 @@ class Watch:
         self,
         settings: LinkSettings,
         *,
-        gateway: str,
         clock: Callable[[], datetime],
         outbox: Outbox,
         outage: Outage,
-        recovery: Recovery,
         inbound: Inbound,
-        answers: Answers,
     ) -> None:
         self._settings = settings
-        self._gateway = gateway
+        self._gateway = outage.gateway
         self._clock = clock
         self._outbox = outbox
         self._outage = outage
-        self._recovery = recovery
         self._inbound = inbound
-        self._pending = answers.pending
-        self._notices = answers.notices
+        self._recovery = inbound.recovery
+        self._pending = inbound.answers.pending
+        self._notices = inbound.answers.notices
         self.subscribers: dict[str, None] = {}
         """The ids of the attached subscribers; a set would take three times the memory if empty."""
 
@@ -283,16 +277,22 @@ class Watch:
 
     # A silent kernel.
 
-    def probe(self) -> list[Action]:
-        """Probe a kernel that was silent: ask the gateway whether it exists, and the kernel whether
-        it is the same process. A kernel at work answers when the work is done."""
+    def probe_fired(self, state: State) -> list[Action]:
+        """The probe timer has run out: probe a silent kernel, or one whose handshake has no answer.
+
+        The gateway is asked whether the kernel exists, and the kernel whether it is the same
+        process. A kernel at work answers when the work is done.
+        """
+        if state is State.OPENING:
+            return [Probe(), StartTimer(Timer.PROBE, self._settings.probe_after)]
+        self.probe_ended()
         if self.heard:
-            return []
+            return self.update_timers(state)
         barriers = self._recovery.probe(self._pending.sent, self._notices.barrier)
         self._barrier_waits = not barriers
         for barrier in barriers:
             self._outbox.append_first(barrier)
-        return [Probe(), Flush()]
+        return [Probe(), Flush(), *self.update_timers(state)]
 
     def judge(self, execution_state: str) -> Judgement:
         """The gateway reports this state of a silent kernel. Returns what to do.
