@@ -367,6 +367,18 @@ async def test_a_shutdown_that_is_refused_changes_nothing(
     assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
 
 
+async def test_snapshot_has_the_facts_about_the_link(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
+    assert (kernel.snapshot().state, kernel.snapshot().held) == (State.IDLE, 0)
+    await run(kernel.subscribe("tab"), request())
+    snapshot = kernel.snapshot()
+    assert (snapshot.state, snapshot.cause, snapshot.lost) == (State.OPEN, "", 0)
+    await kernel.close()
+    assert kernel.snapshot().state is State.CLOSED
+    assert kernel.snapshot().cause == "The connection to the kernel was closed."
+
+
 async def test_close_leaves_the_kernel_running_and_answers_what_waits(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:

@@ -17,7 +17,7 @@ from jupyter_relay.kernels.audience import Audience
 from jupyter_relay.kernels.operations import RESTART_PATIENCE, Operations
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.kernels.upstream import Upstream, new_id
-from jupyter_relay.link.actions import Report
+from jupyter_relay.link.actions import LinkSnapshot, Report
 from jupyter_relay.link.life import DEAD, NOT_STARTED, Life, LifeEvent
 from jupyter_relay.link.table import State
 from jupyter_relay.log import Log
@@ -124,6 +124,10 @@ class RemoteKernel:
     def state(self) -> State:
         """What the socket of its link is doing."""
         return self._upstream.link.state
+
+    def snapshot(self) -> LinkSnapshot:
+        """Return the facts about its link at this moment: state, cause, outage, losses."""
+        return self._upstream.link.snapshot()
 
     @property
     def model(self) -> KernelModel:
