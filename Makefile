@@ -144,8 +144,9 @@ $(VENV)/installed: export PIP_CONSTRAINT := constraints.txt
 $(VENV)/installed: export PIP_BUILD_CONSTRAINT := constraints.txt
 $(VENV)/installed: pyproject.toml constraints.txt neighbours.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(NPM),,@echo "There is no Node here: JupyterLab will be without our extension." >&2)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	@test -e $(LABEXTENSION_INSTALLED)/package.json || \
+		echo "JupyterLab is without our extension here: make labextension says what is missing." >&2
 	# Beside the rest: installed, they would take over how every JupyterLab of the tests runs cells.
 	# Each in a folder of its own, since two of them exclude each other.
 	sed -n 's/^\([a-z-]*\): /\1 /p' neighbours.txt | while read -r name packages; do \
