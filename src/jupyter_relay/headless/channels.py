@@ -14,7 +14,8 @@ from jupyter_client.channelsabc import ChannelABC, HBChannelABC
 from jupyter_client.session import Session
 
 from jupyter_relay.errors import KernelNotRunning, MalformedFrame
-from jupyter_relay.link.backlog import Backlog, Dropped
+from jupyter_relay.kernels.mailbox import Mailbox
+from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.wire.json import read_date
 from jupyter_relay.wire.message import Channel, Message, Part
 
@@ -44,10 +45,9 @@ class ChannelQueue(ChannelABC):
         self._session = session
         self._send = send
         self._first_use = first_use
-        self._describe = describe
-        self._backlog = Backlog(max_bytes=max_bytes)
-        self._waiters: list[asyncio.Future[None]] = []
+        self._mailbox = Mailbox(max_bytes=max_bytes, describe=describe)
         self._signal: _Signal | None = None
+        """Made when `socket` is first read; None again once the channel stops."""
         self._running: bool | None = None
         """None until it is started or stopped for the first time."""
 
@@ -64,7 +64,7 @@ class ChannelQueue(ChannelABC):
             raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
         if self._signal is None:
             self._signal = _Signal()
-            self._show()
+            self._update_signal()
         return self._signal.fileno()
 
     def start(self) -> None:
@@ -77,17 +77,15 @@ class ChannelQueue(ChannelABC):
         if self._signal is not None:
             self._signal.close()
             self._signal = None
-        while self._backlog.pop():
-            pass
-        self._backlog.pop_dropped()
-        self._wake()
+        self._mailbox.clear()
+        self._mailbox.wake()
 
     close = stop
 
     def end(self) -> None:
         """Take no more messages, for there are none; those that are here can be fetched."""
         self._running = False
-        self._wake()
+        self._mailbox.wake()
 
     def is_alive(self) -> bool:
         """Whether it has been started, and not stopped."""
@@ -96,8 +94,8 @@ class ChannelQueue(ChannelABC):
     def put(self, message: Message) -> None:
         """Take a message that came."""
         if self._running:
-            self._backlog.append(message)
-            self._wake()
+            self._mailbox.append(message)
+            self._update_signal()
 
     def send(self, msg: MessageDict) -> None:
         """Send a message on this channel. Raises `KernelNotRunning` if it has been stopped."""
@@ -111,31 +109,29 @@ class ChannelQueue(ChannelABC):
         Raises `queue.Empty` when the time is up, `KernelNotRunning` if the channel stops, and
         `ValueError` for a time below 0.
         """
-        if (message := self._take()) is None:
+        if (message := self._next()) is None:
             message = await self._wait(timeout)
         return to_dict(message)
 
     async def get_msgs(self) -> list[MessageDict]:
         """Return all messages that are here."""
         messages = []
-        while (message := self._take()) is not None:
+        while (message := self._next()) is not None:
             messages.append(to_dict(message))
         return messages
 
     async def msg_ready(self) -> bool:
         """Whether a message is here."""
-        return len(self._backlog) > 0
+        return len(self._mailbox) > 0
 
     def _is_usable(self) -> bool:
         if self._running is None and self._first_use is not None:
             self._first_use()
         return self.is_alive()
 
-    def _take(self) -> Message | None:
-        if self._describe is not None and (dropped := self._backlog.pop_dropped()) is not None:
-            return self._describe(dropped)
-        message = self._backlog.pop()
-        self._show()
+    def _next(self) -> Message | None:
+        message = self._mailbox.pop()
+        self._update_signal()
         return message
 
     async def _wait(self, timeout: float | None) -> Message:
@@ -143,32 +139,18 @@ class ChannelQueue(ChannelABC):
             raise ValueError("'timeout' must be a non-negative number")
         try:
             async with asyncio.timeout(timeout):
-                while (message := self._take()) is None:
+                while (message := self._next()) is None:
                     if not self._is_usable():
                         raise KernelNotRunning(f"The {self.channel_name} channel is not running.")
-                    await self._woken()
+                    await self._mailbox.changed()
         except TimeoutError:
             raise Empty from None
         return message
 
-    async def _woken(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
-
-    def _show(self) -> None:
-        """Let who waits on the file descriptor know whether a message is here."""
+    def _update_signal(self) -> None:
+        """Make the file descriptor readable if a message is here, and not readable if none is."""
         if self._signal is not None:
-            self._signal.show(len(self._backlog) > 0)
-
-    def _wake(self) -> None:
-        self._show()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            self._signal.show(len(self._mailbox) > 0)
 
 
 class _Signal:
