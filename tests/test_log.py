@@ -8,7 +8,7 @@ import pytest
 
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.link.pending import MAX_REQUESTS
-from jupyter_relay.log import ThrottledLog
+from jupyter_relay.log import KernelLog, ThrottledLog
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.wire.message import Frame
 from tests.support.gateway import run
@@ -116,3 +116,25 @@ async def test_requests_that_fail_in_great_numbers_are_logged_as_few_lines_whate
     assert len(failed) == 20
     assert all(len(line) < 500 and line.isprintable() for line in failed)
     await kernel.close()
+
+
+@pytest.mark.parametrize("kernel_id", ["k1", "%s"])
+def test_kernel_log_begins_each_line_with_the_kernels_id(
+    caplog: pytest.LogCaptureFixture, kernel_id: str
+) -> None:
+    log = KernelLog(logging.getLogger("kernels"), kernel_id)
+    log.warning("restarted on %s.", "gpu")
+    log.log(logging.ERROR, "%s of %s failed", 1, 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Kernel {kernel_id}: restarted on gpu.",
+        f"Kernel {kernel_id}: 1 of 2 failed",
+    ]
+    assert {record.filename for record in caplog.records} == {"test_log.py"}
+
+
+def test_kernel_log_of_a_line_without_arguments_takes_percent_signs_as_they_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = KernelLog(logging.LoggerAdapter(logging.getLogger("kernels")), "k1")
+    log.warning("100 % of %s")
+    assert caplog.messages == ["Kernel k1: 100 % of %s"]

@@ -64,14 +64,14 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_all_who_ask_at_once_share_one_answer(oracle: Oracle) -> None:
+async def test_cached_asked_by_many_at_once_shares_one_answer(oracle: Oracle) -> None:
     cached = cached_of(oracle)
     oracle.answers.put_nowait("full")
     await asyncio.gather(*(cached.refresh() for _ in range(5)))
     assert (cached.value, cached.error, oracle.asked) == ("full", None, 1)
 
 
-async def test_one_who_asks_later_gets_an_answer_of_then(oracle: Oracle) -> None:
+async def test_cached_asked_again_later_has_a_newer_answer(oracle: Oracle) -> None:
     cached = cached_of(oracle)
     for answer in ("full", "new"):
         oracle.answers.put_nowait(answer)
@@ -79,7 +79,9 @@ async def test_one_who_asks_later_gets_an_answer_of_then(oracle: Oracle) -> None
         assert cached.value == answer
 
 
-async def test_nobody_waits_for_long_and_those_behind_not_at_all(oracle: Oracle) -> None:
+async def test_cached_of_a_silent_gateway_lets_one_caller_wait_a_while_and_no_later_one(
+    oracle: Oracle,
+) -> None:
     cached = cached_of(oracle, patience=0.05)
     await cached.refresh()
     assert isinstance(cached.error, GatewayTimeout)
@@ -92,7 +94,7 @@ async def test_nobody_waits_for_long_and_those_behind_not_at_all(oracle: Oracle)
     await cached.close()
 
 
-async def test_that_a_gateway_is_silent_now_covers_what_was_wrong_before(oracle: Oracle) -> None:
+async def test_cached_error_of_a_silent_gateway_replaces_the_earlier_error(oracle: Oracle) -> None:
     cached = cached_of(oracle, patience=0.05)
     oracle.answers.put_nowait(ConnectionFailed("Clouds."))
     await cached.refresh()
@@ -102,7 +104,7 @@ async def test_that_a_gateway_is_silent_now_covers_what_was_wrong_before(oracle:
     await cached.close()
 
 
-async def test_an_answer_that_comes_too_late_for_all_is_kept(oracle: Oracle) -> None:
+async def test_cached_answer_that_is_late_for_all_callers_is_kept(oracle: Oracle) -> None:
     cached = cached_of(oracle, patience=0.0)
     await cached.refresh()
     oracle.answers.put_nowait("full")
@@ -112,7 +114,7 @@ async def test_an_answer_that_comes_too_late_for_all_is_kept(oracle: Oracle) -> 
     assert (cached.value, cached.error, oracle.asked) == ("full", None, 1)
 
 
-async def test_an_error_leaves_the_value(oracle: Oracle) -> None:
+async def test_cached_value_stays_when_the_question_fails(oracle: Oracle) -> None:
     cached = cached_of(oracle)
     oracle.answers.put_nowait("full")
     await cached.refresh()
@@ -124,7 +126,7 @@ async def test_an_error_leaves_the_value(oracle: Oracle) -> None:
     assert (cached.value, cached.error) == ("new", None)
 
 
-async def test_one_who_goes_away_does_not_end_the_asking_of_others(oracle: Oracle) -> None:
+async def test_cached_question_goes_on_when_one_caller_is_cancelled(oracle: Oracle) -> None:
     cached = cached_of(oracle)
     impatient, patient = (asyncio.create_task(cached.refresh()) for _ in range(2))
     await asyncio.sleep(0)
@@ -134,7 +136,7 @@ async def test_one_who_goes_away_does_not_end_the_asking_of_others(oracle: Oracl
     assert (cached.value, oracle.asked) == ("full", 1)
 
 
-async def test_a_time_without_answers_is_logged_at_both_ends(
+async def test_cached_log_has_the_begin_and_the_end_of_a_time_without_answers(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "test")
@@ -152,7 +154,7 @@ async def test_a_time_without_answers_is_logged_at_both_ends(
     ]
 
 
-async def test_a_first_question_to_a_silent_gateway_is_logged_before_it_fails(
+async def test_cached_log_has_the_silence_of_a_first_question_before_it_fails(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "test")
@@ -180,7 +182,7 @@ async def test_a_first_question_to_a_silent_gateway_is_logged_before_it_fails(
     ]
 
 
-async def test_closing_ends_the_asking(oracle: Oracle) -> None:
+async def test_cached_closed_cancels_the_question(oracle: Oracle) -> None:
     cached = cached_of(oracle, patience=0.0)
     await cached.refresh()
     await cached.close()
@@ -192,7 +194,7 @@ async def test_closing_ends_the_asking(oracle: Oracle) -> None:
     assert (cached.value, oracle.asked) == ("full", 2)
 
 
-async def test_a_fault_of_ours_makes_nothing_old_look_new(
+async def test_cached_question_that_fails_unforeseen_is_an_error(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
     cached = cached_of(oracle)
@@ -204,7 +206,7 @@ async def test_a_fault_of_ours_makes_nothing_old_look_new(
     assert "a fault" in caplog.text
 
 
-async def test_the_first_answer_is_waited_for_longer(oracle: Oracle) -> None:
+async def test_cached_without_a_value_waits_longer_for_the_first_answer(oracle: Oracle) -> None:
     cached = cached_of(oracle, patience=0.0, first_patience=LONG, silence=LONG)
     first = asyncio.create_task(cached.refresh())
     await settled()
@@ -217,7 +219,7 @@ async def test_the_first_answer_is_waited_for_longer(oracle: Oracle) -> None:
     await cached.close()
 
 
-async def test_a_gateway_that_is_slow_is_not_one_that_is_silent(oracle: Oracle) -> None:
+async def test_cached_of_a_slow_gateway_has_no_error(oracle: Oracle) -> None:
     cached = cached_of(oracle, patience=0.0, silence=LONG)
     oracle.answers.put_nowait("full")
     await cached.answer()
@@ -228,7 +230,7 @@ async def test_a_gateway_that_is_slow_is_not_one_that_is_silent(oracle: Oracle) 
     assert (cached.value, cached.error, oracle.asked) == ("new", None, 2)
 
 
-async def test_the_answer_of_a_slow_gateway_is_for_whoever_asks_next(oracle: Oracle) -> None:
+async def test_cached_answer_of_a_slow_gateway_is_for_the_next_caller(oracle: Oracle) -> None:
     cached = cached_of(oracle, patience=0.05, silence=LONG)
     await cached.refresh()
     oracle.answers.put_nowait("full")
@@ -240,7 +242,7 @@ async def test_the_answer_of_a_slow_gateway_is_for_whoever_asks_next(oracle: Ora
     await cached.close()
 
 
-async def test_where_only_the_newest_answer_will_do_a_slow_gateway_is_waited_for(
+async def test_cached_with_newest_only_waits_for_a_slow_gateway(
     oracle: Oracle,
 ) -> None:
     cached = cached_of(oracle, patience=0.0, silence=LONG, newest_only=True)
@@ -257,7 +259,7 @@ async def test_where_only_the_newest_answer_will_do_a_slow_gateway_is_waited_for
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed("Clouds."), GatewayTimeout("Night.")])
-async def test_where_only_the_newest_answer_will_do_a_gateway_that_is_down_is_not_waited_for(
+async def test_cached_with_newest_only_does_not_wait_for_a_gateway_that_is_down(
     oracle: Oracle, error: Exception
 ) -> None:
     cached = cached_of(oracle, patience=0.0, silence=LONG, newest_only=True)
@@ -271,14 +273,16 @@ async def test_where_only_the_newest_answer_will_do_a_gateway_that_is_down_is_no
     assert not cached.down
 
 
-async def test_a_refusal_comes_from_a_gateway_that_is_not_down(oracle: Oracle) -> None:
+async def test_cached_of_a_gateway_that_refuses_is_not_down(oracle: Oracle) -> None:
     cached = cached_of(oracle)
     oracle.answers.put_nowait(AuthenticationFailed("A wall.", status=401))
     await cached.refresh()
     assert (cached.down, str(cached.error)) == (False, "A wall.")
 
 
-async def test_a_gateway_that_is_silent_is_one_error_for_each_question(oracle: Oracle) -> None:
+async def test_cached_error_of_a_silent_gateway_is_one_object_for_each_question(
+    oracle: Oracle,
+) -> None:
     cached = cached_of(oracle, patience=0.0)
     await cached.refresh()
     first = cached.error
@@ -291,7 +295,7 @@ async def test_a_gateway_that_is_silent_is_one_error_for_each_question(oracle: O
     await cached.close()
 
 
-async def test_the_log_says_what_cannot_be_had_in_the_words_of_who_asks(
+async def test_cached_log_names_the_question_in_the_given_words(
     oracle: Oracle, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "test")
@@ -319,7 +323,9 @@ class Watching:
         self.seen.append(None if error is None else type(error))
 
 
-async def test_on_outcome_sees_the_end_of_each_question_and_silence(oracle: Oracle) -> None:
+async def test_cached_on_outcome_is_called_at_the_end_of_each_question_and_at_silence(
+    oracle: Oracle,
+) -> None:
     watching = Watching()
     cached = cached_of(oracle, patience=0.05, on_outcome=watching)
     await cached.refresh()  # nobody answers
@@ -331,7 +337,7 @@ async def test_on_outcome_sees_the_end_of_each_question_and_silence(oracle: Orac
     assert watching.seen == [GatewayTimeout, None, ConnectionFailed]
 
 
-async def test_on_outcome_does_not_take_the_end_of_a_question_for_an_answer(oracle: Oracle) -> None:
+async def test_cached_on_outcome_is_not_called_for_a_cancelled_question(oracle: Oracle) -> None:
     watching = Watching()
     cached = cached_of(oracle, on_outcome=watching)
     cached.begin()

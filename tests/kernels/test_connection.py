@@ -1,424 +1,168 @@
-"""The live socket of a link: what befalls it, and what a listener hears of that."""
+"""The connection that drives a link, over sockets that are scripted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 
-from jupyter_relay.errors import GatewayTimeout
-from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.kernels.kernel import RemoteKernel
-from jupyter_relay.link.actions import Happening, Report
+from jupyter_relay.backoff import Backoff
+from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
+from jupyter_relay.kernels.connection import Connection
+from jupyter_relay.link.actions import Probe, Report
+from jupyter_relay.link.link import Link
+from jupyter_relay.link.settings import LinkSettings
 from jupyter_relay.link.table import State
-from jupyter_relay.testing import (
-    Answer,
-    FakeGateway,
-    FakeKernel,
-    Hold,
-    Reset,
-    Silence,
-)
-from jupyter_relay.testing.changes import Changes
-from jupyter_relay.testing.plugin import ProxyFactory
-from jupyter_relay.transport.transport import SocketClosed
-from jupyter_relay.wire.message import Channel, Frame, Message
-from tests.support.gateway import (
-    CHANNELS,
-    KERNEL,
-    answer_of,
-    remote_kernel,
-    run,
-    settings_for,
-    until,
-)
-from tests.support.messages import failures, notices, request, types
-
-CELL = ["status:busy", "execute_input", "stream", "execute_reply", "status:idle"]
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.transport.transport import Socket, SocketClosed
+from jupyter_relay.wire.message import Frame, Message
+from tests.support.messages import request
 
 
-class Journal(list[Report]):
-    """What is reported of a kernel."""
+class ScriptedSocket:
+    """A socket that says nothing until it is closed; ``failure`` is what sending raises."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._changes = Changes()
+    subprotocol: str | None = None
 
-    def note(self, report: Report) -> None:
-        self.append(report)
-        self._changes.notify()
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.closed = asyncio.Event()
+        self.written = asyncio.Event()
 
-    async def first(self) -> Report:
-        """Wait for the first report."""
-        await self._changes.wait_for(lambda: len(self))
-        return self[0]
+    async def receive(self) -> Frame:
+        await self.closed.wait()
+        raise SocketClosed("it was closed.")
 
+    async def send(self, frame: Frame) -> None:
+        self.written.set()
+        if self.failure is not None:
+            raise self.failure
 
-@asynccontextmanager
-async def linked(
-    url: str, fake: FakeKernel, **options: float
-) -> AsyncIterator[tuple[RemoteKernel, Journal]]:
-    """A kernel under settings of its own, and what is reported of it."""
-    journal = Journal()
-    gateway = Gateway(settings_for(url, **options))
-    kernel = remote_kernel(gateway, fake, journal.note)
-    try:
-        yield kernel, journal
-    finally:
-        await kernel.close()
-        await gateway.close()
+    async def close(self) -> None:
+        self.closed.set()
 
 
-class Paused:
-    """A cell that prints ``before``, waits for the test, and prints ``after``."""
-
-    def __init__(self) -> None:
-        self.go_on = asyncio.Event()
-
-    async def __call__(self, cell: Message, fake: FakeKernel) -> None:
-        fake.print("before", cell)
-        await self.go_on.wait()
-        fake.print("after", cell)
+async def _never() -> KernelModel:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
-def executed(fake: FakeKernel) -> list[str]:
-    """The ids of the requests to execute that reached the kernel."""
-    return [m.head.msg_id for m in fake.received if m.head.msg_type == "execute_request"]
+class Driven:
+    """A connection and all that it did. ``sockets`` are handed out one after another."""
+
+    def __init__(self, *sockets: ScriptedSocket | Exception) -> None:
+        numbers = itertools.count()
+        self.sockets = iter(sockets)
+        self.probes = 0
+        self.answer: Callable[[], Awaitable[KernelModel]] = _never
+        self.delivered: list[Message] = []
+        self.reports: list[Report] = []
+        self.skipped: list[str] = []
+        self.link = Link(
+            LinkSettings(backoff=Backoff(base=0.0, cap=0.0)),
+            gateway="gpu",
+            session="upstream",
+            clock=lambda: datetime.now(UTC),
+            new_id=lambda: f"relay-{next(numbers)}",
+            chance=lambda: 1.0,
+            seconds=time.time,
+        )
+        self.connection = Connection(
+            self.link,
+            host=self,
+            audience=self,
+            throttle_every_bytes=2**30,
+        )
+
+    async def open_socket(self, session: str) -> Socket:
+        socket = next(self.sockets)
+        if isinstance(socket, Exception):
+            raise socket
+        return socket
+
+    async def probe(self) -> KernelModel:
+        self.probes += 1
+        return await self.answer()
+
+    def deliver(self, message: Message, to: str | None) -> None:
+        self.delivered.append(message)
+
+    async def throttle(self) -> None:
+        raise AssertionError
+
+    def on_report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def on_unreadable_frame(self, why: str) -> None:
+        self.skipped.append(why)
 
 
-# Drops.
+@pytest.mark.parametrize("failure", [SocketClosed("it was cut."), RuntimeError("unforeseen")])
+async def test_connection_whose_socket_cannot_be_written_replaces_it(failure: Exception) -> None:
+    broken, well = ScriptedSocket(failure), ScriptedSocket()
+    driven = Driven(broken, well)
+    driven.connection.perform(driven.link.attach("tab"))
+    driven.connection.perform(driven.link.send("tab", request()))
+    await asyncio.wait_for(well.written.wait(), 5)  # the barrier
+    assert broken.closed.is_set()
+    await driven.connection.close("The end.")
+    assert well.closed.is_set()
 
 
-@pytest.mark.parametrize("subprotocols", [("v1.kernel.websocket.jupyter.org",), ()])
-async def test_a_drop_during_a_cell_loses_and_doubles_nothing(
-    fake_gateway: FakeGateway,
-    fake_kernel: FakeKernel,
-    kernel: RemoteKernel,
-    subprotocols: tuple[str, ...],
-) -> None:
-    fake_gateway.subprotocols = subprotocols
-    script = fake_kernel.on_execute = Paused()
-    listener = kernel.subscribe("tab")
-    asked = request(session="tab")
-    listener.send(asked)
-    early = await until(listener, "stream", of=asked)
-    fake_gateway.drop_sockets()
-    script.go_on.set()
-    late = await answer_of(listener, asked)
-    assert sorted(types([*early, *late])) == sorted([*CELL, "stream"])
-    assert notices(late) == []
-    assert executed(fake_kernel) == [asked.head.msg_id]
-    assert len({socket.session_id for socket in fake_gateway.sockets}) == 1
-
-
-async def test_what_waits_for_a_gateway_that_is_closed_for_good_is_answered(
-    fake_gateway: FakeGateway, gateway: Gateway, kernel: RemoteKernel
-) -> None:
-    listener = kernel.subscribe("tab")
-    await run(listener, request(session="tab"))
-    await gateway.close()
-    asked = request(session="tab")
-    listener.send(asked)
-    assert "was closed" in failures(await answer_of(listener, asked))[0]
-
-
-async def test_what_is_asked_while_the_link_is_down_is_held_in_order(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    listener = kernel.subscribe("tab")
-    await run(listener, request(session="tab"))
-    released = asyncio.Event()
-    fake_gateway.fault("GET", CHANNELS, Hold(released))
-    fake_gateway.drop_sockets()
-    await fake_gateway.wait_for(lambda: len(fake_gateway.requests_to("GET", CHANNELS)) == 2)
-    asked = [request(session="tab") for _ in range(3)]
-    for message in asked:
-        listener.send(message)
-    released.set()
-    for message in asked:
-        assert "execute_reply" in types(await answer_of(listener, message))
-    assert executed(fake_kernel)[1:] == [message.head.msg_id for message in asked]
-
-
-async def test_a_result_that_no_gateway_kept_is_answered_for(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    fake_kernel.audience = type(fake_kernel.audience)(buffers=False)
-    script = fake_kernel.on_execute = Paused()
-    listener = kernel.subscribe("tab")
-    await run(listener, request("kernel_info_request", {}, session="tab"))
-    asked = request(session="tab")
-    listener.send(asked)
-    await until(listener, "stream", of=asked)
-    released = asyncio.Event()
-    fake_gateway.fault("GET", CHANNELS, Hold(released))
-    fake_gateway.drop_sockets()
-    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
-    script.go_on.set()
-    await fake_gateway.wait_for(lambda: fake_kernel.execution_state == "idle")
-    released.set()
-    heard = await answer_of(listener, asked)
-    assert failures(heard)[0].endswith("this ran, but its result was lost.")
-    assert "up to 3 messages were lost" in notices(heard)[0]
-    assert executed(fake_kernel) == [asked.head.msg_id]
-
-
-async def test_a_request_lost_on_its_way_is_answered_for_and_not_sent_again(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    listener = kernel.subscribe("tab")
-    await run(listener, request(session="tab"))
-    socket = fake_gateway.sockets[0]
-    socket.swallow()
-    asked = request(session="tab")
-    listener.send(asked)
-    await fake_gateway.wait_for(lambda: socket.swallowed)
-    socket.drop()
-    assert failures(await answer_of(listener, asked))[0].endswith("this never reached the kernel.")
-    assert asked.head.msg_id not in executed(fake_kernel)
-
-
-async def test_a_gateway_that_comes_back_is_found(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    async with linked(fake_gateway.url, fake_kernel) as (kernel, reports):
-        listener = kernel.subscribe("tab")
-        await run(listener, request(session="tab"))
-        fake_gateway.fault("GET", CHANNELS, Answer(503), times=2)
-        fake_gateway.fault("GET", CHANNELS, Reset(), times=1)
-        fake_gateway.drop_sockets()
-        await reports.first()
-        assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-        assert len(fake_gateway.requests_to("GET", CHANNELS)) == 5
-        assert [r.happening for r in reports] == [Happening.DROPPED, Happening.OPENED]
-
-
-@pytest.mark.parametrize("code", [None, 1000, 1001, 1009, 1011])
-async def test_a_socket_that_the_gateway_closes_is_opened_again(
-    fake_gateway: FakeGateway, kernel: RemoteKernel, code: int | None
-) -> None:
-    listener = kernel.subscribe("tab")
-    await run(listener, request(session="tab"))
-    fake_gateway.sockets[0].close(code)
-    await fake_gateway.wait_for_socket(2)
-    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-
-
-async def test_a_half_open_link_is_found(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, faulty_proxy: ProxyFactory
-) -> None:
-    proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
-    async with linked(proxy.url, fake_kernel, ping_interval=0.1) as (kernel, reports):
-        listener = kernel.subscribe("tab")
-        await run(listener, request(session="tab"))
-        proxy.stall()
-        await proxy.wait_for(lambda: proxy.accepted >= 2)
-        proxy.resume()
-        assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-        dropped, opened = reports
-        assert (dropped.happening, opened.happening) == (Happening.DROPPED, Happening.OPENED)
-        assert dropped.seconds == pytest.approx(0.15)
-        assert opened.seconds is not None
-        assert opened.seconds > 0.15
-
-
-async def test_the_outage_of_a_reset_begins_with_it(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, faulty_proxy: ProxyFactory
-) -> None:
-    proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
-    async with linked(proxy.url, fake_kernel) as (kernel, reports):
-        listener = kernel.subscribe("tab")
-        await run(listener, request(session="tab"))
-        proxy.reset()
-        await fake_gateway.wait_for_socket(2)
-        await run(listener, request(session="tab"))
-        assert reports[0].happening is Happening.DROPPED
-        assert reports[0].seconds is None
-
-
-# Frames.
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        Frame(b"not a message"),
-        Frame(b"{", text=True),
-        Frame(b'{"header": 7, "channel": "iopub"}', text=True),
-        Frame(b"\xff" * 64),
-    ],
-)
-async def test_a_frame_that_is_no_message_is_skipped_and_the_link_lives(
-    fake_gateway: FakeGateway,
-    kernel: RemoteKernel,
-    frame: Frame,
+async def test_connection_that_fails_unforeseen_tries_again_and_logs_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    listener = kernel.subscribe("tab")
-    socket = await fake_gateway.wait_for_socket()
-    socket.send_raw(frame)
-    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-    assert len(fake_gateway.sockets) == 1
-    assert "was skipped" in caplog.text
+    well = ScriptedSocket()
+    driven = Driven(RuntimeError("unforeseen"), well)
+    driven.connection.perform(driven.link.send("tab", request()))
+    await asyncio.wait_for(well.written.wait(), 5)
+    assert "unforeseen" in caplog.text
+    await driven.connection.close("The end.")
 
 
-async def test_a_message_that_legacy_cannot_carry_is_answered_and_the_link_lives(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    fake_gateway.subprotocols = ()
-    listener = kernel.subscribe("tab")
-    good = request(session="tab")
-    bad = Message(channel=Channel.SHELL, header=good.header, content=b'{"code": "\xff"}')
-    assert "not UTF-8" in failures(await run(listener, bad))[0]
-    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-    assert len(executed(fake_kernel)) == 1
+async def test_probe_without_an_answer_keeps_no_other_waiting_and_ends_with_the_link() -> None:
+    driven = Driven()
+    driven.connection.perform([Probe()])
+    await asyncio.sleep(0)  # so that it runs
+    driven.connection.perform([Probe(), Probe()])
+    await asyncio.sleep(0)
+    assert driven.probes == 3
+    await driven.connection.close("The end.")
 
 
-async def test_a_message_larger_than_we_take_ends_the_socket_and_not_the_link(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    async def flood(cell: Message, fake: FakeKernel) -> None:
-        fake.print("x" * 5000, cell)
+async def test_probe_that_finds_no_kernel_ends_the_link() -> None:
+    socket = ScriptedSocket()
+    driven = Driven(socket)
 
-    fake_kernel.on_execute = flood
-    async with linked(fake_gateway.url, fake_kernel, max_message_bytes=4000) as (kernel, reports):
-        listener = kernel.subscribe("tab")
-        heard = await run(listener, request(session="tab"))
-        assert "execute_reply" in types(heard)
-        assert "it sent a message larger than max_message_bytes." in reports[0].text
+    async def find_nothing() -> KernelModel:
+        raise KernelNotFound("It was culled.", status=404)
 
-
-# Handshakes.
-
-
-async def test_close_during_a_handshake_leaves_no_socket_behind(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    released = asyncio.Event()
-    fake_gateway.fault("GET", CHANNELS, Hold(released))
-    kernel.subscribe("tab")
-    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", CHANNELS))
-    assert kernel.state is State.OPENING
-    await kernel.close()
-    await fake_gateway.wait_for(lambda: fake_gateway.abandoned)
-    released.set()
-    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
-    assert fake_kernel.connections == 0
+    driven.answer = find_nothing
+    driven.connection.perform(driven.link.send("tab", request()))
+    await asyncio.wait_for(socket.written.wait(), 5)
+    driven.connection.perform([Probe()])
+    await asyncio.wait_for(socket.closed.wait(), 5)
+    assert driven.link.state is State.GONE
+    await driven.connection.close("The end.")
 
 
-async def test_a_restart_during_a_handshake_never_holds_two_sockets(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    released = asyncio.Event()
-    fake_gateway.fault("GET", CHANNELS, Hold(released), times=1)
-    listener = kernel.subscribe("tab")
-    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", CHANNELS))
-    await kernel.restart()
-    assert len(fake_gateway.abandoned) == 1
-    assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-    assert fake_kernel.connections == 1
-    released.set()
+async def test_probe_that_finds_no_gateway_changes_nothing() -> None:
+    socket = ScriptedSocket()
+    driven = Driven(socket)
+    asked = asyncio.Event()
 
+    async def find_no_gateway() -> KernelModel:
+        asked.set()
+        raise GatewayUnavailable("It is away.")
 
-async def test_a_handshake_may_take_longer_than_a_request(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    released = asyncio.Event()
-    fake_gateway.fault("GET", CHANNELS, Hold(released), times=1)
-    fake_gateway.fault("GET", KERNEL, Silence())
-    options = {"request_timeout": 0.05, "launch_timeout": 0, "launch_timeout_pad": 0}
-    async with linked(fake_gateway.url, fake_kernel, max_request_retries=0, **options) as (
-        kernel,
-        _,
-    ):
-        listener = kernel.subscribe("tab")
-        await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", CHANNELS))
-        for _ in range(2):  # so that more than the time for a request has passed
-            with pytest.raises(GatewayTimeout):
-                await kernel.refresh()
-        released.set()
-        assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-        assert len(fake_gateway.requests_to("GET", CHANNELS)) == 1
-
-
-async def test_a_handshake_without_an_answer_is_given_up_and_tried_again(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
-    async with linked(fake_gateway.url, fake_kernel, handshake_timeout=0.05) as (kernel, reports):
-        listener = kernel.subscribe("tab")
-        assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-        assert "did not answer in time" in reports[0].text
-
-
-async def test_a_handshake_without_a_token_is_tried_again_with_the_reason_told(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    fake_gateway.fault("GET", CHANNELS, Answer(403), times=1)
-    async with linked(fake_gateway.url, fake_kernel) as (kernel, reports):
-        listener = kernel.subscribe("tab")
-        assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
-        assert "denied access (403)" in reports[0].text
-
-
-# A silent kernel.
-
-
-async def test_a_kernel_that_was_culled_behind_an_open_socket_is_found_out(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
-) -> None:
-    listener = kernel.subscribe("tab")
-    await run(listener, request(session="tab"))
-    fake_gateway.forget(fake_kernel.id)
-    asked = request(session="tab")
-    listener.send(asked)
-    with pytest.raises(KeyError):
-        await kernel.refresh()  # what a probe does
-    assert "has no kernel" in failures(await answer_of(listener, asked))[0]
-    await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
-
-
-# Ends.
-
-
-# The fixture for all tests looks for tasks and sockets that are left.
-
-
-async def test_close_of_one_that_was_never_used_leaves_nothing(kernel: RemoteKernel) -> None:
-    await kernel.close()
-    assert kernel.state is State.CLOSED
-
-
-async def test_close_of_an_open_one_leaves_nothing(kernel: RemoteKernel) -> None:
-    await run(kernel.subscribe("tab"), request(session="tab"))
-    await kernel.close()
-    await kernel.close()
-    assert kernel.state is State.CLOSED
-
-
-async def test_close_while_waiting_leaves_nothing(
-    fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    fake_gateway.fault("GET", CHANNELS, Answer(503))
-    async with linked(
-        fake_gateway.url, fake_kernel, gateway_retry_interval=60, gateway_retry_interval_max=60
-    ) as (kernel, reports):
-        kernel.subscribe("tab")
-        await reports.first()
-        assert kernel.state is State.WAITING
-
-
-async def test_what_is_sent_to_a_socket_that_is_cut_is_told_in_plain_words(
-    gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
-) -> None:
-    socket = await gateway.connect(fake_kernel.id, "me")
-    fake_gateway.drop_sockets()
-    with pytest.raises(SocketClosed) as received:
-        await socket.receive()
-    with pytest.raises(SocketClosed) as sent:
-        await socket.send(Frame(b"{}", text=True))
-    await socket.close()
-    assert str(received.value) in {"the connection was closed.", "it was cut without a word."}
-    assert str(sent.value) == "the connection was closed."
+    driven.answer = find_no_gateway
+    driven.connection.perform(driven.link.send("tab", request()))
+    await asyncio.wait_for(socket.written.wait(), 5)
+    driven.connection.perform([Probe()])
+    await asyncio.wait_for(asked.wait(), 5)
+    assert driven.link.state is State.OPEN
+    await driven.connection.close("The end.")

@@ -1,4 +1,4 @@
-"""A remote kernel and its listeners, on one socket."""
+"""A remote kernel and its subscribers, on one socket."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CELL = ["status:busy", "execute_input", "stream", "execute_reply", "status:idle"
 
 
 @pytest.mark.parametrize("subprotocols", [("v1.kernel.websocket.jupyter.org",), ()])
-async def test_a_cell_runs_over_either_subprotocol(
+async def test_cell_over_either_subprotocol_runs(
     fake_gateway: FakeGateway, kernel: RemoteKernel, subprotocols: tuple[str, ...]
 ) -> None:
     fake_gateway.subprotocols = subprotocols
@@ -49,7 +49,7 @@ async def test_a_cell_runs_over_either_subprotocol(
     assert fake_gateway.sockets[0].subprotocol.value == (subprotocols or (None,))[0]
 
 
-async def test_buffers_cross_either_subprotocol(
+async def test_buffers_over_either_subprotocol_arrive(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     fake_gateway.subprotocols = ()
@@ -62,7 +62,7 @@ async def test_buffers_cross_either_subprotocol(
     assert [bytes(part) for part in received[0].buffers] == [b"\x00\xff", b"two"]
 
 
-async def test_the_socket_opens_with_the_first_listener_and_one_session_id_for_all(
+async def test_socket_opens_for_the_first_subscriber_with_one_session_id_for_all(
     fake_gateway: FakeGateway, kernel: RemoteKernel
 ) -> None:
     assert kernel.state is State.IDLE
@@ -79,7 +79,7 @@ async def test_the_socket_opens_with_the_first_listener_and_one_session_id_for_a
     assert socket.session_id not in {"", "tab", "console"}
 
 
-async def test_output_is_heard_by_all_and_a_reply_by_who_asked(kernel: RemoteKernel) -> None:
+async def test_output_goes_to_all_and_a_reply_to_who_asked(kernel: RemoteKernel) -> None:
     tab, console = kernel.subscribe("tab"), kernel.subscribe("console")
     asked = request(session="tab")
     await run(tab, asked)
@@ -87,7 +87,7 @@ async def test_output_is_heard_by_all_and_a_reply_by_who_asked(kernel: RemoteKer
     assert types(heard) == ["status:busy", "execute_input", "stream", "status:idle"]
 
 
-async def test_a_question_is_answered_by_who_runs_the_cell(
+async def test_input_request_goes_to_who_runs_the_cell(
     fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     async def ask(cell: Message, fake: FakeKernel) -> None:
@@ -102,7 +102,7 @@ async def test_a_question_is_answered_by_who_runs_the_cell(
     assert read_content((await until(listener, "stream", of=cell))[-1])["text"] == "Ada"
 
 
-async def test_who_leaves_and_comes_back_hears_what_was_missed(
+async def test_subscriber_that_comes_back_receives_what_it_missed(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     go_on = asyncio.Event()
@@ -129,7 +129,7 @@ async def test_who_leaves_and_comes_back_hears_what_was_missed(
     assert len(fake_gateway.sockets) == 1
 
 
-async def test_who_left_hears_nothing_more(kernel: RemoteKernel) -> None:
+async def test_subscriber_that_left_receives_nothing(kernel: RemoteKernel) -> None:
     listener = kernel.subscribe("tab")
     listener.leave()
     with pytest.raises(SubscriptionEnded):
@@ -170,7 +170,7 @@ async def test_kernel_as_a_block_is_released_at_its_end(
     assert fake_gateway.kernels == {fake_kernel.id: fake_kernel}
 
 
-async def test_another_under_the_same_id_takes_its_place(kernel: RemoteKernel) -> None:
+async def test_subscriber_under_an_id_that_is_present_takes_its_place(kernel: RemoteKernel) -> None:
     first = kernel.subscribe("tab")
     waiting = asyncio.create_task(first.receive())
     await asyncio.sleep(0)  # so that it waits
@@ -185,7 +185,7 @@ async def test_another_under_the_same_id_takes_its_place(kernel: RemoteKernel) -
     assert sorted(types(await run(second, request(session="tab")))) == sorted(CELL)
 
 
-async def test_a_listener_may_be_called_back(kernel: RemoteKernel) -> None:
+async def test_subscriber_with_a_callback_is_called_with_each_message(kernel: RemoteKernel) -> None:
     heard: list[Message] = []
     done = asyncio.Event()
 
@@ -200,7 +200,7 @@ async def test_a_listener_may_be_called_back(kernel: RemoteKernel) -> None:
     assert types(heard)[0] == "status:busy"
 
 
-async def test_a_listener_that_fails_harms_neither_the_others_nor_the_link(
+async def test_subscriber_that_fails_harms_neither_the_others_nor_the_link(
     fake_gateway: FakeGateway, kernel: RemoteKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(message: Message) -> None:
@@ -213,7 +213,7 @@ async def test_a_listener_that_fails_harms_neither_the_others_nor_the_link(
     assert "the page is broken" in caplog.text
 
 
-async def test_those_who_never_come_back_are_forgotten_one_by_one(
+async def test_subscribers_that_never_come_back_are_forgotten_one_by_one(
     gateway: Gateway, kernel: RemoteKernel
 ) -> None:
     witness = kernel.subscribe("witness")
@@ -226,7 +226,7 @@ async def test_those_who_never_come_back_are_forgotten_one_by_one(
     assert last.receive_nowait() is not None
 
 
-async def test_the_socket_closes_when_nobody_needs_it(
+async def test_socket_that_nobody_needs_closes(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     gateway = Gateway(settings_for(fake_gateway.url, linger=0.01))
@@ -243,7 +243,7 @@ async def test_the_socket_closes_when_nobody_needs_it(
     await gateway.close()
 
 
-async def test_connections_are_ours_and_those_beside_us(
+async def test_connections_are_our_subscribers_and_other_clients_of_the_gateway(
     gateway: Gateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -256,7 +256,9 @@ async def test_connections_are_ours_and_those_beside_us(
 # The life of the kernel.
 
 
-async def test_interrupt(fake_kernel: FakeKernel, kernel: RemoteKernel) -> None:
+async def test_interrupt_ends_the_running_cell(
+    fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
     async def forever(cell: Message, fake: FakeKernel) -> None:
         await asyncio.Event().wait()
 
@@ -270,7 +272,7 @@ async def test_interrupt(fake_kernel: FakeKernel, kernel: RemoteKernel) -> None:
     assert b"KeyboardInterrupt" in b"".join(bytes(message.content) for message in heard)
 
 
-async def test_restart(
+async def test_restart_answers_earlier_requests_and_runs_later_ones(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     async def forever(cell: Message, fake: FakeKernel) -> None:
@@ -297,7 +299,7 @@ async def test_restart(
     assert kernel.restarts == 1
 
 
-async def test_what_the_old_process_said_before_its_restart_is_not_taken_for_another(
+async def test_restart_with_late_messages_of_the_old_process_is_one_restart(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     finish = asyncio.Event()
@@ -324,7 +326,7 @@ async def test_what_the_old_process_said_before_its_restart_is_not_taken_for_ano
     assert kernel.restarts == 1
 
 
-async def test_a_restart_that_is_refused_leaves_the_link_working(
+async def test_restart_that_is_refused_leaves_the_link_working(
     fake_gateway: FakeGateway, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -334,7 +336,7 @@ async def test_a_restart_that_is_refused_leaves_the_link_working(
     assert sorted(types(await run(listener, request(session="tab")))) == sorted(CELL)
 
 
-async def test_a_restart_of_a_kernel_that_is_gone_says_so_to_all(
+async def test_restart_of_a_kernel_that_is_gone_reports_it_to_all(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -345,7 +347,9 @@ async def test_a_restart_of_a_kernel_that_is_gone_says_so_to_all(
     await until(listener, "status:dead")
 
 
-async def test_shutdown_ends_everything(fake_gateway: FakeGateway, kernel: RemoteKernel) -> None:
+async def test_shutdown_ends_the_kernel_and_its_subscriptions(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
     listener = kernel.subscribe("tab")
     await run(listener, request(session="tab"))
     await kernel.shutdown()
@@ -356,7 +360,7 @@ async def test_shutdown_ends_everything(fake_gateway: FakeGateway, kernel: Remot
         await listener.receive()
 
 
-async def test_a_shutdown_that_is_refused_changes_nothing(
+async def test_shutdown_that_is_refused_changes_nothing(
     fake_gateway: FakeGateway, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -398,7 +402,9 @@ async def test_close_leaves_the_kernel_running_and_answers_what_waits(
     assert fake_gateway.kernels == {fake_kernel.id: fake_kernel}
 
 
-async def test_a_death_is_heard_and_reported(gateway: Gateway, fake_kernel: FakeKernel) -> None:
+async def test_kernel_that_dies_and_is_restarted_is_reported(
+    gateway: Gateway, fake_kernel: FakeKernel
+) -> None:
     reports: list[Report] = []
     kernel = remote_kernel(gateway, fake_kernel, reports.append)
     listener = kernel.subscribe("tab")
@@ -410,7 +416,7 @@ async def test_a_death_is_heard_and_reported(gateway: Gateway, fake_kernel: Fake
     await kernel.close()
 
 
-async def test_a_kernel_that_is_not_restarted_is_gone(
+async def test_kernel_that_dies_for_good_is_gone(
     fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -422,7 +428,7 @@ async def test_a_kernel_that_is_not_restarted_is_gone(
     assert failures(await run(listener, late)) == [f"The kernel died, says {kernel.gateway.name}."]
 
 
-async def test_a_kernel_that_its_gateway_does_not_know_is_gone(
+async def test_kernel_that_its_gateway_does_not_know_is_gone(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     fake_gateway.forget(fake_kernel.id)
@@ -434,7 +440,7 @@ async def test_a_kernel_that_its_gateway_does_not_know_is_gone(
     assert len(fake_gateway.requests_to("GET", CHANNELS)) == 1
 
 
-async def test_a_proxy_that_does_not_find_the_websocket_does_not_end_a_kernel_that_is_there(
+async def test_kernel_whose_websocket_a_proxy_does_not_find_lives_on(
     fake_gateway: FakeGateway, kernel: RemoteKernel
 ) -> None:
     refused = fake_gateway.fault("GET", CHANNELS, Answer(404, b"<html>", "text/html"), times=2)
@@ -448,7 +454,7 @@ CULLED = "It was culled or deleted there; start another."
 LEFT_OUT = "It was culled or deleted there, or the gateway was restarted without it; start another."
 
 
-async def test_a_kernel_that_is_missed_after_an_outage_may_have_been_left_out_by_a_restart(
+async def test_kernel_gone_after_an_outage_has_a_restarted_gateway_as_a_possible_reason(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -463,7 +469,7 @@ async def test_a_kernel_that_is_missed_after_an_outage_may_have_been_left_out_by
     assert caught.value.hint == LEFT_OUT
 
 
-async def test_a_kernel_that_is_missed_while_its_link_is_up_was_culled_or_deleted(
+async def test_kernel_gone_without_an_outage_was_culled_or_deleted(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
@@ -480,7 +486,7 @@ def ask(listener: Subscription) -> Message:
     return asked
 
 
-async def test_the_end_of_a_kernel_is_one_line_of_the_log(
+async def test_kernel_that_is_gone_is_one_line_of_the_log(
     fake_gateway: FakeGateway,
     fake_kernel: FakeKernel,
     kernel: RemoteKernel,
@@ -507,7 +513,7 @@ async def test_the_end_of_a_kernel_is_one_line_of_the_log(
     )
 
 
-async def test_a_restart_is_one_line_of_the_log(
+async def test_restart_is_one_line_of_the_log(
     fake_kernel: FakeKernel, kernel: RemoteKernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "jupyter_relay")
@@ -517,7 +523,7 @@ async def test_a_restart_is_one_line_of_the_log(
     assert record.getMessage() == f"Kernel {kernel.id}: restarted on {kernel.gateway.name}."
 
 
-async def test_two_restarts_at_once_are_one_and_close_the_socket_meanwhile(
+async def test_restarts_at_once_are_one_and_close_the_socket_meanwhile(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     released = asyncio.Event()
@@ -532,7 +538,7 @@ async def test_two_restarts_at_once_are_one_and_close_the_socket_meanwhile(
     assert fake_kernel.incarnation == 2
 
 
-async def test_one_who_reads_on_loses_nothing_to_a_burst(fake_gateway: FakeGateway) -> None:
+async def test_subscriber_that_reads_on_loses_nothing_to_a_burst(fake_gateway: FakeGateway) -> None:
     line, lines = "x" * 10_000, 400
 
     async def burst(request: Message, kernel: FakeKernel) -> None:
@@ -555,7 +561,7 @@ async def test_one_who_reads_on_loses_nothing_to_a_burst(fake_gateway: FakeGatew
     assert types(heard).count("stream") == lines
 
 
-async def test_the_model_knows_what_the_kernel_told_since_its_gateway_was_asked(
+async def test_model_has_the_state_that_the_kernel_reported_since_the_gateway_was_asked(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     released = asyncio.Event()

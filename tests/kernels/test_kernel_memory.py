@@ -14,7 +14,7 @@ MOST = 3600
 """Bytes for each, a sixth above what was measured with CPython 3.11."""
 
 
-async def test_a_kernel_that_nobody_has_used_takes_little_memory() -> None:
+async def test_kernel_that_nobody_has_used_takes_little_memory() -> None:
     gateway = Gateway(settings_for("http://127.0.0.1:1"))
     models = [KernelModel(id=f"kernel-{number}", name="python3") for number in range(COUNT + 1)]
     kernels = [RemoteKernel(gateway, models.pop())]  # what is made once for all is made with it

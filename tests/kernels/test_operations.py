@@ -47,7 +47,7 @@ def asked(fake: FakeGateway, method: str, path: str) -> int:
     return len(fake.requests_to(method, path))
 
 
-async def test_two_restarts_are_one(
+async def test_restarts_at_once_are_one_request(
     kernel: RemoteKernel, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     held, first = await under_way(fake_gateway, kernel)
@@ -59,14 +59,16 @@ async def test_two_restarts_are_one(
     assert asked(fake_gateway, "POST", RESTART) == 2
 
 
-async def test_two_restarts_fail_as_one(kernel: RemoteKernel, fake_gateway: FakeGateway) -> None:
+async def test_restarts_at_once_fail_as_one(
+    kernel: RemoteKernel, fake_gateway: FakeGateway
+) -> None:
     fake_gateway.fault("POST", RESTART, Answer.json({"reason": "no memory"}, 500), times=1)
     failed = await asyncio.gather(kernel.restart(), kernel.restart(), return_exceptions=True)
     assert [type(error) for error in failed] == [GatewayRefused, GatewayRefused]
     await kernel.restart()
 
 
-async def test_a_restart_goes_on_for_the_others_when_one_who_asked_leaves(
+async def test_restart_goes_on_when_one_of_its_callers_is_cancelled(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     held, first = await under_way(fake_gateway, kernel)
@@ -78,7 +80,7 @@ async def test_a_restart_goes_on_for_the_others_when_one_who_asked_leaves(
     assert asked(fake_gateway, "POST", RESTART) == 1
 
 
-async def test_an_interrupt_during_a_restart_is_refused_without_a_request(
+async def test_interrupt_during_a_restart_is_refused_without_a_request(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     held, restart = await under_way(fake_gateway, kernel)
@@ -90,7 +92,7 @@ async def test_an_interrupt_during_a_restart_is_refused_without_a_request(
     await kernel.interrupt()
 
 
-async def test_an_interrupt_that_fails_since_a_restart_has_begun_says_so(
+async def test_interrupt_that_fails_during_a_restart_names_the_restart(
     kernel: RemoteKernel, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     released = asyncio.Event()
@@ -107,7 +109,7 @@ async def test_an_interrupt_that_fails_since_a_restart_has_begun_says_so(
     await restart
 
 
-async def test_a_deletion_waits_for_a_restart(
+async def test_deletion_during_a_restart_waits_for_it(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     held, restart = await under_way(fake_gateway, kernel)
@@ -122,7 +124,7 @@ async def test_a_deletion_waits_for_a_restart(
     assert not fake_gateway.kernels
 
 
-async def test_a_deletion_begins_without_a_restart_that_does_not_end(
+async def test_deletion_during_a_restart_that_does_not_end_begins_without_it(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     held, restart = await under_way(fake_gateway, kernel)
@@ -134,7 +136,7 @@ async def test_a_deletion_begins_without_a_restart_that_does_not_end(
     assert kernel.life is Life.ENDED
 
 
-async def test_one_who_has_no_patience_hurries_the_deletion_of_one_who_has(
+async def test_deletion_without_patience_shortens_the_wait_of_one_under_way(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     held, restart = await under_way(fake_gateway, kernel)
@@ -148,13 +150,15 @@ async def test_one_who_has_no_patience_hurries_the_deletion_of_one_who_has(
     restart.exception()
 
 
-async def test_two_deletions_are_one(kernel: RemoteKernel, fake_gateway: FakeGateway) -> None:
+async def test_deletions_at_once_are_one_request(
+    kernel: RemoteKernel, fake_gateway: FakeGateway
+) -> None:
     await asyncio.gather(kernel.shutdown(), kernel.shutdown())
     assert asked(fake_gateway, "DELETE", KERNEL) == 1
     assert not fake_gateway.kernels
 
 
-async def test_a_restart_during_a_deletion_finds_no_kernel(
+async def test_restart_during_a_deletion_finds_no_kernel(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     held = Held(fake_gateway, "DELETE", KERNEL)
@@ -169,7 +173,7 @@ async def test_a_restart_during_a_deletion_finds_no_kernel(
     assert not asked(fake_gateway, "POST", RESTART)
 
 
-async def test_a_restart_during_a_deletion_that_fails_is_done(
+async def test_restart_during_a_deletion_that_fails_is_done(
     kernel: RemoteKernel, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("DELETE", KERNEL, Answer.json({"reason": "busy"}, 500), times=1)

@@ -38,7 +38,7 @@ async def impatient(url: str, fake: FakeKernel) -> AsyncIterator[RemoteKernel]:
 
 
 @pytest.mark.parametrize("state", ["starting", "busy", "unknown", "idle"])
-async def test_a_deaf_websocket_is_replaced_whatever_the_gateway_says_of_the_kernel(
+async def test_deaf_websocket_is_replaced_whatever_state_the_gateway_reports(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, state: str
 ) -> None:
     async with impatient(fake_gateway.url, fake_kernel) as kernel:
@@ -56,7 +56,7 @@ async def test_a_deaf_websocket_is_replaced_whatever_the_gateway_says_of_the_ker
         assert failures(await run(listener, request(session="tab"))) == []
 
 
-async def test_a_question_that_hangs_keeps_no_later_one_from_finding_a_deaf_websocket(
+async def test_deaf_websocket_is_replaced_though_an_earlier_probe_hangs(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", KERNEL, Silence(), times=3)
@@ -68,7 +68,7 @@ async def test_a_question_that_hangs_keeps_no_later_one_from_finding_a_deaf_webs
         assert len(failures(await answer_of(listener, lost))) == 1
 
 
-async def test_a_gateway_that_answers_later_than_it_is_asked_again_is_heard(
+async def test_probe_answered_after_the_next_one_began_counts(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     released = asyncio.Event()
@@ -84,7 +84,7 @@ async def test_a_gateway_that_answers_later_than_it_is_asked_again_is_heard(
         assert len(failures(await answer_of(listener, lost))) == 1
 
 
-async def test_a_handshake_that_a_gateway_never_answers_is_tried_again_when_it_answers_else(
+async def test_handshake_that_is_never_answered_is_tried_again_when_the_gateway_answers_probes(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
@@ -92,7 +92,7 @@ async def test_a_handshake_that_a_gateway_never_answers_is_tried_again_when_it_a
         assert failures(await run(kernel.subscribe("tab"), request(session="tab"))) == []
 
 
-async def test_a_handshake_on_a_connection_that_is_forgotten_is_tried_again(
+async def test_handshake_on_a_forgotten_connection_is_tried_again(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, faulty_proxy: ProxyFactory
 ) -> None:
     proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
@@ -105,7 +105,7 @@ async def test_a_handshake_on_a_connection_that_is_forgotten_is_tried_again(
         assert failures(await run(listener, request(session="tab"))) == []
 
 
-async def test_a_handshake_that_is_lost_while_the_kernel_starts_is_made_good_by_one_beside_it(
+async def test_handshake_lost_while_the_kernel_starts_is_replaced_by_one_beside_it(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_kernel.execution_state = "starting"
@@ -118,7 +118,7 @@ async def test_a_handshake_that_is_lost_while_the_kernel_starts_is_made_good_by_
 
 
 @pytest.mark.parametrize("answered_first", [0, 1])
-async def test_of_two_handshakes_that_are_held_the_first_to_be_answered_counts_alone(
+async def test_handshakes_of_which_two_are_held_give_the_socket_that_is_answered_first(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, answered_first: int
 ) -> None:
     fake_kernel.execution_state = "starting"
@@ -139,7 +139,7 @@ async def test_of_two_handshakes_that_are_held_the_first_to_be_answered_counts_a
 
 
 @pytest.mark.parametrize("answered", [False, True])
-async def test_a_link_that_is_closed_gives_up_all_its_handshakes(
+async def test_close_cancels_all_handshakes(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, answered: bool
 ) -> None:
     fake_kernel.execution_state = "starting"
@@ -159,7 +159,7 @@ async def test_a_link_that_is_closed_gives_up_all_its_handshakes(
     await fake_gateway.wait_for(lambda: fake_kernel.connections == 0)
 
 
-async def test_what_a_gateway_says_during_a_handshake_is_not_held_against_the_websocket(
+async def test_probe_during_a_handshake_does_not_count_against_the_websocket(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     let_in, answer = asyncio.Event(), asyncio.Event()
