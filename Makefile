@@ -24,9 +24,11 @@ OLDEST_TESTS := tests/link tests/rest tests/settings tests/wire \
 OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
 
 # The packages without I/O, and the percentage of each, branches included, that its tests have to run.
-PURE := wire link
+PURE := wire link settings rest
 COVERED_wire := 100
 COVERED_link := 97
+COVERED_settings := 100
+COVERED_rest := 100
 
 NPM := $(shell command -v npm)
 NODE_MODULES := labextension/node_modules/.package-lock.json

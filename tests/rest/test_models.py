@@ -346,3 +346,35 @@ def test_an_outline_has_a_bound() -> None:
     many = {f"r{number}": SPEC for number in range(MOST_OUTLINED + 1)}
     listed = KernelSpecs.read(json.dumps({"kernelspecs": many}).encode())
     assert len(KernelSpecs.read(listed.outline()).specs) == MOST_OUTLINED
+
+
+def test_a_kernelspec_whose_name_quotes_a_secret_is_left_out() -> None:
+    specs: dict[str, Json] = {
+        name: {"spec": {"argv": [name]}} for name in ("t0ken", "r", "a-t0ken-b")
+    }
+    body = json.dumps({"default": "r", "kernelspecs": specs}).encode()
+    assert KernelSpecs.read(body, Quoter(["t0ken-"])).specs.keys() == {"t0ken", "r"}
+
+
+def test_a_default_that_is_too_long_makes_a_list_unreadable() -> None:
+    body = json.dumps({"default": "r" * 2**20, "kernelspecs": {}}).encode()
+    with pytest.raises(ModelError, match="more than 1,048,576 bytes"):
+        KernelSpecs.read(body)
+
+
+def test_a_secret_is_cut_out_of_texts_and_nothing_else_is_changed() -> None:
+    spec: Json = {
+        "argv": ["ipython", "--token=t0ken-1"],
+        "env": {"N": 7, "t0ken-1": "x"},
+        "x": None,
+    }
+    read = KernelSpecModel.read({"spec": spec}, "r", Quoter(["t0ken-1"]))
+    assert read.spec == {"argv": ["ipython", "--token=[secret]"], "env": {"N": 7}, "x": None}
+
+
+def test_a_spec_with_a_secret_and_too_many_levels_is_unreadable() -> None:
+    levels: Json = "t0ken-1"
+    for _ in range(600):
+        levels = [levels]
+    with pytest.raises(ModelError, match="too many levels"):
+        KernelSpecModel.read({"spec": {"x": levels}}, "r", Quoter(["t0ken-1"]))

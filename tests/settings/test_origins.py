@@ -14,6 +14,7 @@ from jupyter_relay.settings.origins import (
     FromRenewer,
     FromVariable,
     Origin,
+    require,
 )
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.settings.transport import TransportSettings
@@ -158,3 +159,35 @@ def test_no_secret_shows() -> None:
     ):
         assert SECRET not in repr(settings)
         assert SECRET not in str(settings.credentials.token_origin)
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        (FromVariable("TOKEN"), "the variable TOKEN (auth_token_env)"),
+        (FromFile("/run/token"), "the file /run/token (auth_token_file)"),
+        (FromCommand(("print", SECRET)), "the command print (auth_token_command)"),
+        (FromOAuth2(ID_SERVER, "relay"), "the OAuth2 server id.example (oauth2_token_url)"),
+        (FromRenewer(renew, "mine.Renewer"), "mine.Renewer (gateway_token_renewer_class)"),
+    ],
+)
+def test_a_source_is_called_by_its_option(origin: Origin, said: str) -> None:
+    assert str(origin) == said
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_an_oauth2_server_without_oauthlib_is_refused_by_its_option(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = object() if installed else None
+    monkeypatch.setattr("jupyter_relay.settings.origins.find_spec", lambda _: found)
+    require(FromFile("/run/token"))
+    require(None)
+    if installed:
+        require(FromOAuth2(ID_SERVER, "relay"))
+        return
+    with pytest.raises(
+        ConfigurationError, match=r"^GatewayClient\.oauth2_token_url needs"
+    ) as caught:
+        require(FromOAuth2(ID_SERVER, "relay"))
+    assert caught.value.option == "oauth2_token_url"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from enum import Enum, auto
@@ -16,6 +15,7 @@ from jupyter_relay.credentials.sources import source_of
 from jupyter_relay.credentials.tokens import NoToken, Token
 from jupyter_relay.errors import CredentialsUnavailable
 from jupyter_relay.rest.failures import closed
+from jupyter_relay.rest.headers import basic_authentication
 from jupyter_relay.settings.credentials import CredentialSettings
 
 T = TypeVar("T")
@@ -70,8 +70,9 @@ class Credentials:
         shown, self.unused = _chosen(settings, taken, self._source)
         self.shown = " and ".join(shown.values())
         if Shown.PASSWORD in shown:
-            pair = f"{settings.http_user}:{settings.http_pwd}".encode()
-            self._fixed["Authorization"] = "Basic " + b64encode(pair).decode()
+            self._fixed["Authorization"] = basic_authentication(
+                settings.http_user or "", settings.http_pwd or ""
+            )
         if self._source is None and Shown.TOKEN in shown:
             self._fixed |= _header(settings, settings.auth_token)
         elif self._source is not None and settings.auth_token:

@@ -6,7 +6,6 @@ transport, with certificates and a proxy of their own.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from http import HTTPStatus
 from urllib.parse import quote_plus
 
@@ -16,6 +15,7 @@ from jupyter_relay.credentials.source import TokenSource
 from jupyter_relay.credentials.tokens import MOST_BYTES, NoToken, Token, end_after
 from jupyter_relay.errors import GatewayClosed, GatewayUnavailable
 from jupyter_relay.redact import Quoter
+from jupyter_relay.rest.headers import basic_authentication
 from jupyter_relay.rest.response import Response
 from jupyter_relay.settings.origins import FromOAuth2
 from jupyter_relay.transport.aiohttp_transport import AiohttpTransport
@@ -64,8 +64,8 @@ class OAuth2Source(TokenSource):
             "Accept": "application/json",
         }
         if not in_body:
-            pair = f"{quote_plus(origin.client_id)}:{quote_plus(origin.client_secret)}"
-            headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
+            client = quote_plus(origin.client_id), quote_plus(origin.client_secret)
+            headers["Authorization"] = basic_authentication(*client)
         try:
             return await self._transport.request(
                 Request(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
+from typing import Final
 from urllib.parse import urlsplit
 
 from jupyter_relay.errors import ConfigurationError
 
 _PROXIED_AS = {"ws": "http", "wss": "https"}
-_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""The ports of URLs that name none."""
 
 
 def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
@@ -25,7 +27,7 @@ def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
     parts = urlsplit(url)
     scheme = _PROXIED_AS.get(parts.scheme, parts.scheme)
     bypass = _variable("no_proxy", environment)
-    if bypass and _bypassed(parts.hostname or "", parts.port or _PORTS[scheme], bypass[1]):
+    if bypass and _bypassed(parts.hostname or "", parts.port or DEFAULT_PORTS[scheme], bypass[1]):
         return None
     found = _variable(f"{scheme}_proxy", environment) or _variable("all_proxy", environment)
     if found is None or not found[1]:
@@ -34,7 +36,7 @@ def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
     proxy = given if "://" in given else f"http://{given}"
     try:
         read = urlsplit(proxy)
-        valid = read.scheme.lower() in _PORTS and bool(read.hostname) and read.port != 0
+        valid = read.scheme.lower() in DEFAULT_PORTS and bool(read.hostname) and read.port != 0
     except ValueError:
         valid = False
     if not valid:

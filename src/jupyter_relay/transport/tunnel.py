@@ -1,22 +1,23 @@
-"""A way through an HTTP proxy, asked for with CONNECT (RFC 9110, 9.3.6)."""
+"""A TCP connection through an HTTP proxy, by CONNECT (RFC 9110, 9.3.6)."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from base64 import b64encode
 from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from jupyter_relay.rest.headers import basic_authentication
+from jupyter_relay.settings.proxies import DEFAULT_PORTS
+
 _P = TypeVar("_P", bound=asyncio.Protocol)
 
-_PORTS: Final = {"http": 80, "https": 443}
 _MAX_HEAD: Final = 64 * 1024
 
 
 class TunnelRefused(Exception):  # an answer of the proxy
-    """The proxy does not let us through; ``status`` and ``reason`` are what it answered."""
+    """The proxy refuses to connect us; ``status`` and ``reason`` are those of its answer."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status} {reason}")
@@ -39,7 +40,7 @@ async def open_tunnel(
     transport, _ = await loop.create_connection(
         lambda: asyncio.StreamReaderProtocol(reader),
         parts.hostname or "",
-        parts.port or _PORTS[parts.scheme],
+        parts.port or DEFAULT_PORTS[parts.scheme],
         ssl=trust if parts.scheme == "https" else None,
         happy_eyeballs_delay=0.25,
     )
@@ -65,8 +66,8 @@ def _request(proxy: str, target: str) -> bytes:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     parts = urlsplit(proxy)
     if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        lines.append(f"Proxy-Authorization: Basic {b64encode(pair).decode()}")
+        basic = basic_authentication(unquote(parts.username), unquote(parts.password or ""))
+        lines.append(f"Proxy-Authorization: {basic}")
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
