@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jupyter_relay.headless.channels import ChannelQueue, HBChannelQueue
     from jupyter_relay.headless.client import GatewayKernelClient
-    from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+    from jupyter_relay.server.kernel import GatewayKernelManager
+    from jupyter_relay.server.kernels import GatewayMappingKernelManager
     from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
     from jupyter_relay.server.sessions import GatewaySessionManager
 
@@ -43,7 +44,7 @@ _MODULES = {
     "HBChannelQueue": "headless.channels",
 }
 _SERVER_MODULES = {
-    "GatewayKernelManager": "server.kernels",
+    "GatewayKernelManager": "server.kernel",
     "GatewayKernelSpecManager": "server.kernelspecs",
     "GatewayMappingKernelManager": "server.kernels",
     "GatewaySessionManager": "server.sessions",

@@ -232,12 +232,11 @@ def test_nbconvert_that_is_terminated_leaves_no_kernel(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_a_start_leaves_no_kernel(number: signal.Signals) -> None:
     text = """
-        class Manager(GatewayKernelManager):
-            def _end_with_program(self, start):
-                asyncio.get_running_loop().call_later(0.05, say)
-                return super()._end_with_program(start)
+        async def main():
+            asyncio.get_running_loop().call_later(0.05, say)
+            await GatewayKernelManager().start_kernel()
 
-        asyncio.run(Manager().start_kernel())
+        asyncio.run(main())
     """
     with program(text) as running:
         assert running.stdout is not None

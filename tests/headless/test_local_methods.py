@@ -19,7 +19,7 @@ from jupyter_relay.errors import KernelNotRunning, NotPossibleOnGateway
 from jupyter_relay.headless.channels import ChannelQueue
 from jupyter_relay.headless.client import GatewayKernelClient
 from jupyter_relay.headless.manager import GatewayKernelManager
-from jupyter_relay.server.kernels import GatewayKernelManager as ServersKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager as ServersKernelManager
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.wire.message import Channel, Message
 

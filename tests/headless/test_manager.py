@@ -178,7 +178,7 @@ async def test_a_start_that_fails_leaves_no_claim(
 async def test_without_a_state_folder_nothing_is_kept(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
-    assert manager.store is None
+    assert manager.roster.store is None
     await manager.shutdown_kernel()
 
 

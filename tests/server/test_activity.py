@@ -48,10 +48,10 @@ async def test_where_no_link_is_open_what_the_gateway_says_counts(
     kernel_id = await server.start_kernel()
     later = datetime.now(UTC) + timedelta(minutes=5)
     fake_gateway.kernels[kernel_id].last_activity = later
-    server.kernels.gateway.forget_listing()
+    server.kernels.roster.gateway.forget_listing()
     assert last_activity(server) != later  # nobody lists: the question goes out behind the answer
     await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
-    await server.kernels.refresh()  # shares that question
+    await server.kernels.known.refresh()  # shares that question
     assert last_activity(server) == later
     assert len(fake_gateway.requests_to("GET", "/api/kernels")) == 1
 
@@ -71,7 +71,7 @@ async def test_the_kernels_that_are_listed_are_those_that_are_counted(
 ) -> None:
     gone, kept = await server.start_kernel(), await server.start_kernel()
     fake_gateway.forget(gone)
-    await server.kernels.refresh()
+    await server.kernels.known.refresh()
     assert server.kernels.list_kernel_ids() == [kept]
     assert len(server.kernels) == 1
     assert gone in server.kernels  # its pages are told why it is gone
@@ -100,7 +100,7 @@ async def test_that_kernels_are_counted_finds_out_that_they_are_gone(
     fake_gateway.forget(kernel_id)
     assert len(server.kernels) == 1  # the question goes out behind the answer
     await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
-    await server.kernels.refresh()  # shares that question
+    await server.kernels.known.refresh()  # shares that question
     assert len(server.kernels) == 0
 
 

@@ -88,7 +88,7 @@ async def test_a_kernel_found_gone_is_remembered_for_its_pages_for_a_while(
     for _ in range(2):
         assert (await server.kernels.kernel_model(kernel_id))["execution_state"] == "dead"
         await server.kernels.cull_kernels()
-    server.kernels.lost_seconds = 0.0
+    server.kernels.known.lost_seconds = 0.0
     await server.kernels.cull_kernels()
     assert kernel_id not in server.kernels
 

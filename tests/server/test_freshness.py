@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
 from jupyter_relay.testing import Answer, Delay, FakeGateway, Hold, Reset, Silence
 from jupyter_relay.testing.faults import Fault
 from tests.server.test_sessions import model_of
@@ -99,7 +99,7 @@ async def test_a_kernel_is_asked_for_once_by_all_who_ask_at_once(
     kernel_id = await asking.start_kernel()
     before = len(fake_gateway.requests)
     path = f"/api/kernels/{kernel_id}"
-    await asyncio.gather(*(asking.kernels.look_again(kernel_id) for _ in range(5)))
+    await asyncio.gather(*(asking.kernels.known.look_again(kernel_id) for _ in range(5)))
     (question,) = fake_gateway.requests[before:]
     assert question.path == path
 
@@ -210,7 +210,7 @@ async def test_a_list_that_leaves_a_kernel_out_does_not_answer_for_it(
     await server.start_kernel()
     make_old(server, kernel_id)
     fake_gateway.fault("GET", f"/api/kernels/{kernel_id}", Answer.html("", 500), times=1)
-    await server.kernels.refresh()
+    await server.kernels.known.refresh()
     fake_gateway.forget(kernel_id)
     again = await server.call("POST", "/api/sessions", model_of())
     assert again.json["id"] != session["id"]
@@ -222,7 +222,7 @@ async def test_after_a_restart_the_kernel_is_asked_for_though_it_was_just_before
     kernel_id = await server.start_kernel()
     at = f"/api/kernels/{kernel_id}"
     fake_gateway.kernels[kernel_id].execution_state = "busy"
-    await server.kernels.look_again(kernel_id, anew=True)
+    await server.kernels.known.look_again(kernel_id, anew=True)
     restarted = await server.call("POST", f"{at}/restart")
     assert restarted.json["execution_state"] == fake_gateway.kernels[kernel_id].execution_state
     assert restarted.json["execution_state"] != "busy"
@@ -236,7 +236,7 @@ async def test_a_question_from_before_a_restart_is_put_again_after_it(
     at = f"/api/kernels/{kernel_id}"
     released = asyncio.Event()
     fake_gateway.fault("GET", at, Hold(released), times=1)
-    before = asyncio.create_task(server.kernels.look_again(kernel_id, anew=True))
+    before = asyncio.create_task(server.kernels.known.look_again(kernel_id, anew=True))
     await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", at))
     restarted = await server.call("POST", f"{at}/restart")
     assert restarted.status == 200

@@ -12,7 +12,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from jupyter_relay.rest.users import NotebookUser
-from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.testing import FakeGateway
 from tests.server.test_kernels import env_of

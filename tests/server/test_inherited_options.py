@@ -20,7 +20,8 @@ from jupyter_relay.server.inherited_options import (
     InheritedOption,
     unused_options,
 )
-from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
+from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.server.pages.websocket import GatewayWebSocketConnection
 from jupyter_relay.server.sessions import GatewaySessionManager

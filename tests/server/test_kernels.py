@@ -13,7 +13,9 @@ import pytest
 from jupyter_server.services.api import handlers
 
 from jupyter_relay.errors import KernelNotRunning
-from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
+from jupyter_relay.server.kernels import GatewayMappingKernelManager
+from jupyter_relay.store.store import Store
 from jupyter_relay.testing import (
     Answer,
     Change,
@@ -455,6 +457,13 @@ async def test_one_kernel_that_cannot_be_shut_down_does_not_keep_the_others(
     await fake_gateway.wait_for(lambda: not fake_gateway.open_sockets)
 
 
+def store_of(server: TestServer) -> Store:
+    """The store of a server's session ids."""
+    store = server.kernels.roster.store
+    assert store is not None
+    return store
+
+
 def kept_in(folder: Path) -> list[str]:
     """Return the kernels whose session ids are kept."""
     with closing(sqlite3.connect(folder / "links.sqlite")) as links:
@@ -466,15 +475,15 @@ async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
 ) -> None:
     folder = tmp_path / "data" / "jupyter_relay"
     deleted, gone, refused, last = [await server.start_kernel() for _ in range(4)]
-    await server.kernels.store.flush()
+    await store_of(server).flush()
     assert sorted(kept_in(folder)) == sorted([deleted, gone, refused, last])
     await server.call("DELETE", f"/api/kernels/{deleted}")
     fake_gateway.forget(gone)
-    server.kernels.lost_seconds = 0.0
+    server.kernels.known.lost_seconds = 0.0
     for _ in range(2):  # it is found gone, and then forgotten
-        server.kernels.gateway.forget_listing()
+        server.kernels.roster.gateway.forget_listing()
         await server.call("GET", "/api/kernels")
-    await server.kernels.store.flush()
+    await store_of(server).flush()
     assert sorted(kept_in(folder)) == sorted([refused, last])
     fake_gateway.fault("DELETE", f"/api/kernels/{refused}", Answer.html("no", 500))
     await server.kernels.shutdown_all()
@@ -527,7 +536,7 @@ async def test_managers_share_no_kernels(server: TestServer, fake_gateway: FakeG
 
 
 async def test_a_manager_without_a_kernel_says_so(server: TestServer) -> None:
-    kernel = GatewayKernelManager(parent=server.kernels, gateway=server.kernels.gateway)
+    kernel = GatewayKernelManager(parent=server.kernels, relay=server.kernels.relay)
     assert not await kernel.is_alive()
     with pytest.raises(KernelNotRunning):
         _ = kernel.running

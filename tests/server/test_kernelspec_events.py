@@ -142,5 +142,5 @@ def test_an_event_that_cannot_be_emitted_is_logged_and_harms_nothing(
     logger.add_listener(schema_id=KERNELSPEC_EVENTS, listener=ignore)
     logger.add_modifier(schema_id=KERNELSPEC_EVENTS, modifier=fail)
     events = KernelspecEvents(logger, gateway="gpu", log=logging.getLogger("test"))
-    events.tell(None, ConnectionFailed("No route."))
+    events.report(None, ConnectionFailed("No route."))
     assert "could not be emitted" in caplog.text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
 from jupyter_relay.testing import Answer, Change, FakeGateway, Hold, without
 from tests.support.server import TestServer, server_on

@@ -67,8 +67,8 @@ async def test_a_kernel_that_is_found_gone_is_not_listed_and_says_why_for_a_whil
     gone = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
     assert (gone["id"], gone["execution_state"]) == (kernel_id, "dead")
     assert "culled or deleted" in gone["reason"]
-    server.kernels.lost_seconds = 0.0
-    server.kernels.gateway.forget_listing()
+    server.kernels.known.lost_seconds = 0.0
+    server.kernels.roster.gateway.forget_listing()
     assert (await server.call("GET", KERNELS)).json == []
     assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).status == 404
 

@@ -155,7 +155,7 @@ async def test_all_options_arrive_from_the_command_line(tmp_path: Path) -> None:
         "--GatewayClient.validate_cert=no", "--GatewayClient.request_timeout=1e3",
     )  # fmt: skip
     async with server_on(None, tmp_path, argv=argv) as server:
-        settings = server.kernels.gateway.settings
+        settings = server.kernels.roster.gateway.settings
     assert settings.link.linger == 5.0
     assert settings.link.retry_max is None
     assert settings.credentials.auth_scheme is None
@@ -300,7 +300,7 @@ async def test_an_unknown_option_is_told_of_once(
     argv = ("--GatewayClient.ulr=http://elsewhere", "--GatewayClient.env_whitelist=A", *given)
     async with server_on(None, tmp_path, argv=argv) as server:
         if url:
-            assert server.kernels.gateway.settings.start.rules.allowed == {"A"}
+            assert server.kernels.roster.gateway.settings.start.rules.allowed == {"A"}
     log = capsys.readouterr().err
     unknown, deprecated = [line for line in log.splitlines() if "GatewayC" in line]
     assert unknown.endswith(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.server.kernels import GatewayKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
 from jupyter_relay.testing import Answer, FakeGateway, Hold
 from tests.support.messages import failures
 from tests.support.server import TestServer, server_on
@@ -92,12 +92,12 @@ async def test_a_slow_start_that_fails_is_not_culled_before_and_forgotten_after(
     async with server.tab(kernel_id) as tab:
         await server.kernels.cull_kernels()
         assert kernel_id in server.kernels
-        server.kernels.farewell_seconds = server.kernels.lost_seconds = 0.0
+        server.kernels.farewell_seconds = server.kernels.known.lost_seconds = 0.0
         fake_gateway.kernelspecs.clear()
         released.set()
         await tab.to_the_end()
     for _ in range(2):  # it is found to be lost, and then forgotten
-        server.kernels.gateway.forget_listing()
+        server.kernels.roster.gateway.forget_listing()
         await server.kernels.cull_kernels()
     assert kernel_id not in server.kernels
 

@@ -14,9 +14,11 @@ from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+import jupyter_relay.server.classes  # noqa: F401  # it reads files, which no event loop may
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.server.gateway_config import GatewayConfig
-from jupyter_relay.server.kernels import GatewayKernelManager, GatewayMappingKernelManager
+from jupyter_relay.server.kernel import GatewayKernelManager
+from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.wire.subprotocol import OFFERED
 from tests.support.tab import Tab
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -18,29 +14,22 @@ from traitlets import Bool, DottedObjectName, Type, default
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.errors import (
-    GatewayClosed,
-    GatewayRefused,
-    GatewayUnavailable,
     KernelNotFound,
     KernelNotRunning,
     NotPossibleOnGateway,
     RelayError,
-    UnexpectedAnswer,
 )
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.gateway.start import KernelStart, Outcome
-from jupyter_relay.headless.at_exit import STARTED, StartedKernel
 from jupyter_relay.headless.built_in_names import BuiltInKernelNames
 from jupyter_relay.headless.client import GatewayKernelClient
 from jupyter_relay.headless.jupyter_client_private import with_private_names_of_manager
+from jupyter_relay.kernels.at_exit import STARTED, StartedKernel
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.operations import NO_PATIENCE, RESTART_PATIENCE
+from jupyter_relay.kernels.roster import Roster
 from jupyter_relay.link.actions import Report
 from jupyter_relay.link.life import DEAD, NOT_STARTED
-from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
-from jupyter_relay.store.claims import Claim
-from jupyter_relay.store.store import Store
 
 
 @with_private_names_of_manager(
@@ -73,42 +62,44 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
     cache_ports = Bool(False, help="A remote kernel has no ports here.")
 
     def __init__(
-        self, *, gateway: Gateway | None = None, store: Store | None = None, **kwargs: Any
+        self, *, roster: Roster | None = None, gateway: Gateway | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.remote: RemoteKernel | None = None
-        self._gateway = gateway
-        self._owned: Gateway | None = None
-        self._store = store
-        self._owned_store: Store | None = None
+        self._given_roster = roster
+        self._given_gateway = gateway
+        self._own_roster: Roster | None = None
+        """Made when it is first needed, where none was given; None again once it is closed."""
         self._readiness: asyncio.Future[None] | None = None
+        """What `ready` has returned for the kernel that was started last."""
         self._restarts = 0
+        """How often the kernel had been replaced when it was started here, or last restarted."""
         self._started: StartedKernel | None = None
-        self.started_by_server = False
+        """The kernel of ours that is deleted at the program's end; not one that was attached to."""
 
     @default("client_factory")
     def _gateway_client(self) -> type[GatewayKernelClient]:
         return GatewayKernelClient
 
     @property
-    def gateway(self) -> Gateway:
-        """The gateway: the one that it was made with, or the configured one."""
-        if self._gateway is not None:
-            return self._gateway
-        if self._owned is None:
-            self._owned = Gateway(GatewayClient(parent=self).settings())
-        return self._owned
+    def roster(self) -> Roster:
+        """The owner of the kernel: the one that this was made with, or one of its own, on the
+        gateway that this was made with or on the configured one."""
+        if self._given_roster is not None:
+            return self._given_roster
+        if self._own_roster is None:
+            gateway = self._given_gateway
+            self._own_roster = Roster(
+                gateway or Gateway(GatewayClient(parent=self).settings()),
+                closes_gateway=gateway is None,
+                log=self.log,
+            )
+        return self._own_roster
 
     @property
-    def store(self) -> Store | None:
-        """Where upstream session ids are kept: the store that it was made with, or one in the
-        configured folder, or None."""
-        if self._store is not None:
-            return self._store
-        folder = self.gateway.settings.state_folder
-        if self._owned_store is None and folder:
-            self._owned_store = Store(Path(folder).expanduser(), log=self.log)
-        return self._owned_store
+    def gateway(self) -> Gateway:
+        """The gateway: the one that this was made with, or the configured one."""
+        return self.roster.gateway
 
     @property
     def is_dead(self) -> bool:
@@ -177,65 +168,25 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         ``env``, ``cwd`` and ``user`` are as in `Gateway.start_kernel`; other arguments are for
         local processes, and mean nothing here. Raises what that raises, and `KernelNotFound`.
         """
-        gateway = self.gateway
-        store = self.store
-        claim: Claim | None = None
-        start: KernelStart | None = None
-        started: StartedKernel | None = None
+        roster = self.roster
         try:
             if kernel_id is not None:
-                model = await self._find(kernel_id)
-                if self.remote is not None:
-                    await self.remote.close()
-                if store is not None:
-                    claim = await store.claims.claim(gateway.address, model.id)
+                remote = await roster.attach(kernel_id, on_report=self.on_kernel_report)
             else:
-                new_id = str(uuid4())
-                if store is not None:
-                    claim = store.claims.intend(
-                        gateway.address, new_id, by_server=not self.ends_kernels
-                    )
-                start = gateway.begin_start(
+                remote = await roster.start(
                     kernel_name or self.kernel_name,
                     env=env,
                     cwd=cwd,
                     user=user,
-                    kernel_id=new_id,
-                    before_request=store.claims.written if store is not None else None,
+                    patience=patience,
+                    delete_at_exit=self.ends_kernels,
+                    on_report=self.on_kernel_report,
                 )
-                started = self._end_with_program(start)
-                model = await start.wait(patience)
-                if self.remote is not None:
-                    await self.remote.close()
-                if claim is not None:
-                    claim = claim.moved_to(model.id)
-                    start.when_decided(_noter(gateway, claim))
         except BaseException:
-            if start is not None:
-                start.give_up()
-            if kernel_id is None and claim is not None:
-                self._forget_claim(claim, start)
-            if start is not None and started is not None:
-                start.when_over(partial(STARTED.remove, started))
             if self.remote is None:  # nobody cleans up where nothing was started
-                await self._let_go()
+                await self._release()
             raise
-        if self._started is not None and self._started.kernel_id == gateway.ids.given(model.id):
-            STARTED.remove(self._started)  # it was attached to again, and is no longer its own
-        self._started = started
-        self.started_by_server = claim is not None and claim.started_by_server
-        self._adopt(
-            RemoteKernel(
-                gateway,
-                model,
-                start=start,
-                session=claim.session if claim is not None else None,
-                log=self.log,
-                on_report=self.on_kernel_report,
-                on_change=self.on_kernel_changed,
-                on_close=claim.end if claim is not None else None,
-            )
-        )
+        await self._adopt(remote, roster.started(remote) if kernel_id is None else None)
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Delete the kernel on its gateway. One that is gone already is as good.
@@ -251,14 +202,7 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
     async def restart_kernel(self, now: bool = False, newports: bool = False, **_: Any) -> None:
         """Restart the kernel. Raises `KernelNotRunning` or `KernelNotFound`."""
         remote = self.running
-        try:
-            await remote.restart()
-        except (GatewayRefused, UnexpectedAnswer) as error:
-            # For one that does not exist gateways answer 500, and 404 only if asked for it.
-            if not isinstance(error, KernelNotFound):
-                with suppress(GatewayUnavailable, GatewayClosed):
-                    await remote.refresh()
-            raise
+        await self.roster.restart(remote)
         self._restarts = remote.restarts
 
     async def interrupt_kernel(self) -> None:
@@ -308,9 +252,6 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         """Called with each report of the kernel's link, which the log has already. A subclass may
         pass it on."""
 
-    def on_kernel_changed(self) -> None:
-        """Called when the kernel's model may have changed. A subclass may read it."""
-
     def client(self, **kwargs: Any) -> GatewayKernelClient:
         """Return a client of the kernel; its channels are still to be started."""
         remote = self.remote
@@ -341,79 +282,44 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
                 self.log.warning("Kernel %s was not deleted: %s", self.kernel_id, error)
             else:
                 self._disown()
-        await self._let_go()
+        await self._release()
 
     async def release(self) -> None:
-        """Let go of the kernel, which runs on, also after the program's end."""
+        """Close the link to the kernel, which runs on, also after the program's end."""
         self._disown()
-        await self._let_go()
+        await self._release()
 
     def _disown(self) -> None:
+        """Leave the kernel as it is at the program's end."""
         started, self._started = self._started, None
         if started is not None:
             STARTED.remove(started)
 
-    def _end_with_program(self, start: KernelStart) -> StartedKernel | None:
-        """Have a kernel deleted at the program's end; None if that is none of this manager's
-        business."""
-        if not self.ends_kernels:
-            return None
-        started, ids = StartedKernel(self.gateway.settings, start.id), self.gateway.ids
-
-        def settle(outcome: Outcome) -> None:
-            if isinstance(outcome, KernelModel):
-                started.kernel_id, started.settled = ids.given(outcome.id), True
-            else:
-                start.when_over(partial(STARTED.remove, started))
-
-        STARTED.add(started)
-        start.when_decided(settle)
-        return started
-
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
+        """Close the link to the kernel, and the roster if it is this manager's own."""
         remote, self.remote = self.remote, None
         if remote is not None:
-            await remote.close()
-        store, self._owned_store = self._owned_store, None
-        if store is not None:
-            await store.close()
-        owned, self._owned = self._owned, None
-        if owned is not None:
-            await owned.retire()
+            await self.roster.release(remote)
+        own, self._own_roster = self._own_roster, None
+        if own is not None:
+            await own.close()
 
-    async def _find(self, kernel_id: str) -> KernelModel:
-        gateway, store = self.gateway, self.store
-        kernel_id = await shown_id(gateway, store, kernel_id)
-        try:
-            return await gateway.kernel(kernel_id)
-        except KernelNotFound:
-            gateway.ids.part(kernel_id)
-            if store is not None:
-                store.claims.forget(gateway.address, kernel_id)
-            raise
-
-    def _forget_claim(self, claim: Claim, start: KernelStart | None) -> None:
-        """Forget the claim of a start that has failed or was given up, once no kernel can come of
-        it; if the store is closed by then, the next process finds the claim in it."""
-        store = self.store
-
-        def forget() -> None:
-            if store is not None and store in (self._store, self._owned_store):
-                store.claims.forget(claim.gateway, claim.kernel_id)
-
-        if start is None:
-            forget()
-        else:
-            start.when_over(forget)
-
-    def _adopt(self, remote: RemoteKernel) -> None:
-        self.remote = remote
+    async def _adopt(self, remote: RemoteKernel, started: StartedKernel | None) -> None:
+        """Manage a kernel in the place of the one before; ``started`` is the mark of one that was
+        started, None for one that was attached to."""
+        given = remote.gateway.ids.given(remote.id)
+        if self._started is not None and self._started.kernel_id == given:
+            STARTED.remove(self._started)  # it was attached to again, and is no longer its own
+        self._started = started
+        before, self.remote = self.remote, remote
         self._readiness = None
         self.kernel_id = remote.id
         if remote.model.name:
             self.kernel_name = remote.model.name
         self._restarts = remote.restarts
         self.shutting_down = False
+        if before is not None and before is not remote:
+            await self.roster.release(before)
 
     async def _kill(self, restart: bool = False) -> None:
         if self.remote is not None and not restart:
@@ -427,28 +333,6 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
 
     pre_start_kernel = _launched_by_gateway
     post_start_kernel = _launched_by_gateway
-
-
-async def shown_id(gateway: Gateway, store: Store | None, kernel_id: str) -> str:
-    """Return the id that a kernel is shown under; ``kernel_id`` may be its gateway's.
-
-    What a store keeps of a kernel that has two ids is told to the gateway's `KernelIds`.
-    """
-    if store is not None and not gateway.ids.in_use(kernel_id):
-        both = await store.claims.both_ids(gateway.address, kernel_id)
-        if both is not None:
-            gateway.ids.join(*both)
-    return gateway.ids.shown(kernel_id)
-
-
-def _noter(gateway: Gateway, claim: Claim) -> Callable[[Outcome], None]:
-    """Return what writes down the gateway's id of a kernel once it has started."""
-
-    def note(outcome: Outcome) -> None:
-        if isinstance(outcome, KernelModel):
-            claim.note_gateway_id(gateway.ids.given(outcome.id))
-
-    return note
 
 
 KernelManagerABC.register(GatewayKernelManager)

@@ -34,7 +34,8 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     if not gateway.gateway_enabled:
         return
     from jupyter_relay.server.classes import OURS, choose
-    from jupyter_relay.server.kernels import GatewayKernelManager
+    from jupyter_relay.server.kernel import GatewayKernelManager
+    from jupyter_relay.server.relay import make_relay
 
     given = {name: getattr(serverapp, name) for name in OURS if _is_set(serverapp, name)}
     choice = choose(given, serverapp.extension_manager.extensions.keys())
@@ -50,6 +51,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     ours.setLevel(serverapp.log.level)
     for line in unused_options(serverapp.config, (*OURS.values(), GatewayKernelManager)):
         serverapp.log.warning("%s", line)
+    gateway.relay = make_relay(gateway.options, serverapp, log=serverapp.log)
     _use(serverapp, choice.to_set, given)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.gateway.gateway_client import GatewayClient as BuiltInGatewayClient
 from traitlets.config import Config, Configurable
 
 from jupyter_relay.config import GatewayClient
 from jupyter_relay.settings.options import OPTIONS
-from jupyter_relay.settings.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from jupyter_relay.server.relay import Relay
 
 
 class GatewayConfig(BuiltInGatewayClient):
@@ -26,6 +26,8 @@ class GatewayConfig(BuiltInGatewayClient):
     def __init__(self, *, options: GatewayClient, **kwargs: Any) -> None:
         super().__init__(config=Config(GatewayClient=self._known_of(options)), **kwargs)
         self.options = options
+        self.relay: Relay | None = None
+        """What the server has of the gateway; set when the extension is linked, if ours is used."""
 
     @classmethod
     def install(cls, server: Configurable) -> GatewayConfig:
@@ -76,10 +78,3 @@ def options_of(manager: Configurable) -> GatewayClient:
     if isinstance(config, GatewayConfig):
         return config.options
     return GatewayClient(parent=manager.parent or manager)
-
-
-def state_folder(settings: GatewaySettings, server: object) -> Path:
-    """Return the folder of what must outlive the server; unless it is set, one in the server's data
-    folder."""
-    data_folder = getattr(server, "data_dir", "") or jupyter_data_dir()
-    return Path(settings.state_folder or Path(data_folder) / "jupyter_relay").expanduser()

@@ -40,7 +40,7 @@ class KernelspecEvents:
         self._log = log
         self._told: dict[str | None, type[RelayError]] = {}
 
-    def tell(self, user: str | None, error: RelayError | None) -> None:
+    def report(self, user: str | None, error: RelayError | None) -> None:
         """Emit why the kernelspecs are unavailable, or with None that they are available; nothing
         where that was told last."""
         if error is None:

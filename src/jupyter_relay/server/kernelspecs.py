@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -14,21 +13,15 @@ from jupyter_server.utils import url_path_join
 from traitlets import TraitError
 
 from jupyter_relay.errors import KernelSpecNotFound, RelayError
-from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.kernels.cached import SILENCE, Cached
 from jupyter_relay.rest.models import KernelSpecModel, KernelSpecs
 from jupyter_relay.rest.urls import file_of_kernelspec
-from jupyter_relay.rest.users import NotebookUser, kernel_user
+from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.server.built_in_names import BuiltInKernelSpecNames
-from jupyter_relay.server.gateway_config import options_of, state_folder
 from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
 from jupyter_relay.server.kernelspec_events import KernelspecEvents
-from jupyter_relay.store.store import Store
-from jupyter_relay.wire.json import ModelError
+from jupyter_relay.server.relay import relay_of
 from jupyter_relay.wire.message import quoted
-
-T = TypeVar("T")
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
@@ -39,9 +32,6 @@ _STRETCH: Final = 100
 """How many kernelspecs are written in one go; that takes some milliseconds."""
 _LANGUAGES: Final = {"python": "python", "julia": "julia", "bash": "bash"}
 """How the usual names of kernels begin, and the language that their kernelspecs say."""
-
-_MOST_LISTS: Final = 64
-"""For how many users a list is remembered, where each has their own."""
 
 
 class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
@@ -63,25 +53,25 @@ class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gateway = Gateway(options_of(self).settings())
-        self.store = Store(state_folder(self.gateway.settings, self.parent), log=self.log)
+        self.relay = relay_of(self)
+        self.relay.kernelspecs = self
+        self._lists = self.relay.roster.kernelspecs
+        self._lists.on_listed = self._take_default
+        self._lists.on_outcome = self._report
+        self.gateway = self.relay.roster.gateway
         self._events = KernelspecEvents(
-            getattr(self.parent, "event_logger", None), gateway=self.gateway.name, log=self.log
+            self.relay.event_logger, gateway=self.gateway.name, log=self.log
         )
-        self._lists: dict[str | None, Cached[KernelSpecs]] = {}
-        self._kept: dict[str, bytes] = {}
-        self._recalled: dict[str, KernelSpecs | None] = {}
         self._taken_over: str | None = None
+        """The default kernel that was taken over from the gateway."""
 
     async def refresh(self) -> None:
         """Ask the gateway for its list, and wait for the answer as long as a page may."""
-        await self._latest(notebook_user()).refresh()
+        await self._lists.cached(notebook_user()).refresh()
 
     async def close(self) -> None:
-        """Let go of the gateway."""
-        await self.gateway.close()  # from here on whoever asks is told so
-        for latest in tuple(self._lists.values()):
-            await latest.close()
+        """Close the connections to the gateway."""
+        await self.relay.roster.close()
 
     async def get_all_specs(self) -> dict[str, Model]:
         """Return the kernelspecs by name, and take over the gateway's default kernel."""
@@ -94,60 +84,50 @@ class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
         Where that is not of now, its ``unavailable`` says why, and so does an event.
         """
         user = notebook_user()
-        latest = self._latest(user)
-        await latest.refresh()
-        known, error = latest.value, latest.error
+        cached = self._lists.cached(user)
+        await cached.refresh()
+        known, error = cached.value, cached.error
         model: Model = {"default": self._default_of(known), "kernelspecs": {}}
         if known is not None:
             model["kernelspecs"] = await self._models(known)
         elif error is not None:
-            model |= await self._stand_ins(error)
+            model |= await self._stand_ins(user, error)
         if error is not None:
             model["unavailable"] = str(error)
-            self._tell(user, error)
+            self._report(user, error)
         return model
 
     async def get_kernel_spec(self, kernel_name: str, **_: Any) -> Model:
         """Return the model of one kernelspec. Raises `KeyError` if there is none of that name."""
         with http_errors():
-            if not self.allows(kernel_name):
-                raise KeyError(str(self.not_allowed(kernel_name)))
-            user = notebook_user()
             try:
-                return self._model(
-                    await self._unless_silent(lambda: self.gateway.kernelspec(kernel_name, user))
-                )
+                self.check_allowed(kernel_name)
+                return self._model(await self._lists.get(kernel_name, notebook_user()))
             except KernelSpecNotFound as error:
                 raise KeyError(str(error)) from error
 
     async def get_kernel_spec_resource(self, kernel_name: str, path: str) -> bytes | None:
         """Return a file of a kernelspec, None if there is no such file."""
-        if not self.allows(kernel_name):
+        if not self._allows(kernel_name):
             return None
         with http_errors():
-            return await self._unless_silent(
-                lambda: self.gateway.kernelspec_resource(kernel_name, path)
+            return await self._lists.resource(kernel_name, path, notebook_user())
+
+    def check_allowed(self, kernel_name: str) -> None:
+        """Raise `KernelSpecNotFound` for a kernelspec of which ``allowed_kernelspecs`` allows no
+        kernels."""
+        if not self._allows(kernel_name):
+            raise KernelSpecNotFound(
+                f"The kernelspec {quoted(kernel_name)!r} is not allowed on this server.",
+                status=HTTPStatus.NOT_FOUND,
+                hint="Choose another, or add it to KernelSpecManager.allowed_kernelspecs.",
+                gateway=self.gateway.name,
             )
-
-    def allows(self, kernel_name: str) -> bool:
-        """True if kernels of a kernelspec may be listed and started, by ``allowed_kernelspecs``."""
-        return not self.allowed_kernelspecs or kernel_name in self.allowed_kernelspecs
-
-    def not_allowed(self, kernel_name: str) -> KernelSpecNotFound:
-        """Return the error for a kernelspec that is not allowed."""
-        return KernelSpecNotFound(
-            f"The kernelspec {quoted(kernel_name)!r} is not allowed on this server.",
-            status=HTTPStatus.NOT_FOUND,
-            hint="Choose another, or add it to KernelSpecManager.allowed_kernelspecs.",
-            gateway=self.gateway.name,
-        )
 
     def known_spec(self, kernel_name: str, user: NotebookUser) -> KernelSpec | None:
         """Return a kernelspec as it was last listed for a user, without asking; None if it is not
         known."""
-        latest = self._lists.get(kernel_user(self.gateway.settings.start, user))
-        listed = latest.value if latest is not None else None
-        known = listed.specs.get(kernel_name) if listed is not None else None
+        known = self._lists.known(kernel_name, user)
         if known is None:
             return None
         spec: KernelSpec = self.kernel_spec_class()
@@ -158,16 +138,19 @@ class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
                     setattr(spec, field, value)
         return spec
 
+    def _allows(self, kernel_name: str) -> bool:
+        return not self.allowed_kernelspecs or kernel_name in self.allowed_kernelspecs
+
     @property
     def _default(self) -> str:
-        kernels = getattr(self.parent, "kernel_manager", None)
+        kernels = self.relay.kernels
         name: str = kernels.default_kernel_name if kernels is not None else "python3"
         return name
 
     @property
     def _default_is_chosen(self) -> bool:
         """True if a person or an extension has set the server's default kernel: then it stays."""
-        kernels = getattr(self.parent, "kernel_manager", None)
+        kernels = self.relay.kernels
         if kernels is None:
             return False
         name = "default_kernel_name"
@@ -181,114 +164,36 @@ class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
         if listed is not None and listed.default and not self._default_is_chosen:
             wanted.insert(0, listed.default)
         others = listed.specs if listed is not None else self.allowed_kernelspecs
-        allowed = [name for name in (*wanted, *sorted(others)) if self.allows(name)]
+        allowed = [name for name in (*wanted, *sorted(others)) if self._allows(name)]
         return wanted[0] if self._default_is_chosen or not allowed else allowed[0]
 
-    async def _unless_silent(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Wait for an answer; raise what is wrong with a gateway that is known to be away, at once,
-        or as soon as it counts as silent: a page's few connections must not wait for it."""
-        latest = self._latest(notebook_user())
-        if latest.error is not None:
-            await latest.refresh()
-        asking = asyncio.create_task(ask())
-        try:
-            while latest.error is None and not asking.done():
-                await asyncio.wait([asking], timeout=latest.until_silent)
-            if latest.error is not None and not asking.done():
-                # Others raise the same error: what it was raised through must not add up.
-                raise latest.error.with_traceback(None)
-            return await asking
-        finally:
-            if not asking.done():
-                asking.cancel()
-                await asyncio.wait([asking])
+    def _report(self, user: NotebookUser, error: RelayError | None) -> None:
+        """Emit an event where the list for a user has become out of date, or up to date."""
+        self._events.report(None if self._lists.is_for_all(user) else user.name, error)
 
-    def _latest(self, user: NotebookUser) -> Cached[KernelSpecs]:
-        """The list for a user; one for all, unless the gateway is told who it is for."""
-        told = kernel_user(self.gateway.settings.start, user)
-        latest = self._lists.pop(told, None) or Cached(
-            lambda: self._ask(user),
-            what=f"The kernelspecs of {self.gateway.name}",
-            gateway=self.gateway.name,
-            log=self.log,
-            first_patience=SILENCE,
-            on_outcome=lambda error: self._tell(user, error),
-        )
-        # The one who asked last stands last. What is under way is for `close` to end.
-        self._lists[told] = latest
-        for other in tuple(self._lists)[:-_MOST_LISTS]:
-            if not self._lists[other].asking:
-                del self._lists[other]
-        return latest
-
-    def _tell(self, user: NotebookUser, error: RelayError | None) -> None:
-        """Have pages told whether the list for a user is one of this moment; not at the server's
-        end, which is no fault of the gateway's."""
-        if not self.gateway.closed:
-            self._events.tell(None if self._is_for_all(user) else user.name, error)
-
-    def _is_for_all(self, user: NotebookUser) -> bool:
-        """Whether the gateway is asked the same for a user as for all others."""
-        settings = self.gateway.settings.start
-        return kernel_user(settings, user) == kernel_user(settings, NotebookUser())
-
-    async def _ask(self, user: NotebookUser) -> KernelSpecs:
-        listed = await self.gateway.kernelspecs(user)
-        self._keep(listed, self._name_in_store(user))
-        kernels = getattr(self.parent, "kernel_manager", None)
+    def _take_default(self, user: NotebookUser, listed: KernelSpecs) -> None:
+        """Take over the gateway's default kernel, unless somebody has chosen the server's."""
+        kernels = self.relay.kernels
         default = self._default_of(listed)
-        if self._is_for_all(user) and kernels is not None and self._default != default:
+        if self._lists.is_for_all(user) and kernels is not None and self._default != default:
             self.log.info("The default kernel is now the gateway's: %r.", default)
             self._taken_over = kernels.default_kernel_name = default
-        return listed
 
-    async def _stand_ins(self, error: RelayError) -> Model:
+    async def _stand_ins(self, user: NotebookUser, error: RelayError) -> Model:
         """Return the model of a list of stand-ins, ``error`` being why there is no other."""
-        recalled = await self._recall()
+        recalled = await self._lists.recall(user)
         shown = {}
         for name, spec in recalled.specs.items() if recalled is not None else ():
-            if self.allows(name):
+            if self._allows(name):
                 shown[name] = _stand_in(name, error, spec)
         default = self._default_of(recalled if shown else None)
         return {"default": default, "kernelspecs": shown or {default: _stand_in(default, error)}}
-
-    async def _recall(self) -> KernelSpecs | None:
-        """Return what the gateway had for the last server; looked for once for each user."""
-        user = self._name_in_store(notebook_user())
-        if user not in self._recalled and not self.gateway.closed:
-            kept = await self.store.kernelspecs.get(self.gateway.address, user)
-            _put_last(self._recalled, user, self._read_kept(kept))
-        return self._recalled.get(user)
-
-    def _read_kept(self, kept: bytes | None) -> KernelSpecs | None:
-        """Read a list from the store; None if there is none, or if it cannot be read."""
-        try:
-            return KernelSpecs.read(kept) if kept is not None else None
-        except ModelError as error:
-            self.log.warning(
-                "The kernelspecs of %s that are kept in %s are not used: %s.",
-                self.gateway.address,
-                self.store.path,
-                error,
-            )
-            return None
-
-    def _keep(self, listed: KernelSpecs, user: str) -> None:
-        """Have the next server know of a list, if it differs from the last one."""
-        outline = listed.outline()
-        if self._kept.get(user) != outline and not self.gateway.closed:
-            _put_last(self._kept, user, outline)
-            self._recalled.pop(user, None)
-            self.store.kernelspecs.put(self.gateway.address, user, outline)
-
-    def _name_in_store(self, user: NotebookUser) -> str:
-        return kernel_user(self.gateway.settings.start, user) or ""
 
     async def _models(self, known: KernelSpecs) -> dict[str, Model]:
         """Write kernelspecs for the REST API; others have their turn in between."""
         models: dict[str, Model] = {}
         for number, (name, spec) in enumerate(known.specs.items(), 1):
-            if self.allows(name):
+            if self._allows(name):
                 models[name] = self._model(spec)
             if number % _STRETCH == 0:
                 await asyncio.sleep(0)
@@ -297,22 +202,13 @@ class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
     def _model(self, spec: KernelSpecModel) -> Model:
         """Write a kernelspec for the REST API, its files under this server's own base URL; those
         that lie elsewhere are left out."""
-        base_url = getattr(self.parent, "base_url", "/")
-        folder = url_path_join(base_url, _RESOURCES, quote(spec.name, safe=""))
+        folder = url_path_join(self.relay.base_url, _RESOURCES, quote(spec.name, safe=""))
         resources = {}
         for name, url in spec.resources.items():
-            below = file_of_kernelspec(url, spec.name, self.gateway.settings.url)
+            below = file_of_kernelspec(url, spec.name, self.relay.settings.url)
             if below is not None:
                 resources[name] = f"{folder}/{below}"
         return {"name": spec.name, "spec": dict(spec.spec), "resources": resources}
-
-
-def _put_last(latest: dict[str, T], user: str, value: T) -> None:
-    """Put what is known for a user behind that of all others; the first of too many go."""
-    latest.pop(user, None)
-    latest[user] = value
-    for other in tuple(latest)[:-_MOST_LISTS]:
-        del latest[other]
 
 
 def _stand_in(name: str, error: RelayError, known: KernelSpecModel | None = None) -> Model:

@@ -30,7 +30,7 @@ class GatewaySessionManager(SessionManager):
             return True
         if self.kernel_manager.get_kernel(kernel_id).remote is None:
             return True
-        return self.kernel_manager.why_lost(kernel_id) is not None
+        return self.kernel_manager.known.why_lost(kernel_id) is not None
 
     async def session_exists(self, path: str) -> bool:
         """Whether there is a session for this path, with a kernel that exists."""
@@ -46,7 +46,7 @@ class GatewaySessionManager(SessionManager):
 
     async def list_sessions(self) -> list[Model]:
         """Return the models of all sessions, after the kernels were asked for, all at once."""
-        await self.kernel_manager.refresh()
+        await self.kernel_manager.known.refresh()
         models: list[Model] = await super().list_sessions()
         return models
 
@@ -57,4 +57,5 @@ class GatewaySessionManager(SessionManager):
         columns = " AND ".join(f"{column}=?" for column in values)
         query = f"SELECT DISTINCT kernel_id FROM session WHERE {columns}"  # noqa: S608
         rows = self.cursor.execute(query, list(values.values())).fetchall()
-        await asyncio.gather(*(self.kernel_manager.look_again(row["kernel_id"]) for row in rows))
+        known = self.kernel_manager.known
+        await asyncio.gather(*(known.look_again(row["kernel_id"]) for row in rows))

@@ -148,7 +148,7 @@ class GatewayKernelHandler(_Tells, KernelHandler):
     async def get(self, kernel_id: str) -> None:
         """Get the model of a kernel, by what the gateway says at this time."""
         kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
-        await kernels.look_again(kernel_id)
+        await kernels.known.look_again(kernel_id)
         self.finish(msgspec.json.encode(await kernels.kernel_model(kernel_id)))
 
 
@@ -201,8 +201,8 @@ class _ChecksKernel(_Reads):
         if kernel_id is None:
             return
         kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
-        await kernels.look_again(kernel_id)
-        reason = kernels.why_lost(kernel_id)
+        await kernels.known.look_again(kernel_id)
+        reason = kernels.known.why_lost(kernel_id)
         if reason is not None:
             raise PlainHTTPError(gone.value, reason)
 

@@ -155,7 +155,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     def _close_later(self) -> None:
         if self._closing is None:
             loop = asyncio.get_running_loop()
-            seconds = self.kernel_manager.farewell_seconds
+            seconds = self.multi_kernel_manager.farewell_seconds
             self._closing = loop.call_later(seconds, self.websocket_handler.close)
 
     def _encoded(self, messages: Iterable[Message]) -> Iterator[tuple[Message, Frame]]:

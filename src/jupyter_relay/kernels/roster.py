@@ -1,0 +1,423 @@
+"""The owner of the kernels of one gateway: starts them, attaches to them, and ends them.
+
+Managers of Jupyter Server and of programs hold a `Roster` and decide nothing themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+from jupyter_relay.errors import (
+    GatewayClosed,
+    GatewayRefused,
+    GatewayUnavailable,
+    KernelNotFound,
+    UnexpectedAnswer,
+)
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.gateway.start import KernelStart, Outcome
+from jupyter_relay.kernels.at_exit import STARTED, StartedKernel
+from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.kernelspecs import KernelspecLists
+from jupyter_relay.kernels.known import KnownKernels
+from jupyter_relay.kernels.operations import NO_PATIENCE
+from jupyter_relay.kernels.shutdown import lines_of_staying, why_it_stays
+from jupyter_relay.link.actions import Report
+from jupyter_relay.link.life import Life
+from jupyter_relay.log import Log
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.rest.users import NotebookUser
+from jupyter_relay.settings.on_exit import OnExit
+from jupyter_relay.store.claims import Claim
+from jupyter_relay.store.store import Store
+
+DELETE_SECONDS: Final = 4.0
+"""How many seconds a program that ends waits for its kernels to be deleted, all at once; if busy
+ones are to stay, the question which those are is a part of it."""
+
+_CLOSE_SECONDS: Final = 2.0
+"""How many seconds it waits after that for the websockets of the others to be closed in order."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Turns:
+    """A lock for each key, kept for as long as somebody uses it."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, key: str) -> asyncio.Lock:
+        """Return the lock of a key."""
+        return self._locks.setdefault(key, asyncio.Lock())
+
+
+class _Member:
+    """What a roster keeps of one kernel beside the `RemoteKernel`."""
+
+    __slots__ = ("_kernel_id", "_kernels", "claim", "started")
+
+    def __init__(
+        self,
+        kernel_id: str,
+        kernels: KnownKernels,
+        claim: Claim | None,
+        started: StartedKernel | None,
+    ) -> None:
+        self._kernel_id = kernel_id
+        self._kernels = kernels
+        self.claim = claim
+        self.started = started
+
+    def on_change(self) -> None:
+        self._kernels.mark_changed(self._kernel_id)
+
+
+class Roster:
+    """The kernels of ours on one gateway.
+
+    It owns the ``gateway``, the ``store`` with the upstream session ids, the ``kernelspecs`` and
+    what is known of the ``kernels``. A kernel is ours if it was started here or attached to: what
+    others run on the gateway is not looked at.
+
+    ``state_folder`` is where the store is, unless the settings name a folder; without either there
+    is no store. ``for_server`` says that a server starts the kernels, and not a program for itself.
+    A gateway that is shared with others is not closed (``closes_gateway``).
+
+    Methods that ask the gateway raise what those of `Gateway` raise.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        state_folder: Path | None = None,
+        for_server: bool = False,
+        closes_gateway: bool = True,
+        log: Log = _logger,
+    ) -> None:
+        self.gateway = gateway
+        folder = gateway.settings.state_folder
+        if folder:
+            state_folder = Path(folder).expanduser()
+        self.store = Store(state_folder, log=log) if state_folder is not None else None
+        self.kernels = KnownKernels(gateway, log=log)
+        self.kernelspecs = KernelspecLists(gateway, self.store, log=log)
+        self._for_server = for_server
+        self._closes_gateway = closes_gateway
+        self._log = log
+        self._members: dict[str, _Member] = {}
+        """By the id that a kernel is shown under."""
+        self._attaching = Turns()
+        self._stopping = False
+        """Whether `shutdown_all` is under way."""
+        self._stopped = False
+        """Whether `shutdown_all` has closed the gateway, and no kernel was started since."""
+        self._closed = False
+        """Whether `close` has closed the store."""
+
+    @property
+    def stopping(self) -> bool:
+        """True while all kernels are being shut down: none is started then."""
+        return self._stopping
+
+    async def start(
+        self,
+        name: str | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: NotebookUser | None = None,
+        patience: float | None = None,
+        delete_at_exit: bool = False,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> RemoteKernel:
+        """Start a kernel from the kernelspec ``name``, or from the gateway's default one.
+
+        The kernel is waited for; with ``patience``, for so many seconds. After that the start goes
+        on by itself, and what the kernel is asked waits for it. If this is cancelled meanwhile,
+        the kernel is deleted as soon as it is there. With ``delete_at_exit`` the end of this
+        program deletes it, unless it is `release`d. ``on_report`` is called with what happens to
+        its link. ``env``, ``cwd`` and ``user`` are as in `Gateway.start_kernel`.
+        """
+        self._reopen()
+        kernel_id = str(uuid4())
+        claim = self._claim_start(kernel_id)
+        start: KernelStart | None = None
+        started: StartedKernel | None = None
+        try:
+            start = self.gateway.begin_start(
+                name,
+                env=env,
+                cwd=cwd,
+                user=user,
+                kernel_id=kernel_id,
+                before_request=self.store.claims.written if self.store is not None else None,
+            )
+            started = self._delete_at_exit(start) if delete_at_exit else None
+            model = await start.wait(patience)
+        except BaseException:
+            self._give_up(start, claim, started)
+            raise
+        if claim is not None:
+            claim = claim.moved_to(model.id)
+            start.when_decided(partial(self._keep_gateways_id, claim))
+        return self._adopt(model, claim, on_report, start=start, started=started)
+
+    async def attach(
+        self, kernel_id: str, *, on_report: Callable[[Report], None] | None = None
+    ) -> RemoteKernel:
+        """Attach to a kernel on the gateway; ``kernel_id`` may also be the gateway's own id of it.
+
+        With a store its session id is that of the program that was attached last, so that the
+        gateway hands over what it has kept since then. All who attach to one kernel here share one
+        `RemoteKernel`. Raises `KernelNotFound`.
+        """
+        self._reopen()
+        kernel_id = await self.shown_id(kernel_id)
+        async with self._attaching.of(kernel_id):
+            model = await self._find(kernel_id)
+            kernel = self.kernels.get(model.id)
+            if kernel is not None and kernel.life in (Life.RUNNING, Life.RESTARTING):
+                return kernel
+            claim = None
+            if self.store is not None:
+                claim = await self.store.claims.claim(self.gateway.address, model.id)
+            return self._adopt(model, claim, on_report)
+
+    async def shown_id(self, kernel_id: str) -> str:
+        """Return the id that a kernel is shown under; ``kernel_id`` may be its gateway's."""
+        ids = self.gateway.ids
+        if self.store is not None and not ids.in_use(kernel_id):
+            both = await self.store.claims.both_ids(self.gateway.address, kernel_id)
+            if both is not None:
+                ids.join(*both)
+        return ids.shown(kernel_id)
+
+    def started_by_server(self, kernel: RemoteKernel) -> bool:
+        """True if a server has started a kernel: this one, or one that has left the kernel to it.
+
+        Without a store nobody knows, and it is False.
+        """
+        member = self._members.get(kernel.id)
+        claim = member.claim if member is not None else None
+        return claim is not None and claim.started_by_server
+
+    def started(self, kernel: RemoteKernel) -> StartedKernel | None:
+        """Return the mark of a kernel that is deleted at the end of this program, if it is."""
+        member = self._members.get(kernel.id)
+        return member.started if member is not None else None
+
+    async def restart(self, kernel: RemoteKernel) -> None:
+        """Restart a kernel. Raises `KernelNotFound`, and what `RemoteKernel.restart` does."""
+        try:
+            await kernel.restart()
+        except (GatewayRefused, UnexpectedAnswer) as error:
+            # For one that does not exist gateways answer 500, and 404 only if asked for it.
+            if not isinstance(error, KernelNotFound):
+                with suppress(GatewayUnavailable, GatewayClosed):
+                    await kernel.refresh()
+            raise
+        finally:
+            self.kernels.outdate()
+
+    async def release(self, kernel: RemoteKernel) -> None:
+        """Close the link to a kernel, which runs on if it has not been deleted, and forget it."""
+        await self.kernels.stop_asking(kernel.id)
+        await kernel.close()
+        self.forget(kernel.id)
+
+    def forget(self, kernel_id: str) -> None:
+        """Forget a kernel, whose link stays as it is. One that is not known is no error."""
+        self.kernels.forget(kernel_id)
+        self._members.pop(kernel_id, None)
+
+    async def shutdown_all(
+        self,
+        seconds: float = DELETE_SECONDS,
+        *,
+        delete: Callable[[str], Awaitable[object]] | None = None,
+    ) -> None:
+        """Do to all kernels what ``on_exit`` says, then close gateway and store.
+
+        Kernels are deleted all at once and each for itself, within ``seconds``, by ``delete``, or
+        as `RemoteKernel.shutdown` does it. One that cannot be deleted in time is named in the log,
+        and goes on running.
+
+        Whatever ``on_exit`` says, kernels that were not started by this server, or by one that has
+        left them to it, run on; a start that is under way is given up, and a deletion carried out.
+        """
+        self._stopping = True
+        ends_at = asyncio.get_running_loop().time() + seconds
+        self.gateway.end_soon(seconds)
+        await self.kernels.close()
+        on_exit = self.gateway.settings.on_exit
+        if on_exit is OnExit.KEEP_BUSY and (why := await self.kernels.refresh_at_end()):
+            self._log.warning(
+                "Which kernels are at work is taken from what was heard last: %s", why
+            )
+        kernels = {kernel.id: kernel for kernel in self.kernels}
+        staying = {
+            kernel.id: why
+            for kernel in self.kernels
+            if (why := why_it_stays(kernel, on_exit, by_server=self.started_by_server(kernel)))
+        }
+        for line in lines_of_staying(staying, self.gateway.name):
+            self._log.info("%s", line)
+        ending = [kernel for kernel in self.kernels if kernel.id not in staying]
+        results = await asyncio.gather(
+            *(self._delete_in_time(kernel, ends_at, seconds, delete) for kernel in ending),
+            return_exceptions=True,
+        )
+        for kernel, result in zip(ending, results, strict=True):
+            if isinstance(result, Exception):
+                error = result.__cause__ or result  # an HTTP error covers what was wrong
+                self._log.error("Kernel %s: could not be shut down: %s", kernel.id, error)
+            else:
+                kernels.pop(kernel.id)
+        closing = [
+            asyncio.ensure_future(kernel.close(leave_work=kernel.id in staying))
+            for kernel in kernels.values()
+        ]
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_SECONDS)
+        if self._closes_gateway:
+            await self.gateway.close()  # from here on whoever asks gets an error
+        await self.kernelspecs.close()
+        # Without their sockets, those that waited for a silent gateway have nothing to wait for.
+        await asyncio.gather(*closing)
+        for kernel_id in staying:
+            self.forget(kernel_id)
+            if self.kernels.on_forgotten is not None:
+                await self.kernels.on_forgotten(kernel_id)
+        if self.store is not None:
+            await self.store.close()
+        self._stopping, self._stopped = False, True
+
+    async def close(self) -> None:
+        """Close the gateway, unless it is shared, and the store; kernels stay as they are.
+
+        Where starts that were given up are still under way, the gateway is closed behind them.
+        """
+        if self._closes_gateway:
+            await self.gateway.retire()
+        await self.kernelspecs.close()
+        self._closed = True
+        if self.store is not None:
+            await self.store.close()
+
+    async def _delete_in_time(
+        self,
+        kernel: RemoteKernel,
+        ends_at: float,
+        seconds: float,
+        delete: Callable[[str], Awaitable[object]] | None,
+    ) -> None:
+        try:
+            async with asyncio.timeout_at(ends_at):
+                if delete is not None:
+                    await delete(kernel.id)
+                else:
+                    await kernel.shutdown(patience=NO_PATIENCE)
+                    self.forget(kernel.id)
+        except TimeoutError:
+            if self.kernels.get(kernel.id) is kernel:
+                raise TimeoutError(
+                    f"{self.gateway.name} did not answer within {seconds:g} s. "
+                    "It may still run there."
+                ) from None
+
+    def _reopen(self) -> None:
+        """Let kernels be started after `shutdown_all`, which need not be the program's end."""
+        if self._stopped and not self._stopping:
+            self._stopped = False
+            self.gateway.reopen()
+
+    def _adopt(
+        self,
+        model: KernelModel,
+        claim: Claim | None,
+        on_report: Callable[[Report], None] | None,
+        *,
+        start: KernelStart | None = None,
+        started: StartedKernel | None = None,
+    ) -> RemoteKernel:
+        member = _Member(model.id, self.kernels, claim, started)
+        kernel = RemoteKernel(
+            self.gateway,
+            model,
+            start=start,
+            session=claim.session if claim is not None else None,
+            log=self._log,
+            on_report=on_report,
+            on_change=member.on_change,
+            on_close=claim.end if claim is not None else None,
+        )
+        self._members[kernel.id] = member
+        self.kernels.add(kernel, at=datetime.now(UTC))
+        return kernel
+
+    async def _find(self, kernel_id: str) -> KernelModel:
+        """Return the model of a kernel that is attached to. Raises `KernelNotFound`."""
+        try:
+            return await self.gateway.kernel(kernel_id)
+        except KernelNotFound:
+            self.gateway.ids.part(kernel_id)
+            if self.store is not None:
+                self.store.claims.forget(self.gateway.address, kernel_id)
+            raise
+
+    def _claim_start(self, kernel_id: str) -> Claim | None:
+        """Claim a kernel that is about to be started; None without a store. The claim is written
+        before the request goes out."""
+        if self.store is None:
+            return None
+        address = self.gateway.address
+        return self.store.claims.intend(address, kernel_id, by_server=self._for_server)
+
+    def _give_up(
+        self, start: KernelStart | None, claim: Claim | None, started: StartedKernel | None
+    ) -> None:
+        """Give a start up, and forget what was noted of it once no kernel can come of it."""
+
+        def forget() -> None:
+            # If the store is closed by then, the next process finds the claim in it.
+            if claim is not None and not self._closed:
+                claim.claims.forget(claim.gateway, claim.kernel_id)
+            if started is not None:
+                STARTED.remove(started)
+
+        if start is None:
+            forget()
+        else:
+            start.give_up()
+            start.when_over(forget)
+
+    def _keep_gateways_id(self, claim: Claim, outcome: Outcome) -> None:
+        """Store the gateway's own id of a kernel once it has started."""
+        if isinstance(outcome, KernelModel):
+            claim.note_gateway_id(self.gateway.ids.given(outcome.id))
+
+    def _delete_at_exit(self, start: KernelStart) -> StartedKernel:
+        """Have the kernel of a start deleted at the program's end."""
+        started = StartedKernel(self.gateway.settings, start.id)
+
+        def settle(outcome: Outcome) -> None:
+            if isinstance(outcome, KernelModel):
+                started.kernel_id = self.gateway.ids.given(outcome.id)
+                started.settled = True
+            else:
+                start.when_over(partial(STARTED.remove, started))
+
+        STARTED.add(started)
+        start.when_decided(settle)
+        return started
