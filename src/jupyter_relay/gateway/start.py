@@ -34,7 +34,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from jupyter_relay.backoff import Backoff
 from jupyter_relay.errors import (
@@ -46,13 +46,18 @@ from jupyter_relay.errors import (
     RelayError,
     UnexpectedAnswer,
 )
+from jupyter_relay.log import KernelLog
 from jupyter_relay.rest.models import KernelModel
+
+T = TypeVar("T")
 
 Outcome: TypeAlias = KernelModel | RelayError
 """What becomes of a start."""
 
-_LOOK = Backoff(base=0.5, cap=3.0)
-_LAST_WORD = 1.0
+_LOOK: Final = Backoff(base=0.5, cap=3.0)
+"""How long to wait until the kernel is looked for, or deleted, once more."""
+
+_DELETE_SECONDS: Final = 1.0
 """How long the deletion may take that is tried when the program ends."""
 
 _log = logging.getLogger(__name__)
@@ -60,12 +65,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a start is made of, on one gateway.
+    """The requests of which a start is made, on one gateway.
 
-    ``ask`` asks for the kernel, and calls back when the request goes out. ``look`` returns the
-    model of one or raises `KernelNotFound`, and ``delete`` deletes one; one that does not exist is
-    as good. ``show`` takes a kernel's model whose id is another than the one that was shown, and
-    returns it under that one, which is valid from then on.
+    ``ask`` requests the kernel, and calls its argument when the request is sent. ``look`` returns
+    the model of the kernel with this id, or raises `KernelNotFound`. ``delete`` deletes the kernel
+    with this id, and succeeds if there is none. ``show`` takes a model whose id is not the one
+    under which the kernel was shown; from then on the kernel has both, and the model is returned
+    under the shown one.
     """
 
     ask: Callable[[Callable[[], None]], Awaitable[KernelModel]]
@@ -96,21 +102,30 @@ class KernelStart:
         self.name = name
         self._steps = steps
         self._gateway = gateway
+        self._log = KernelLog(_log, kernel_id)
         self._patience = patience
         self._track = track
         self._outcome: Outcome | None = None
+        """What has come of it; None while it is under way."""
         self._decided = asyncio.Event()
+        """Set with the outcome."""
         self._listeners: list[Callable[[Outcome], None]] = []
+        """Called with the outcome, and forgotten then."""
         self._wanted = True
+        """False once it was abandoned: a kernel that comes of it is deleted."""
         self._shown = False
+        """True once the kernel was shown as starting, under the id that was chosen."""
         self._left = False
+        """True once it was left to its gateway: nothing is deleted then."""
         self._sent = False
+        """True once the request was sent, so that a kernel may come of it."""
         self._found = kernel_id
-        self._task = self._spawn(self._see_to_it)
+        """The id of the kernel to delete: its gateway may have given it another one."""
+        self._task = self._spawn(self._start_kernel)
 
     @property
     def under_way(self) -> bool:
-        """Whether it is not known yet what becomes of it."""
+        """True until it is known what comes of it."""
         return self._outcome is None
 
     async def wait(self, seconds: float | None = None) -> KernelModel:
@@ -151,13 +166,13 @@ class KernelStart:
             listener(self._outcome)
 
     def give_up(self) -> None:
-        """Have no kernel come of it: one that does is deleted, as soon as that can be done."""
+        """Abandon the start. A kernel that comes of it all the same is deleted."""
         if not self._wanted:
             return
         self._wanted = False
         if isinstance(self._outcome, KernelModel):
             self._found = self._outcome.id
-            self._task = self._spawn(self._remove)
+            self._task = self._spawn(self._delete_until_gone)
             return
         self._decide(self._given_up())
         if not self._sent:
@@ -171,8 +186,8 @@ class KernelStart:
         else:
             self._task.add_done_callback(lambda task: None if task.cancelled() else callback())
 
-    async def let_go(self) -> None:
-        """Leave it to its gateway, whatever comes of it."""
+    async def release(self) -> None:
+        """Stop, and leave the kernel to its gateway, if one comes of the start."""
         self._listeners.clear()
         self._left = True
         self._task.cancel()
@@ -184,10 +199,10 @@ class KernelStart:
         except asyncio.CancelledError:
             self._decide(self._given_up())
             if self._sent:
-                await self._last_word()
+                await self._delete_once()
             raise
         except Exception:  # noqa: BLE001  # whatever is wrong, nobody may wait for ever
-            _log.exception("The start of kernel %s failed in a way that was not foreseen.", self.id)
+            self._log.exception("the start failed in a way that was not foreseen.")
             self._decide(
                 KernelStartFailed(
                     f"The start of a kernel on {self._gateway} failed (see the log).",
@@ -197,56 +212,64 @@ class KernelStart:
                 )
             )
 
-    async def _see_to_it(self) -> None:
+    async def _start_kernel(self) -> None:
         try:
-            model = await self._steps.ask(self._goes_out)
+            model = await self._steps.ask(self._on_sent)
         except (GatewayUnavailable, GatewayClosed) as error:
             if not error.doubtful:
                 self._decide(error)
                 return
-            _log.info("Kernel %s: is looked for, since %s", self.id, error)
+            self._log.info("is looked for, since %s", error)
             found = await self._find()
             if found is None:
-                self._decide(_in_vain(error, self._patience))
+                self._decide(_nothing_came_of(error, self._patience))
                 self._wanted = False
                 found = await self._find()
             if found is None:
                 return
             model = found
         except RelayError as error:
-            twin = await self._twin(error)
-            if twin is None:
+            found = await self._find_despite_refusal(error)
+            if found is None:
                 self._decide(error)
                 return
-            model = twin
+            model = found
         if self._wanted:
             renamed = self._shown and model.id != self.id
             self._decide(self._steps.show(model) if renamed else model)
         else:
             self._found = model.id
-            await self._remove()
+            await self._delete_until_gone()
 
-    def _goes_out(self) -> None:
+    def _on_sent(self) -> None:
         self._sent = True
 
     async def _find(self) -> KernelModel | None:
-        """Look for the kernel until it is there; None if it is not in time."""
+        """Look for the kernel until it is there; return None if it does not appear in time."""
+        try:
+            return await self._retry(lambda: self._steps.look(self.id))
+        except RelayError:
+            return None
+
+    async def _retry(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a step until it succeeds; raise what it failed with last, once ``patience``
+        seconds are over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         attempt = 0
         while True:
             try:
-                return await self._steps.look(self.id)
-            except RelayError as error:  # not there yet, or nobody to ask: both may pass
-                _log.debug("Kernel %s: not found: %s", self.id, error)
-            if loop.time() >= deadline:
-                return None
+                return await step()
+            except RelayError as error:  # nobody to ask, or nothing there yet: both may pass
+                if loop.time() >= deadline:
+                    raise
+                self._log.debug("tried again, since %s", error)
             delay = _LOOK.delay(attempt, random.random())  # noqa: S311  # jitter
             await asyncio.sleep(min(delay, max(0.0, deadline - loop.time())))
             attempt += 1
 
-    async def _twin(self, refusal: RelayError) -> KernelModel | None:
-        """Return the kernel that there is in spite of the refusal of its start.
+    async def _find_despite_refusal(self, refusal: RelayError) -> KernelModel | None:
+        """Return the kernel if it exists although the start was refused.
 
         Enterprise Gateway answers 500 where the id is taken, and nobody else can have chosen ours;
         and what nobody can read may have been a success.
@@ -263,40 +286,27 @@ class KernelStart:
         except RelayError:  # then the refusal is the better one to tell
             return None
 
-    async def _remove(self) -> None:
-        """Delete the kernel that came of it and that nobody wants."""
-        kernel_id = self._found
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        attempt = 0
-        while True:
-            try:
-                await self._steps.delete(kernel_id)
-            except RelayError as error:
-                if loop.time() >= deadline:
-                    _log.error(
-                        "Kernel %s: could not be deleted: %s", kernel_id, error
-                    )  # the sentence says it all
-                    return
-            else:
-                _log.info("Kernel %s: deleted; its start was given up.", kernel_id)
-                return
-            await asyncio.sleep(_LOOK.delay(attempt, random.random()))  # noqa: S311  # jitter
-            attempt += 1
+    async def _delete_until_gone(self) -> None:
+        """Delete the kernel that came of an abandoned start."""
+        log = KernelLog(_log, self._found)
+        try:
+            await self._retry(lambda: self._steps.delete(self._found))
+        except RelayError as error:
+            log.error("could not be deleted: %s", error)  # noqa: TRY400  # its text is all
+        else:
+            log.info("deleted; its start was given up.")
 
-    async def _last_word(self) -> None:
-        """Try once more to leave nothing behind, when the program will not wait."""
+    async def _delete_once(self) -> None:
+        """Try once to delete the kernel, for a program that ends and will not wait."""
         if self._left:
             return
         try:
-            async with asyncio.timeout(_LAST_WORD):
+            async with asyncio.timeout(_DELETE_SECONDS):
                 await self._steps.delete(self._found)
         except (RelayError, TimeoutError):
             pass
-        _log.warning(
-            "Kernel %s: its start was left under way; it may yet appear on %s.",
-            self._found,
-            self._gateway,
+        KernelLog(_log, self._found).warning(
+            "its start was left under way; it may yet appear on %s.", self._gateway
         )
 
     def _decide(self, outcome: Outcome) -> None:
@@ -321,7 +331,7 @@ class KernelStart:
         )
 
 
-def _in_vain(error: GatewayUnavailable | GatewayClosed, seconds: float) -> RelayError:
+def _nothing_came_of(error: GatewayUnavailable | GatewayClosed, seconds: float) -> RelayError:
     """The error of a start whose answer was lost, and of which no kernel has come."""
     return type(error)(
         f"{error.message} No kernel has come of it in {seconds:g} s.",

@@ -284,7 +284,7 @@ class RemoteKernel:
         starting = upstream.life is Life.STARTING
         upstream.advance_life(LifeEvent.RELEASED)
         if starting and upstream.start is not None:
-            await upstream.start.let_go()
+            await upstream.start.release()
         await upstream.close(leave_work=leave_work)
         gone = upstream.life in DEAD
         if self._in_use:
