@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from jupyter_relay.link.answers import Notices
+from jupyter_relay.link.actions import Deliver
+from jupyter_relay.link.answers import Answers, Notices, is_ours
 from jupyter_relay.link.pending import Pending, Request
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import Channel, Message
-from tests.support.messages import request
+from tests.support.messages import Voice, request
 
 NOTICES = Notices(
     session="upstream",
@@ -102,3 +103,39 @@ def test_another_request_ends_with_a_reply_on_its_channel() -> None:
     assert output is None
     assert (reply.channel, reply.head.msg_type) == (Channel.CONTROL, "interrupt_reply")
     assert read_content(reply)["status"] == "error"
+
+
+def answers() -> tuple[Answers, Pending]:
+    pending = Pending()
+    return Answers(pending, NOTICES), pending
+
+
+def test_a_request_that_lacks_its_idle_alone_gets_just_that() -> None:
+    written, pending_ones = answers()
+    asked = pending_ones.add(request("kernel_info_request", {}), "tab")
+    assert asked is not None
+    pending_ones.mark_replied(asked)
+    (idle,) = written.finish([asked], "It was lost.")
+    assert isinstance(idle, Deliver)
+    assert read_content(idle.message) == {"execution_state": "idle"}
+    assert asked.ended
+    assert asked not in pending_ones
+
+
+def test_only_the_last_finished_requests_are_remembered() -> None:
+    written, pending_ones = answers()
+    first, last = request(msg_id="0"), request(msg_id="20000")
+    for message in (first, *(request(msg_id=str(n)) for n in range(1, 20_000)), last):
+        asked = pending_ones.add(message, "tab")
+        assert asked is not None
+        asked.replied = True
+        written.finish_output(asked)
+    kernel = Voice()
+    assert written.makes_obsolete(kernel.status("idle", last))
+    assert not written.makes_obsolete(kernel.status("idle", first))
+
+
+def test_a_message_of_ours_is_known_by_its_author() -> None:
+    assert is_ours(NOTICES.status("dead"))
+    assert not is_ours(Message(channel=Channel.IOPUB, header=b'{"username": "kernel"}'))
+    assert not is_ours(Message(channel=Channel.IOPUB, header=b"no JSON"))

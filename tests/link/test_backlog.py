@@ -151,3 +151,15 @@ def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
     for _ in range(50):
         backlog.append(LINE)
     assert backlog.size <= 4000
+
+
+def test_two_messages_above_the_bound_are_kept_if_the_larger_came_first() -> None:
+    larger, large = KERNEL.stream("x" * 30_000, CELL), KERNEL.stream("x" * 20_000, CELL)
+    assert drained(filled(9999, larger, LINE, large)) == [larger, large]
+
+
+def test_a_backlog_over_half_full_is_known() -> None:
+    backlog = filled(4 * LINE.size, LINE, LINE)
+    assert not backlog.over_half_full
+    backlog.append(LINE)
+    assert backlog.over_half_full

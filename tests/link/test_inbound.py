@@ -8,7 +8,7 @@ from msgspec import json, structs
 from jupyter_relay.link.inbound import UNTRACKED
 from jupyter_relay.wire.message import Channel
 from tests.link.rig import UPSTREAM, connected
-from tests.support.messages import WRITTEN, Voice, gateway_status, request
+from tests.support.messages import WRITTEN, Voice, failures, gateway_status, request
 
 
 def test_the_state_is_that_of_the_last_status() -> None:
@@ -105,3 +105,26 @@ def test_output_of_a_kernel_that_is_busy_is_work_whatever_its_type() -> None:
     rig.hear(kernel.stream("1", rig.send(request("complete_request", {}))))
     assert at is not None
     assert rig.link.active_at == at + 5
+
+
+def test_a_barriers_answer_counts_though_its_number_came_before() -> None:
+    rig, kernel = connected(), Voice()
+    rig.hear(*kernel.answer(rig.send()))
+    cell = rig.send()
+    rig.drop()
+    rig.reopen()
+    kernel.number = 0  # it counts anew, under the same name
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert failures(rig.heard_of(cell))
+    assert rig.link.inbound.replayed == 0
+
+
+def test_a_request_whose_id_came_again_is_not_answered_behind_the_barrier_of_the_first() -> None:
+    rig, kernel = connected(), Voice()
+    rig.hear(*kernel.answer(rig.send()))
+    first = rig.send()
+    rig.drop()
+    rig.reopen()
+    rig.send(request(msg_id=first.head.msg_id))
+    rig.hear(*kernel.answer(rig.barriers[-1]))
+    assert failures(rig.heard_of(first)) == []

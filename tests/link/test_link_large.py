@@ -204,3 +204,36 @@ def test_a_message_above_max_message_bytes_is_answered_and_never_sent() -> None:
 def test_without_max_message_bytes_any_message_is_sent() -> None:
     rig = connected(LinkSettings(max_message_bytes=0))
     assert rig.send(request(content=LARGE)) in rig.sent
+
+
+def test_a_large_message_without_a_reply_is_reported_and_not_sent() -> None:
+    rig = connected()
+    rig.send(request(content=LARGE))
+    refuse(rig)
+    rig.reopen()
+    cell, went = rig.send(), len(rig.sent)
+    rig.send(request("comm_msg", {"data": "x" * 2_000_100}))
+    assert len(rig.sent) == went
+    assert "A comm_msg was lost. This message of 1.9 MiB is larger" in rig.reports[-1].text
+    assert "A comm_msg was lost." in notices(rig.heard_of(cell))[-1]
+
+
+def test_a_held_message_without_a_reply_is_reported_when_the_limit_is_learned() -> None:
+    rig = connected()
+    rig.send(request(content=LARGE))
+    rig.writable = False
+    rig.send(request("comm_msg", {"data": "x" * 2_000_100}))
+    refuse(rig)
+    assert any("A comm_msg was lost." in report.text for report in rig.reports)
+    rig.writable = True
+    rig.reopen()
+    assert [message.head.msg_type for message in rig.asked] == ["execute_request"]
+
+
+def test_a_message_that_the_kernel_has_begun_with_was_not_too_large() -> None:
+    rig, kernel = connected(), Voice()
+    cell = rig.send(request(content={"code": "x" * 11_000_000}))
+    rig.hear(kernel.status("busy", cell))
+    rig.has_socket = False
+    rig.do(rig.link.dropped("it was cut.", unfinished=cell))
+    assert failures(rig.heard_of(cell)) == []

@@ -189,3 +189,11 @@ def test_what_is_heard_ends_the_doubt() -> None:
     rig.fire(Timer.PROBE)
     silence(rig, "unknown")
     assert notices(rig.heard_of(cell)) == []
+
+
+@pytest.mark.parametrize("state", ["idle", "busy", "starting"])
+def test_a_model_that_comes_while_the_link_waits_changes_nothing(state: str) -> None:
+    rig = connected()
+    rig.send()
+    rig.drop()
+    assert rig.link.probed(state) == []

@@ -151,3 +151,21 @@ def test_without_numbered_output_there_is_no_floor() -> None:
     assert numbering.high == 3
     assert numbering.floor(Channel.SHELL) is None
     assert numbering.floor(Channel.CONTROL) is None
+
+
+def test_a_number_with_leading_zeros_is_the_next_all_the_same() -> None:
+    numbering = Numbering()
+    numbering.record("k_7_1", Channel.IOPUB, identifies=True)
+    assert numbering.record("k_7_02", Channel.IOPUB, identifies=False) == 2
+    assert numbering.count_missing(0, 9) == 0
+
+
+def test_only_the_last_ignored_numbers_are_remembered() -> None:
+    numbering = Numbering()
+    numbering.record("k_7_1", Channel.IOPUB, identifies=True)
+    numbering.record("k_7_1000", Channel.IOPUB, identifies=False)
+    for number in range(2, 302):
+        numbering.ignore(number)
+    numbering.reopened()
+    assert numbering.record("k_7_2", Channel.IOPUB, identifies=False) == REPEATED
+    assert numbering.record("k_7_301", Channel.IOPUB, identifies=False) == 301

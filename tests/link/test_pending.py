@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 from jupyter_relay.errors import MalformedFrame
-from jupyter_relay.link.pending import Pending, Request
+from jupyter_relay.link.pending import Pending, Request, pending_size
 from jupyter_relay.wire.message import Channel, Message
 from tests.support.messages import request
 
@@ -227,3 +227,23 @@ def test_pending_a_request_asked_again_under_its_id_is_awaited_once() -> None:
     again = added(pending, request(msg_id="a"))
     pending.mark_replied(again)
     assert not pending.awaits_reply
+
+
+def test_a_request_is_given_up_once_though_it_lacks_its_idle_in_two_ways() -> None:
+    skipped, second = (request(msg_id=name) for name in "ab")
+    last = request("execute_request", msg_id="c", channel=Channel.CONTROL)
+    pending = Pending(max_bytes=3 * pending_size(skipped.header))
+    first = added(pending, skipped)
+    pending.mark_replied(first)
+    pending.mark_ended(added(pending, second))
+    third = added(pending, last)
+    pending.mark_replied(third)
+    assert pending.make_room(2 * first.size) == [first, third]
+
+
+def test_a_request_that_is_not_pending_can_be_removed() -> None:
+    pending = Pending()
+    entry = added(pending)
+    pending.remove(entry)
+    pending.remove(entry)
+    assert (len(pending), pending.size, pending.awaits_reply) == (0, 0, False)

@@ -197,3 +197,80 @@ def test_the_end_of_a_cell_costs_the_same_however_many_are_under_way(answered: s
         costs.append(Watched.reads / count)
     few, many = costs
     assert many < 1.2 * few
+
+
+def test_a_barrier_after_a_silence_tells_what_a_half_done_cell_has_lost() -> None:
+    numbering = numbered(1)
+    unnumbered, whole, holed, asked = cells = under_way(*(request() for _ in range(4)))
+    recovery = Recovery(numbering)
+    unnumbered.replied = True
+    output(numbering, 2)
+    whole.began = 2
+    replied(numbering, whole, 3)
+    output(numbering, 5)
+    holed.began = 5
+    replied(numbering, holed, 8)
+    (sent,) = recovery.probe(cells, barrier)
+    assert recovery.barrier_replied(sent.head.msg_id, 9) is None
+    passed = recovery.barrier_ended(sent.head.msg_id, 10)
+    assert passed is not None
+    assert passed.unfinished == [
+        Missed(unnumbered, Loss(None, 0.0)),
+        Missed(whole, None),
+        Missed(holed, Loss(2, 0.0)),
+    ]
+    assert not asked.replied
+
+
+def test_a_barrier_behind_cells_without_idle_tells_what_each_has_lost() -> None:
+    numbering = numbered(1)
+    first, second = cells = under_way(request(), request())
+    recovery = Recovery(numbering)
+    recovery.begin_gap(cells)
+    (sent,) = recovery.reopen(cells, 1.0, barrier)
+    output(numbering, 2)
+    first.began = 2
+    replied(numbering, first, 5)  # 3 and 4 are lost, and 6, its idle
+    output(numbering, 7)
+    second.began = 7
+    replied(numbering, second, 9)  # 8 is lost, and 10, its idle
+    numbering.record("k_1_11", Channel.SHELL, identifies=False)
+    assert recovery.barrier_replied(sent.head.msg_id, 11) is None
+    output(numbering, 12)
+    passed = recovery.barrier_ended(sent.head.msg_id, 12)
+    assert passed is not None
+    assert passed.unfinished == [Missed(first, Loss(2, 1.0)), Missed(second, Loss(1, 1.0))]
+
+
+def test_a_cell_whose_reply_comes_after_the_idle_of_the_next_is_missed_with_the_one_behind() -> (
+    None
+):
+    numbering = numbered(1)
+    first, second, third = cells = under_way(*(request() for _ in range(3)))
+    recovery = Recovery(numbering)
+    recovery.begin_gap(cells)
+    recovery.reopen(cells, 1.0, barrier)
+    replied(numbering, second, 6)
+    output(numbering, 7)
+    recovery.request_ended(second, 7)
+    second.ended = True
+    replied(numbering, first, 4)
+    recovery.request_replied(first)
+    replied(numbering, third, 9)
+    output(numbering, 10)
+    assert [missed.request for missed in recovery.request_ended(third, 10)] == [first, third]
+
+
+def test_only_the_last_barriers_that_passed_are_remembered() -> None:
+    recovery = Recovery(numbered(1))
+    cells = under_way(request())
+    for number in range(200):
+
+        def named(channel: Channel, subshell_id: str | None, number: int = number) -> Message:
+            return request("kernel_info_request", msg_id=f"barrier {number}", channel=channel)
+
+        (sent,) = recovery.probe(cells, named)
+        recovery.barrier_replied(sent.head.msg_id, None)
+        assert recovery.barrier_ended(sent.head.msg_id, None) is not None
+    assert recovery.had_barrier("barrier 199")
+    assert not recovery.had_barrier("barrier 0")

@@ -349,16 +349,14 @@ class Link(StateMachine):
 
     def fired(self, timer: Timer) -> list[Action]:
         """A timer has run out."""
-        match timer:
-            case Timer.RETRY:
-                return self._connect(Event.RETRY)
-            case Timer.LINGER:
-                self.outage.reset()
-                return self._stop(Event.UNUSED)
-            case Timer.PROBE:
-                return self.watch.probe_fired(self.state)
-            case Timer.ALARM:
-                return self.watch.notify_of_outage()
+        if timer is Timer.RETRY:
+            return self._connect(Event.RETRY)
+        if timer is Timer.LINGER:
+            self.outage.reset()
+            return self._stop(Event.UNUSED)
+        if timer is Timer.PROBE:
+            return self.watch.probe_fired(self.state)
+        return self.watch.notify_of_outage()
 
     def retry_now(self) -> list[Action]:
         """The gateway has answered another request: end the wait for the next try, once in an

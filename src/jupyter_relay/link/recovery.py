@@ -279,15 +279,13 @@ class Recovery:
 
     def barrier_replied(self, msg_id: str, number: int | None) -> Passed | None:
         """The reply to a barrier came; return what is known if its answer is complete."""
-        barrier = self._barriers[msg_id]
-        barrier.replied = True
-        return self._check_passed(barrier, number)
+        self._barriers[msg_id].replied = True
+        return self._check_passed(msg_id, number)
 
     def barrier_ended(self, msg_id: str, number: int | None) -> Passed | None:
         """The idle status of a barrier came; return what is known if its answer is complete."""
-        barrier = self._barriers[msg_id]
-        barrier.idle = True
-        return self._check_passed(barrier, number)
+        self._barriers[msg_id].idle = True
+        return self._check_passed(msg_id, number)
 
     def request_ended(self, request: Request, number: int | None) -> list[Missed]:
         """The idle status of a request came. Returns what was lost of its output, and of those
@@ -327,19 +325,18 @@ class Recovery:
         self._gap = None
         self._barriers.clear()
 
-    def _check_passed(self, barrier: _Barrier, number: int | None) -> Passed | None:
+    def _check_passed(self, msg_id: str, number: int | None) -> Passed | None:
+        barrier = self._barriers[msg_id]
         barrier.record(number)
         if not barrier.has_passed:
             return None
-        self._finish(barrier)
+        self._remove_passed(msg_id)
         unfinished = [request for request in barrier.behind if not request.is_finished]
-        if not barrier.proves_loss:
+        gap = self._gap
+        if gap is None or not barrier.proves_loss:
             half_done = [request for request in unfinished if request.replied]
             losses = [Missed(request, self._between(request)) for request in half_done]
             return Passed(losses, 0.0, whole=False)
-        gap = self._gap
-        if gap is None:
-            return Passed([Missed(request, None) for request in unfinished], 0.0, whole=False)
         passed = Passed(
             self._missed(gap, barrier, unfinished), gap.seconds, self._is_whole(gap, barrier)
         )
@@ -347,15 +344,15 @@ class Recovery:
             self._gap = None
         return passed
 
-    def _finish(self, barrier: _Barrier) -> None:
+    def _remove_passed(self, msg_id: str) -> None:
         """Remove a barrier that has passed, and those before it in its lane, whose answers are
         lost."""
-        for msg_id, other in list(self._barriers.items()):
-            if other.lane == barrier.lane:
-                del self._barriers[msg_id]
-                self._passed[msg_id] = None
-            if other is barrier:
-                break
+        lane = self._barriers[msg_id].lane
+        ids = list(self._barriers)
+        for earlier in ids[: ids.index(msg_id) + 1]:
+            if self._barriers[earlier].lane == lane:
+                del self._barriers[earlier]
+                self._passed[earlier] = None
         while len(self._passed) > _MAX_PASSED:
             del self._passed[next(iter(self._passed))]
 
