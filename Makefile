@@ -19,7 +19,7 @@ OLDEST_TESTS := tests/link tests/rest tests/settings tests/wire \
 	$(patsubst %,tests/%.py,credentials/test_oauth2 server/pages/test_tornado_private test_managers) \
 	$(patsubst %,tests/transport/test_%.py,aiohttp_private bodies pool tls) \
 	$(patsubst %,tests/server/test_%.py,built_in_names classes inherited_options kernels kernelspecs \
-		like_built_in sessions signals starting switch websocket)
+		like_built_in sessions jupyter_server_private signals starting switch websocket)
 # Jupyter Servers that take no kernel id from a client; Kernel Gateway runs on them in some tests.
 OLDER_SERVERS := 2.12.5 2.17.0 2.20.0
 

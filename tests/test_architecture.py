@@ -9,10 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 import jupyter_relay
+from tests.support.private_names import private_names_of_others
+
+PROGRAM = "jupyter_relay.testing.leash"
+"""A program, which does its work when it is imported."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -128,5 +133,48 @@ def test_no_class_shares_state_that_can_change() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     for name in modules():
-        if name != "jupyter_relay.testing.leash":
+        if name != PROGRAM:
             assert importlib.import_module(name).__doc__ or name.endswith("_version"), name
+
+
+PRIVATE = {
+    name.rpartition(".")[2].removesuffix("_private"): name
+    for name in modules()
+    if name.endswith("_private")
+}
+"""The files that name what is private of other people's code, by the library."""
+
+
+def test_one_file_for_each_library_names_what_is_private_of_it() -> None:
+    assert sorted(PRIVATE) == ["aiohttp", "jupyter_client", "jupyter_server", "tornado"]
+
+
+@pytest.mark.parametrize("name", sorted({*modules()} - {*PRIVATE.values()} - {PROGRAM}))
+def test_no_other_file_names_what_is_private_of_other_peoples_code(name: str) -> None:
+    module = importlib.import_module(name)
+    source = Path(module.__file__ or "").read_text()
+    assert list(private_names_of_others(source, vars(module))) == []
+
+
+CLASS = "class A(Thread):\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from tornado._parts import b", ["1: _parts"]),
+        ("from tornado.a import _b, c", ["1: _b"]),
+        ("import tornado._a", ["1: _a"]),
+        ("from jupyter_relay._version import __version__", []),
+        ("def f(stream): return stream._count", ["1: _count"]),
+        ("def f(pair): return pair._replace(a=1)", []),
+        (f"{CLASS} def f(self): return self._own.name, super().name, self._own[0]", []),
+        (f"{CLASS} def f(self): return self.b._own", ["2: _own"]),
+        (f"{CLASS} def f(self): return self._target", ["2: _target"]),
+        (f"{CLASS} def _bootstrap(self): self._own = 1", ["2: _bootstrap"]),
+        (f"{CLASS} _target = None", ["2: _target"]),
+    ],
+)
+def test_private_names_of_others_finds_each_way_to_name_one(source: str, found: list[str]) -> None:
+    module = {"A": type("A", (Thread,), {"__module__": "jupyter_relay.a"})}
+    assert list(private_names_of_others(source, module)) == found

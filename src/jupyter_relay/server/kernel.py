@@ -8,11 +8,7 @@ from typing import Any, TypeAlias
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_events import EventLogger
-from jupyter_server._tz import isoformat, utcnow
-from jupyter_server.services.kernels.kernelmanager import (
-    ServerKernelManager,
-    emit_kernel_action_event,
-)
+from jupyter_server.services.kernels.kernelmanager import emit_kernel_action_event
 from traitlets import default
 
 from jupyter_relay.headless.manager import GatewayKernelManager as HeadlessKernelManager
@@ -23,6 +19,7 @@ from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.server.built_in_names import BuiltInServerKernelNames
 from jupyter_relay.server.http.http_errors import http_errors
+from jupyter_relay.server.jupyter_server_private import OpenKernelManager, isoformat, utcnow
 from jupyter_relay.server.link_events import emit
 from jupyter_relay.server.relay import Relay
 
@@ -30,7 +27,7 @@ Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
 
 
-class GatewayKernelManager(BuiltInServerKernelNames, HeadlessKernelManager, ServerKernelManager):
+class GatewayKernelManager(BuiltInServerKernelNames, HeadlessKernelManager, OpenKernelManager):
     """Manages one kernel of the server, and emits the server's kernel action events.
 
     ``relay`` is that of the server; None for a manager that is used without a server.
@@ -70,13 +67,13 @@ class GatewayKernelManager(BuiltInServerKernelNames, HeadlessKernelManager, Serv
         """Return the server's own, which has the schemas; to register them takes longer than to
         start a kernel does, and is left to managers without a server."""
         logger = self._relay.event_logger if self._relay is not None else None
-        return logger or self._default_event_logger()
+        return logger or self.new_event_logger()
 
     def register_schemas(self) -> None:
         """Make the schemas that the user has set, ``extra_event_schema_paths``, known to the
         server's logger. It reads files."""
         if self.extra_event_schema_paths:
-            self._default_event_logger()
+            self.new_event_logger()
 
     @property
     def kernel_spec(self) -> KernelSpec:

@@ -7,9 +7,8 @@ import os
 from datetime import datetime
 from typing import Any, Final
 
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.utils import ApiPath, to_os_path
-from traitlets import Bunch, default, validate
+from traitlets import default
 from traitlets.utils.importstring import import_item
 
 from jupyter_relay.kernels.roster import Turns
@@ -17,6 +16,7 @@ from jupyter_relay.link.life import NOT_STARTED
 from jupyter_relay.server.built_in_names import BuiltInMappingNames
 from jupyter_relay.server.http.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
+from jupyter_relay.server.jupyter_server_private import OpenMappingKernelManager
 from jupyter_relay.server.kernel import GatewayKernelManager, Model
 from jupyter_relay.server.relay import relay_for_kernels
 from jupyter_relay.wire.message import quoted
@@ -26,7 +26,7 @@ _FAREWELL_SECONDS: Final = 30.0
 lists, every 10 s, and closes kernel and session together."""
 
 
-class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager):
+class GatewayMappingKernelManager(BuiltInMappingNames, OpenMappingKernelManager):
     """The kernels of one server, and only those: what others run on the gateway is not shown.
 
     A kernel that is gone from the gateway is not listed, as one that was culled here, and neither
@@ -81,7 +81,7 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
         """
         return [
             kernel_id
-            for kernel_id, kernel in tuple(self._kernels.items())
+            for kernel_id, kernel in tuple(self.managers.items())
             if kernel.remote is not None and kernel.remote.model.execution_state != "dead"
         ]
 
@@ -99,22 +99,20 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
         """True: the server shuts down no manager that is false, and an empty one would be."""
         return True
 
-    @default("kernel_manager_class")
-    def _default_kernel_manager_class(self) -> str:
+    def default_manager_class(self) -> str:
+        """Return the class of ours."""
         return "jupyter_relay.managers.GatewayKernelManager"
 
-    @validate("kernel_manager_class")
-    def _validate_kernel_manager_class(self, proposal: Bunch) -> str:
-        """Use a class of ours: another one would manage processes of this machine."""
-        named: str = proposal.value
+    def usable_manager_class(self, named: str) -> str:
+        """Return a class of ours: another one would manage processes of this machine."""
         if issubclass(import_item(named), GatewayKernelManager):
             return named
         self.log.warning(
             "kernel_manager_class = %s is not used: it is no subclass of %s.",
             named,
-            self._default_kernel_manager_class(),
+            self.default_manager_class(),
         )
-        return self._default_kernel_manager_class()
+        return self.default_manager_class()
 
     @default("shared_context")
     def _no_shared_context(self) -> bool:
@@ -123,9 +121,9 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
     def remove_kernel(self, kernel_id: str) -> GatewayKernelManager | None:
         """Forget a kernel; one that is not known is no error."""
         self.roster.forget(kernel_id)
-        for of_each in (self._kernel_connections, self._models):
+        for of_each in (self.connection_counts, self._models):
             of_each.pop(kernel_id, None)
-        kernel: GatewayKernelManager | None = self._kernels.pop(kernel_id, None)
+        kernel: GatewayKernelManager | None = self.managers.pop(kernel_id, None)
         return kernel
 
     async def start_kernel(
@@ -177,10 +175,10 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
             raise PlainHTTPError(503, "The server is about to end, and the kernel was shut down.")
         remote = kernel.running
         remote.leave_untracked(self.untracked)
-        self._kernels[remote.id] = kernel
+        self.managers[remote.id] = kernel
         what = "is starting" if remote.life in NOT_STARTED else "runs"
         self.log.info("Kernel %s: %s on %s.", remote.id, what, remote.gateway.name)
-        if not self._initialized_culler:
+        if not self.culls:
             self.initialize_culler()
         return remote.id
 
@@ -196,8 +194,8 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
 
     async def kernel_model(self, kernel_id: str) -> Model:
         """Return the model of a kernel, by what is known. See `KnownKernels.look_again`."""
-        self._check_kernel_id(kernel_id)
-        return self._kernels[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
+        self.check_kernel_id(kernel_id)
+        return self.managers[kernel_id].model()  # type: ignore[no-any-return]  # the map is untyped
 
     async def list_kernels(self, **_: Any) -> list[Model]:
         """Return the models of our kernels, which are asked for at this time; without those that
@@ -208,7 +206,7 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
         """
         await self.known.refresh()
         for kernel_id, remote in self.known.changed():
-            kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+            kernel: GatewayKernelManager | None = self.managers.get(kernel_id)
             if remote is None or kernel is None or kernel.remote is not remote:
                 self._models.pop(kernel_id, None)
             else:
@@ -219,20 +217,20 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
         self, kernel_id: str, now: bool = False, restart: bool = False
     ) -> None:
         """Delete a kernel; if that fails it stays listed."""
-        self._check_kernel_id(kernel_id)
-        await self._kernels[kernel_id].shutdown_kernel(now=now, restart=restart)
+        self.check_kernel_id(kernel_id)
+        await self.managers[kernel_id].shutdown_kernel(now=now, restart=restart)
         self.remove_kernel(kernel_id)
 
     async def restart_kernel(self, kernel_id: str, now: bool = False, **kwargs: Any) -> None:
         """Restart a kernel."""
-        self._check_kernel_id(kernel_id)
-        await self._kernels[kernel_id].restart_kernel(now=now, **kwargs)
+        self.check_kernel_id(kernel_id)
+        await self.managers[kernel_id].restart_kernel(now=now, **kwargs)
         await self.known.look_again(kernel_id, anew=True)
 
     async def interrupt_kernel(self, kernel_id: str, **_: Any) -> None:
         """Interrupt a kernel."""
-        self._check_kernel_id(kernel_id)
-        await self._kernels[kernel_id].interrupt_kernel()
+        self.check_kernel_id(kernel_id)
+        await self.managers[kernel_id].interrupt_kernel()
 
     async def shutdown_all(self, now: bool = False) -> None:
         """Do to all kernels what ``on_exit`` says, then close the gateway; see
@@ -262,10 +260,10 @@ class GatewayMappingKernelManager(BuiltInMappingNames, AsyncMappingKernelManager
 
         One that was found gone stays for its pages for a while.
         """
-        kernel: GatewayKernelManager | None = self._kernels.get(kernel_id)
+        kernel: GatewayKernelManager | None = self.managers.get(kernel_id)
         if kernel is None or kernel.remote is None or self.known.found_gone(kernel_id):
             return
-        self._kernel_connections[kernel_id] = kernel.model()["connections"]
+        self.connection_counts[kernel_id] = kernel.model()["connections"]
         await super().cull_kernel_if_idle(kernel_id)
 
 

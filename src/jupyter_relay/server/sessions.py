@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeAlias
 
-from jupyter_server.services.sessions.sessionmanager import SessionManager
 from traitlets import Instance
 
+from jupyter_relay.server.jupyter_server_private import OpenSessionManager
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 
 Model: TypeAlias = dict[str, Any]
 """A model of the server's REST API."""
 
 
-class GatewaySessionManager(SessionManager):
+class GatewaySessionManager(OpenSessionManager):
     """Sessions that end when their kernel is gone from the gateway, or its start has failed.
 
     A notebook that is opened again then gets a new kernel, as it does on a server with local ones.
@@ -52,7 +52,7 @@ class GatewaySessionManager(SessionManager):
 
     async def _look_again(self, **values: Any) -> None:
         """Look again at the kernels of the sessions that have these values."""
-        if not values or not values.keys() <= self._columns:
+        if not values or not values.keys() <= self.columns:
             return  # Jupyter Server says what is wrong
         columns = " AND ".join(f"{column}=?" for column in values)
         query = f"SELECT DISTINCT kernel_id FROM session WHERE {columns}"  # noqa: S608

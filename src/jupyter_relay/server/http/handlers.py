@@ -20,8 +20,6 @@ from jupyter_server.services.kernels.handlers import (
     KernelActionHandler,
     KernelHandler,
     MainKernelHandler,
-    _kernel_action_regex,
-    _kernel_id_regex,
 )
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from jupyter_server.services.kernelspecs.handlers import (
@@ -31,7 +29,6 @@ from jupyter_server.services.kernelspecs.handlers import (
 from jupyter_server.services.sessions.handlers import (
     SessionHandler,
     SessionRootHandler,
-    _session_id_regex,
 )
 from tornado import web
 from tornado.iostream import StreamClosedError
@@ -40,6 +37,11 @@ from tornado.log import app_log
 from jupyter_relay.redact import MOST_QUOTED
 from jupyter_relay.server.http.bodies import read_body
 from jupyter_relay.server.http.http_errors import PlainHTTPError, cut_short
+from jupyter_relay.server.jupyter_server_private import (
+    KERNEL_ACTION_PATTERN,
+    KERNEL_ID_PATTERN,
+    SESSION_ID_PATTERN,
+)
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager, Model
 from jupyter_relay.wire.message import quoted
@@ -294,11 +296,11 @@ class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
 
 KERNEL_HANDLERS = (
     (r"/api/sessions", GatewaySessionRootHandler),
-    (rf"/api/sessions/{_session_id_regex}", GatewaySessionHandler),
+    (rf"/api/sessions/{SESSION_ID_PATTERN}", GatewaySessionHandler),
     (r"/api/kernels", GatewayKernelsHandler),
-    (rf"/api/kernels/{_kernel_id_regex}", GatewayKernelHandler),
-    (rf"/api/kernels/{_kernel_id_regex}/{_kernel_action_regex}", GatewayKernelActionHandler),
-    (rf"/api/kernels/{_kernel_id_regex}/channels", GatewayKernelWebSocketHandler),
+    (rf"/api/kernels/{KERNEL_ID_PATTERN}", GatewayKernelHandler),
+    (rf"/api/kernels/{KERNEL_ID_PATTERN}/{KERNEL_ACTION_PATTERN}", GatewayKernelActionHandler),
+    (rf"/api/kernels/{KERNEL_ID_PATTERN}/channels", GatewayKernelWebSocketHandler),
 )
 """Handlers for kernels of ours, and their URL patterns below the server's base URL."""
 
