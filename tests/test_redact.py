@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jupyter_relay.escapes import printable
 from jupyter_relay.redact import (
-    MOST_QUOTED,
+    MAX_QUOTED,
     Quoter,
     secrets_in_headers,
     secrets_in_url,
-    shown,
 )
 
 TOKEN = "t0ken/of+the=gateway&\"1'<2>é"
@@ -75,7 +75,7 @@ COMMON = [quoting for quoting in QUOTINGS if quoting.startswith(("in a", "in HTM
 @pytest.mark.parametrize("quoting", QUOTINGS)
 def test_quote_a_secret_in_any_quoting_is_cut_out_whole(quoting: str) -> None:
     said = f"before {QUOTINGS[quoting](TOKEN)} after"
-    assert QUOTER.tells(said)
+    assert QUOTER.contains_secret(said)
     told = QUOTER.quote(said)
     # What a quoting puts around it may stay.
     told = told.replace("b'", "'").replace('\\"', '"').replace("\\\\", "")
@@ -86,8 +86,8 @@ def test_quote_a_secret_in_any_quoting_is_cut_out_whole(quoting: str) -> None:
 @pytest.mark.parametrize("quoting", QUOTINGS)
 def test_quote_a_secret_where_the_text_is_cut_leaves_no_part_of_it(quoting: str) -> None:
     written = QUOTINGS[quoting](TOKEN)
-    told = QUOTER.quote("x" * (MOST_QUOTED - 8) + " " + written)
-    rest = told.removesuffix(" …").removeprefix("x" * (MOST_QUOTED - 8))
+    told = QUOTER.quote("x" * (MAX_QUOTED - 8) + " " + written)
+    rest = told.removesuffix(" …").removeprefix("x" * (MAX_QUOTED - 8))
     assert "[secret]".startswith(rest.lstrip(" b\"'\\")), told
 
 
@@ -105,7 +105,7 @@ def test_quote_a_text_that_was_cut_within_a_secret_leaves_no_part_of_it() -> Non
 def test_quote_a_long_text_with_control_characters_is_one_short_line() -> None:
     told = Quoter().quote("\x1b[31mred\r\n\u2028and\u202emore " * 100_000)
     assert told.startswith("[31mred and more [31mred")
-    assert len(told) <= MOST_QUOTED + 2
+    assert len(told) <= MAX_QUOTED + 2
     assert told.isprintable()
 
 
@@ -147,7 +147,7 @@ def test_quote_any_secret_in_two_quotings_is_never_told(
 
 
 def test_shown_a_text_with_invisible_characters_has_spaces_for_them() -> None:
-    assert shown("a\0b\u200bc\u202ed\x7fe") == "a b c d e"
+    assert printable("a\0b\u200bc\u202ed\x7fe") == "a b c d e"
 
 
 def test_secrets_in_headers_every_word_that_may_be_one_is_found() -> None:
@@ -188,22 +188,22 @@ def test_search_a_secret_anywhere_in_a_long_text_in_any_quoting_is_found(
     quoting: str, before: int
 ) -> None:
     text = "x" * before + QUOTINGS[quoting](TOKEN) + "x" * 9000
-    assert taken(QUOTER.may_tell(json.dumps({"a b": text}).encode()))[0]
-    assert taken(QUOTER.search(text))[0]
+    assert taken(QUOTER.may_contain_secret(json.dumps({"a b": text}).encode()))[0]
+    assert taken(QUOTER.search_long(text))[0]
 
 
 def test_search_a_secret_with_white_space_within_is_found() -> None:
     spread = (" " * 10_000).join(TOKEN)
-    assert taken(QUOTER.may_tell(json.dumps(spread).encode()))[0]
-    assert taken(QUOTER.search(spread))[0]
+    assert taken(QUOTER.may_contain_secret(json.dumps(spread).encode()))[0]
+    assert taken(QUOTER.search_long(spread))[0]
     said = Quoter(["ab cd ef"])
     for text in ("ab cd ef", "abcdef"):
-        assert taken(said.may_tell(f'["x", "{text}"]'.encode()))[0]
-        assert taken(said.search(f"{'x' * 5000} {text}"))[0]
+        assert taken(said.may_contain_secret(f'["x", "{text}"]'.encode()))[0]
+        assert taken(said.search_long(f"{'x' * 5000} {text}"))[0]
 
 
 def test_search_a_long_text_without_a_secret_takes_many_steps_and_finds_none() -> None:
-    found, steps = taken(QUOTER.search("%41&amp;" * 10_000))
+    found, steps = taken(QUOTER.search_long("%41&amp;" * 10_000))
     assert not found
     assert steps >= 20
-    assert taken(QUOTER.may_tell(b'{"a": "' + b"x" * 1_000_000 + b'"}')) == (False, 16)
+    assert taken(QUOTER.may_contain_secret(b'{"a": "' + b"x" * 1_000_000 + b'"}')) == (False, 16)

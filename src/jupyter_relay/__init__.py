@@ -20,6 +20,7 @@
 #   log           a flood of lines is written as one and a count
 #   redact        foreign words, without secrets
 #   errors        every error, drawn at the top of the file
+#   escapes       undoes the escapes of URLs, HTML and JSON in a text
 
 from __future__ import annotations
 

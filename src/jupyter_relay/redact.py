@@ -9,57 +9,40 @@ character could hide one.
 from __future__ import annotations
 
 import binascii
-import html
 import re
 from base64 import b64decode, b64encode
-from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from math import inf
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from jupyter_relay.escapes import ESCAPE, Form, Reading, printable, unescaped
+
 SHORTEST_SECRET: Final = 6
 """Shorter words, of a header or an output, are no secrets, and stand in many a text."""
 
-MOST_QUOTED: Final = 300
+MAX_QUOTED: Final = 300
 """How many characters of somebody's words are quoted in a sentence."""
 
-_MOST_READ: Final = 4_000
+_MAX_READ: Final = 4_000
 """How many characters of a text are looked at, beyond those that are quoted; white space and what
 is cut out may take them up."""
 
-_MOST_LEARNED: Final = 64
+_MAX_LEARNED: Final = 64
 """How many secrets that were learned are remembered; tokens are renewed, and cookies change."""
 
 _DEPTH: Final = 4
 """How many quotings within one another are undone, as of a URL within JSON within a page."""
 
-_LEAST_BEGINNING: Final = 4
-"""How many characters at the end of a text that was cut are taken for the beginning of a secret."""
-
-_STRETCH: Final = 4096
+_STEP: Final = 4096
 """How many characters of a long text are searched in one step; that takes some milliseconds if
 quotings stand everywhere."""
 
-_QUICK_STRETCH: Final = 64 * 1024
+_QUICK_STEP: Final = 64 * 1024
 """The same for text without quotings."""
 
-_ESCAPE = re.compile(
-    r"(?P<url>(?:%[0-9A-Fa-f]{2})+)"
-    r"|(?P<html>&(?:\#[0-9]{1,8}|\#[xX][0-9A-Fa-f]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});?)"
-    r"|(?P<u>(?:\\u[0-9A-Fa-f]{4})+)|(?P<x>(?:\\x[0-9A-Fa-f]{2})+)|(?P<o>(?:\\[0-3][0-7]{2})+)"
-    r"|\\(?P<sign>[^\w\s])"
-    r"|(?P<space>\s+)"
-)
-"""What stands for other signs: in a URL, in HTML, and in the strings of JSON, Python and C."""
-
 _SENTENCE = re.compile(r"([.!?]) +(?=[A-Z])")
-
-_BASE64 = re.compile(r"[A-Za-z0-9+/_=-]*")
-
-_MOST_AROUND: Final = 1024
-"""How much base64 around a secret is cut out with it, to either side."""
 
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -79,13 +62,6 @@ _ORDINARY = frozenset(
 """Headers of requests that tell no secrets."""
 
 
-def shown(text: str) -> str:
-    """Return a text with nothing in it that a terminal obeys, or that turns its direction."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else " " for sign in text)
-
-
 class Quoter:
     """The gate for the words of others. ``secrets`` are what it cuts out; `learn` adds to them.
 
@@ -97,7 +73,7 @@ class Quoter:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._fixed = _forms(secrets)
-        self._learned: dict[str, tuple[_Form, ...]] = {}
+        self._learned: dict[str, tuple[Form, ...]] = {}
         self._known = _Known(self._fixed)
 
     def learn(self, secrets: Iterable[str]) -> None:
@@ -109,28 +85,28 @@ class Quoter:
             self._learned[secret] = _forms([secret]) if known is None else known
         if not is_new:
             return
-        for secret in tuple(self._learned)[:-_MOST_LEARNED]:
+        for secret in tuple(self._learned)[:-_MAX_LEARNED]:
             del self._learned[secret]
         self._known = _Known((*self._fixed, *chain(*self._learned.values())))
 
-    def quote(self, text: str, most: int = MOST_QUOTED, *, cut: bool = False) -> str:
+    def quote(self, text: str, max_length: int = MAX_QUOTED, *, cut: bool = False) -> str:
         """Return a text as part of a sentence: on one line, without control characters, without
-        secrets, and with ``most`` characters at the most.
+        secrets, and with ``max_length`` characters at the most.
 
         ``cut`` says that the text goes on where it was cut off, which may be within a secret.
         """
         if len(text) >= SHORTEST_SECRET:
-            read = text[: _MOST_READ + most + self._margin]
-            text = self._safe(read, most + _MOST_READ, cut=cut and len(read) == len(text))
-        line = " ".join(shown(text).split())
-        return line if len(line) <= most else line[:most] + " …"
+            read = text[: _MAX_READ + max_length + self._margin]
+            text = self._redacted(read, max_length + _MAX_READ, cut=cut and len(read) == len(text))
+        line = " ".join(printable(text).split())
+        return line if len(line) <= max_length else line[:max_length] + " …"
 
-    def quote_end(self, text: str, most: int) -> str:
-        """Return the last ``most`` characters of a text for a log, line by line."""
-        read = text[-(most + self._margin) :]
-        return self._safe(read, len(read), lines=True)[-most:].strip()
+    def quote_end(self, text: str, max_length: int) -> str:
+        """Return the last ``max_length`` characters of a text for a log, line by line."""
+        read = text[-(max_length + self._margin) :]
+        return self._redacted(read, len(read), lines=True)[-max_length:].strip()
 
-    def tells(self, text: str) -> bool:
+    def contains_secret(self, text: str) -> bool:
         """Whether a secret stands in a text. It may be long: this is quick where there is none."""
         known = self._known
         if len(text) < known.shortest:
@@ -139,15 +115,15 @@ class Quoter:
             for form in known.texts:
                 if form in text:
                     return True
-            deeper = "".join(shown(text).split())
+            deeper = "".join(printable(text).split())
             if any(sign in deeper for sign in "%&\\"):
-                deeper = _ESCAPE.sub(_meaning, deeper)
+                deeper = ESCAPE.sub(unescaped, deeper)
             if deeper == text:
                 break
             text = deeper
         return False
 
-    def may_tell(self, json: bytes) -> Generator[None, None, bool]:
+    def may_contain_secret(self, json: bytes) -> Generator[None, None, bool]:
         """Look, step by step, whether a secret could stand in JSON, in any quoting. False is
         certain, and quickly found for what has no quoting in it."""
         if not json.isascii():
@@ -159,62 +135,64 @@ class Quoter:
         if any(form in text for form in known.spaced):
             return True
         bare = "".join(text.split())
-        for at in range(0, len(bare), _QUICK_STRETCH):
-            piece = bare[at : at + _QUICK_STRETCH + known.longest]
+        for at in range(0, len(bare), _QUICK_STEP):
+            piece = bare[at : at + _QUICK_STEP + known.longest]
             for form in known.bare:
                 if form in piece:
                     return True
-            if len(bare) > _QUICK_STRETCH:
+            if len(bare) > _QUICK_STEP:
                 yield
         return False
 
-    def search(self, text: str) -> Generator[None, None, bool]:
+    def search_long(self, text: str) -> Generator[None, None, bool]:
         """Look whether a secret stands in a long text, step by step; return whether one does."""
         known = self._known
         pieces: list[str] = []
-        for at in range(0, len(text), _STRETCH):
-            piece = text[at : at + _STRETCH + known.longest]
+        for at in range(0, len(text), _STEP):
+            piece = text[at : at + _STEP + known.longest]
             if any(form in piece for form in known.spaced):
                 return True
-            pieces += shown(piece[:_STRETCH]).split()
+            pieces += printable(piece[:_STEP]).split()
             yield
         text = "".join(pieces)
-        for at in range(0, len(text), _STRETCH):
-            if self.tells(text[at : at + _STRETCH + self._margin]):
+        for at in range(0, len(text), _STEP):
+            if self.contains_secret(text[at : at + _STEP + self._margin]):
                 return True
             yield
         return False
 
     def without_secrets(self, text: str) -> str:
         """Return a text that is no sentence, such as a path: cleaned, without secrets, uncut."""
-        return self._safe(text, len(text))
+        return self._redacted(text, len(text))
 
     @property
     def _margin(self) -> int:
         """How much longer than what is kept a text must be, so that no secret is cut at its end."""
         return 12 * self._known.longest  # ``&amp;#x2f;`` stands for one sign
 
-    def _safe(self, text: str, most: int, *, lines: bool = False, cut: bool = False) -> str:
+    def _redacted(
+        self, text: str, max_length: int, *, lines: bool = False, cut: bool = False
+    ) -> str:
         """Clean a text and cut secrets out; of the result, what comes of its first characters."""
-        clean = "\n".join(map(shown, text.split("\n"))) if lines else shown(text)
-        if not cut and not self.tells(clean):
-            return clean[:most]
+        clean = "\n".join(map(printable, text.split("\n"))) if lines else printable(text)
+        if not cut and not self.contains_secret(clean):
+            return clean[:max_length]
         parts: list[str] = []
         end = 0
-        for start, stop in self._found(clean, cut=cut):
-            if start >= most:
+        for start, stop in self._secret_spans(clean, cut=cut):
+            if start >= max_length:
                 break
             parts += [clean[end:start], "[secret]"]
             end = stop
-        return "".join((*parts, clean[end:most]))
+        return "".join((*parts, clean[end:max_length]))
 
-    def _found(self, text: str, *, cut: bool = False) -> list[tuple[int, int]]:
+    def _secret_spans(self, text: str, *, cut: bool = False) -> list[tuple[int, int]]:
         """Where secrets stand in a text, in order and without overlaps."""
         forms = self._known.forms
         if len(text) < self._known.shortest and not cut:
             return []
         spans: list[tuple[int, int]] = []
-        reading = _Reading.of(text)
+        reading = Reading.of(text)
         for _ in range(_DEPTH + 1):
             spans += reading.spans(forms)
             if cut:
@@ -226,20 +204,10 @@ class Quoter:
         return _merged(spans)
 
 
-class _Form:
-    """One way in which a secret may be written."""
-
-    __slots__ = ("base64", "text")
-
-    def __init__(self, text: str, *, base64: bool = False) -> None:
-        self.text = text
-        self.base64 = base64
-
-
 class _Known:
     """All forms that are looked for. It is replaced, and never changed: threads read it."""
 
-    def __init__(self, forms: tuple[_Form, ...]) -> None:
+    def __init__(self, forms: tuple[Form, ...]) -> None:
         self.forms = forms
         self.texts = tuple(form.text for form in forms)
         self.longest = max(map(len, self.texts), default=0)
@@ -253,138 +221,6 @@ def _is_one_word(text: str) -> bool:
     return len(text.split()) == 1
 
 
-class _Reading:
-    """A text, or what remains of it once quotings are undone; and where each sign of it came from.
-
-    ``marks`` are the places in ``text`` at which a piece begins, ``starts`` and ``stops`` where
-    that piece stands in the ``original``; pieces of equal length are the same, sign for sign.
-    """
-
-    __slots__ = ("marks", "original", "starts", "stops", "text")
-
-    def __init__(
-        self, original: str, text: str, marks: list[int], starts: list[int], stops: list[int]
-    ) -> None:
-        self.original = original
-        self.text = text
-        self.marks = marks
-        self.starts = starts
-        self.stops = stops
-
-    @classmethod
-    def of(cls, text: str) -> _Reading:
-        """Read a text as it is."""
-        return cls(text, text, [0], [0], [len(text)])
-
-    def undone(self) -> _Reading:
-        """Undo one quoting everywhere, and leave out white space and what cannot be seen."""
-        pieces: list[str] = []
-        marks: list[int] = []
-        starts: list[int] = []
-        stops: list[int] = []
-        length = end = 0
-
-        def add(piece: str, start: int, stop: int) -> None:
-            nonlocal length
-            if piece:
-                pieces.append(piece)
-                marks.append(length)
-                starts.append(start)
-                stops.append(stop)
-                length += len(piece)
-
-        def keep(start: int, stop: int) -> None:
-            """Keep a stretch as it is, with the pieces that it is made of."""
-            while start < stop:
-                at = bisect_right(self.marks, start) - 1
-                ends = self.marks[at + 1] if at + 1 < len(self.marks) else len(self.text)
-                until = min(stop, ends)
-                add(self.text[start:until], *self._origin(start, until))
-                start = until
-
-        for escape in _ESCAPE.finditer(self.text):
-            keep(end, escape.start())
-            add(_meaning(escape), *self._origin(escape.start(), escape.end()))
-            end = escape.end()
-        keep(end, len(self.text))
-        return _Reading(self.original, "".join(pieces), marks or [0], starts or [0], stops or [0])
-
-    def spans(self, forms: Iterable[_Form]) -> Iterator[tuple[int, int]]:
-        """Where in the original one of the forms stands."""
-        text = self.text
-        for form in forms:
-            at = text.find(form.text)
-            while at >= 0:
-                start, stop = at, at + len(form.text)
-                yield self._origin(start, stop, around=form.base64)
-                at = text.find(form.text, stop)
-
-    def beginnings(self, forms: Iterable[_Form]) -> Iterator[tuple[int, int]]:
-        """Where in the original the beginning of one of the forms stands, at the end."""
-        text = self.text
-        for form in forms:
-            for length in range(min(len(form.text), len(text) + 1) - 1, _LEAST_BEGINNING - 1, -1):
-                if text.endswith(form.text[:length]):
-                    yield self._origin(len(text) - length, len(text))
-                    break
-
-    def _origin(self, start: int, stop: int, *, around: bool = False) -> tuple[int, int]:
-        """Where a stretch of this text stands in the original; with the base64 ``around`` it."""
-        first = bisect_right(self.marks, start) - 1
-        last = bisect_right(self.marks, stop - 1) - 1
-        begin, end = self._place(first, start)[0], self._place(last, stop - 1)[1]
-        if around:
-            begin -= _base64_length(self.original[max(0, begin - _MOST_AROUND) : begin][::-1])
-            end += _base64_length(self.original[end : end + _MOST_AROUND])
-        return begin, end
-
-    def _place(self, piece: int, at: int) -> tuple[int, int]:
-        mark, start, stop = self.marks[piece], self.starts[piece], self.stops[piece]
-        ends = self.marks[piece + 1] if piece + 1 < len(self.marks) else len(self.text)
-        if stop - start != ends - mark:  # it was quoted: one for all
-            return start, stop
-        return start + at - mark, start + at - mark + 1
-
-
-def _meaning(escape: re.Match[str]) -> str:
-    """What an escape stands for; nothing for white space, and for what cannot be seen."""
-    return shown(_decoded(escape)).replace(" ", "")
-
-
-def _decoded(escape: re.Match[str]) -> str:
-    kind = escape.lastgroup
-    value = escape[kind] if kind else ""
-    match kind:
-        case "url":
-            return _text(bytes.fromhex(value.replace("%", "")))
-        case "html":
-            return html.unescape(value)
-        case "u":  # of a sign beyond the first 65,536 there are two
-            units = bytes.fromhex(value.replace("\\u", ""))
-            return units.decode("utf-16-be", errors="replace")
-        case "x":
-            return _text(bytes.fromhex(value.replace("\\x", "")))
-        case "o":
-            return _text(bytes(int(number, 8) for number in value.split("\\")[1:]))
-        case "sign":
-            return value
-        case _:
-            return ""
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _base64_length(text: str) -> int:
-    """How many signs at the beginning of a text may be base64."""
-    found = _BASE64.match(text)
-    return found.end() if found else 0
-
-
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
     for start, stop in sorted(spans):
@@ -395,7 +231,7 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _forms(secrets: Iterable[str]) -> tuple[_Form, ...]:
+def _forms(secrets: Iterable[str]) -> tuple[Form, ...]:
     """The ways in which secrets may be written, beside the quotings that can be undone."""
     plain: dict[str, None] = {}
     encoded: dict[str, None] = {}
@@ -405,15 +241,15 @@ def _forms(secrets: Iterable[str]) -> tuple[_Form, ...]:
         data = secret.encode(errors="replace")
         # In Latin-1, as a status line is read; with the plus that some write for a space.
         for word in (secret, data.decode("latin-1"), secret.replace(" ", "+")):
-            reading = _Reading.of(shown(word))
-            plain |= {shown(word): None}
+            reading = Reading.of(printable(word))
+            plain |= {printable(word): None}
             for _ in range(_DEPTH):
                 reading = reading.undone()
                 plain |= {reading.text: None}
         plain |= {data.hex(): None, data.hex().upper(): None}
         encoded |= dict.fromkeys(_base64_cores(data))
     long = [word for word in plain if len(word) >= SHORTEST_SECRET]
-    return (*map(_Form, long), *(_Form(core, base64=True) for core in encoded))
+    return (*map(Form, long), *(Form(core, base64=True) for core in encoded))
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from jupyter_relay.credentials.tokens import GUESSED_LIFE, NoToken, Token, read_output
+from jupyter_relay.credentials.tokens import ASSUMED_LIFE_SECONDS, NoToken, Token, read_output
 
 NOW = 1_700_000_000.0
 
@@ -67,7 +67,7 @@ def test_a_jwt_says_its_end_itself_unless_somebody_else_does() -> None:
 
 @pytest.mark.parametrize("text", ["a.b.c", jwt([]), jwt({}), jwt({"exp": "soon"}), "a.é.c", ".."])
 def test_what_only_looks_like_a_jwt_is_a_token_without_an_end(text: str) -> None:
-    assert Token.lasting(text, NOW) == Token(text, NOW + GUESSED_LIFE)
+    assert Token.lasting(text, NOW) == Token(text, NOW + ASSUMED_LIFE_SECONDS)
 
 
 @pytest.mark.parametrize(("life", "ahead"), [(3600, 60), (100, 20), (0, 0), (-5, 0)])

@@ -19,7 +19,7 @@ def hear(clocks: ClockDifference, at: float, *, behind: float, took: float = 0.0
     asked = NOON.timestamp() + at
     said = datetime.fromtimestamp(asked + took / 2 - behind, UTC)
     date = format_datetime(said.replace(microsecond=0), usegmt=True)
-    clocks.heard(date, asked=asked, answered=asked + took)
+    clocks.note_date(date, asked=asked, answered=asked + took)
 
 
 @pytest.mark.parametrize("behind", [3600.0, -3600.0, 7.25])
@@ -29,7 +29,7 @@ def test_dates_of_a_clock_that_is_set_wrong_are_read_by_ours(behind: float) -> N
         hear(clocks, at * 1.37, behind=behind, took=0.02)
     assert abs(clocks.behind - timedelta(seconds=behind)) < timedelta(seconds=0.5)
     dated = NOON - timedelta(seconds=behind)
-    assert abs(clocks.ours(dated) - NOON) < timedelta(seconds=0.5)
+    assert abs(clocks.to_our_clock(dated) - NOON) < timedelta(seconds=0.5)
 
 
 @given(
@@ -49,9 +49,9 @@ def test_the_estimate_is_within_what_every_answer_allows(
 @pytest.mark.parametrize("behind", [0.0, 0.4, -0.4])
 def test_clocks_that_agree_as_far_as_can_be_told_change_no_date(behind: float) -> None:
     clocks = ClockDifference()
-    assert clocks.ours(NOON) is NOON
+    assert clocks.to_our_clock(NOON) is NOON
     hear(clocks, 0.45, behind=behind, took=0.1)
-    assert clocks.ours(NOON) is NOON
+    assert clocks.to_our_clock(NOON) is NOON
 
 
 def test_a_slow_answer_does_not_spoil_what_a_quick_one_told() -> None:
@@ -66,24 +66,26 @@ def test_a_clock_that_is_set_right_is_believed() -> None:
     clocks = ClockDifference()
     hear(clocks, 0, behind=3600.0)
     hear(clocks, 60, behind=0.0)
-    assert clocks.ours(NOON) is NOON
+    assert clocks.to_our_clock(NOON) is NOON
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Sat, 99 Nov 2026 12:00:00 GMT"])
 def test_what_is_no_date_says_nothing(date: str | None) -> None:
     clocks = ClockDifference()
-    clocks.heard(date, asked=NOON.timestamp(), answered=NOON.timestamp())
-    assert clocks.ours(NOON) is NOON
+    clocks.note_date(date, asked=NOON.timestamp(), answered=NOON.timestamp())
+    assert clocks.to_our_clock(NOON) is NOON
 
 
 def test_a_date_of_another_month_is_no_clock_and_moves_nothing() -> None:
     clocks = ClockDifference()
-    clocks.heard("Fri, 31 Dec 9999 23:59:59 GMT", asked=NOON.timestamp(), answered=NOON.timestamp())
-    assert clocks.ours(NOON) == NOON
+    clocks.note_date(
+        "Fri, 31 Dec 9999 23:59:59 GMT", asked=NOON.timestamp(), answered=NOON.timestamp()
+    )
+    assert clocks.to_our_clock(NOON) == NOON
 
 
 def test_a_date_at_the_end_of_the_calendar_stays_as_it_is() -> None:
     clocks = ClockDifference()
     hear(clocks, 0.0, behind=3600.0)
     last = datetime.max.replace(tzinfo=UTC)
-    assert clocks.ours(last) == last
+    assert clocks.to_our_clock(last) == last

@@ -11,10 +11,10 @@ import pytest
 
 from jupyter_relay.redact import Quoter
 from jupyter_relay.rest.models import (
-    MOST_KERNELS,
-    MOST_KERNELSPECS,
-    MOST_OUTLINED,
-    MOST_QUOTED_BYTES,
+    MAX_KERNELS,
+    MAX_KERNELSPECS,
+    MAX_OUTLINED,
+    MAX_QUOTED_BYTES,
     KernelLists,
     KernelModel,
     KernelSpecModel,
@@ -200,12 +200,12 @@ def specs(number: int) -> bytes:
 
 
 def test_a_list_of_as_many_kernels_as_are_taken_is_read() -> None:
-    assert len(KernelLists().read(kernels(MOST_KERNELS))) == MOST_KERNELS
+    assert len(KernelLists().read(kernels(MAX_KERNELS))) == MAX_KERNELS
 
 
 def test_a_list_of_more_kernels_than_are_taken_is_refused() -> None:
     with pytest.raises(ModelError, match=r"but it has 50,001, and 50,000 are the most$"):
-        KernelLists().read(kernels(MOST_KERNELS + 1))
+        KernelLists().read(kernels(MAX_KERNELS + 1))
 
 
 NESTED = {"x": [{"y": "},{"}, {"id": "z"}], "text": "}, {" * 30}
@@ -233,16 +233,16 @@ def test_a_long_list_of_kernels_that_ends_wrongly_is_refused(end: str) -> None:
 
 
 def test_a_list_of_as_many_kernelspecs_as_are_taken_is_read() -> None:
-    assert len(KernelSpecs.read(specs(MOST_KERNELSPECS)).specs) == MOST_KERNELSPECS
+    assert len(KernelSpecs.read(specs(MAX_KERNELSPECS)).specs) == MAX_KERNELSPECS
 
 
 def test_a_list_of_more_kernelspecs_than_are_taken_is_refused() -> None:
     with pytest.raises(ModelError, match=r"but it has 2,001, and 2,000 are the most$"):
-        KernelSpecs.read(specs(MOST_KERNELSPECS + 1))
+        KernelSpecs.read(specs(MAX_KERNELSPECS + 1))
 
 
 def test_a_list_in_which_too_much_is_quoted_is_refused() -> None:
-    quoted = "%41" * (MOST_QUOTED_BYTES // 300)
+    quoted = "%41" * (MAX_QUOTED_BYTES // 300)
     models = [{"id": f"k{n}", "spec": {"x": quoted}} for n in range(101)]
     quoter = Quoter(["t0ken/secret"])
     with pytest.raises(ModelError, match=r"more than 4,194,304 bytes in which something is quoted"):
@@ -278,7 +278,7 @@ def test_a_model_that_is_too_long_does_not_spoil_the_others() -> None:
 
 
 def test_a_model_that_is_too_long_is_left_out_before_it_is_searched_for_secrets() -> None:
-    quoter, long = Quoter(["t0ken/secret"]), "%41" * MOST_QUOTED_BYTES
+    quoter, long = Quoter(["t0ken/secret"]), "%41" * MAX_QUOTED_BYTES
     listed = [{"id": "k1", "name": long}, {"id": "k2"}]
     assert [model.id for model in KernelLists().read(json.dumps(listed).encode(), quoter)] == ["k2"]
     specs = {"a": {"spec": {"x": long}}, "b": {"spec": {}}}
@@ -343,9 +343,9 @@ def test_an_outline_is_a_list_with_names_display_names_and_languages_alone() -> 
 
 
 def test_an_outline_has_a_bound() -> None:
-    many = {f"r{number}": SPEC for number in range(MOST_OUTLINED + 1)}
+    many = {f"r{number}": SPEC for number in range(MAX_OUTLINED + 1)}
     listed = KernelSpecs.read(json.dumps({"kernelspecs": many}).encode())
-    assert len(KernelSpecs.read(listed.outline()).specs) == MOST_OUTLINED
+    assert len(KernelSpecs.read(listed.outline()).specs) == MAX_OUTLINED
 
 
 def test_a_kernelspec_whose_name_quotes_a_secret_is_left_out() -> None:

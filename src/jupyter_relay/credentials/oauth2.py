@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
 from jupyter_relay.credentials.source import TokenSource
-from jupyter_relay.credentials.tokens import MOST_BYTES, NoToken, Token, end_after
+from jupyter_relay.credentials.tokens import MAX_TOKEN_BYTES, NoToken, Token, expiry_after
 from jupyter_relay.errors import GatewayClosed, GatewayUnavailable
 from jupyter_relay.redact import Quoter
 from jupyter_relay.rest.headers import basic_authentication
@@ -73,7 +73,7 @@ class OAuth2Source(TokenSource):
                     origin.transport.url,
                     headers=headers,
                     body=self._body(in_body=in_body),
-                    at_most=MOST_BYTES,
+                    at_most=MAX_TOKEN_BYTES,
                 )
             )
         except (GatewayUnavailable, GatewayClosed) as error:
@@ -119,7 +119,7 @@ class OAuth2Source(TokenSource):
         value = words.get("access_token")
         if response.status != HTTPStatus.OK or not isinstance(value, str):
             raise NoToken(f"answered {response.status} without a token.")
-        return Token.lasting(value.strip(), now, end_after(words.get("expires_in"), now))
+        return Token.lasting(value.strip(), now, expiry_after(words.get("expires_in"), now))
 
     def _quoter(self, response: Response) -> Quoter:
         """What the server's words pass: it may have given another refresh token since."""

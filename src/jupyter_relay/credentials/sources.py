@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from jupyter_relay.credentials.source import TokenSource
-from jupyter_relay.credentials.tokens import MOST_BYTES, NoToken, Token, read_output
+from jupyter_relay.credentials.tokens import MAX_TOKEN_BYTES, NoToken, Token, read_output
 from jupyter_relay.errors import RelayError
 from jupyter_relay.redact import Quoter
 from jupyter_relay.settings.credentials import CredentialSettings
@@ -69,7 +69,7 @@ class FileSource(TokenSource):
                 mark = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
                 if self._seen is not None and self._seen[0] == mark:
                     return self._seen[1]
-                text = file.read(MOST_BYTES + 1)
+                text = file.read(MAX_TOKEN_BYTES + 1)
         except OSError as error:
             raise NoToken(
                 f"cannot be read: {error.strerror or type(error).__name__}.",
@@ -130,18 +130,18 @@ async def _outputs(process: Process) -> tuple[bytes, bytes]:
     printed, said = bytearray(), bytearray()
 
     async def take(stream: asyncio.StreamReader) -> None:
-        while len(printed) <= MOST_BYTES and (piece := await stream.read(MOST_BYTES)):
+        while len(printed) <= MAX_TOKEN_BYTES and (piece := await stream.read(MAX_TOKEN_BYTES)):
             printed.extend(piece)
 
     async def keep_end(stream: asyncio.StreamReader) -> None:
-        while piece := await stream.read(MOST_BYTES):
+        while piece := await stream.read(MAX_TOKEN_BYTES):
             said.extend(piece)
-            del said[:-MOST_BYTES]
+            del said[:-MAX_TOKEN_BYTES]
 
     saying = asyncio.ensure_future(keep_end(process.stderr))
     try:
         await take(process.stdout)
-        if len(printed) > MOST_BYTES:
+        if len(printed) > MAX_TOKEN_BYTES:
             raise NoToken("gave far more than a token.")
         await saying
         await process.wait()
@@ -221,7 +221,7 @@ async def _end(process: Process) -> None:
 
 
 def _decoded(text: bytes) -> str:
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_TOKEN_BYTES:
         raise NoToken("gave far more than a token.")
     try:
         return text.decode()

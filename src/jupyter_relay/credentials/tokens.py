@@ -11,17 +11,17 @@ from typing import Final
 
 import msgspec
 
-from jupyter_relay.redact import shown
+from jupyter_relay.escapes import printable
 from jupyter_relay.wire.json import Json, ModelError, read_json
 
-GUESSED_LIFE: Final = 600.0
+ASSUMED_LIFE_SECONDS: Final = 600.0
 """After how many seconds a token is asked for again that does not say how long it lasts."""
 
-MOST_BYTES: Final = 64 * 1024
+MAX_TOKEN_BYTES: Final = 64 * 1024
 """How long a token may be, with what a source gives it in; no server takes as much in a header."""
 
-_AHEAD: Final = 60.0
-_AHEAD_SHARE: Final = 0.2
+_RENEW_AHEAD_SECONDS: Final = 60.0
+_RENEW_AHEAD_SHARE: Final = 0.2
 """A token is renewed a minute before its end, or a fifth of its life before it if that is less."""
 
 _TOKEN_KEYS: Final = ("access_token", "accessToken", "token", "id_token")
@@ -36,9 +36,9 @@ class NoToken(Exception):
     """
 
     def __init__(self, text: str, *, hint: str = "", detail: str = "") -> None:
-        super().__init__(shown(text))
+        super().__init__(printable(text))
         self.hint = hint
-        self.detail = shown(detail)
+        self.detail = printable(detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Token:
     def __post_init__(self) -> None:
         if not self.value:
             raise NoToken("gave an empty token.")
-        if len(self.value) > MOST_BYTES:
+        if len(self.value) > MAX_TOKEN_BYTES:
             raise NoToken("gave far more than a token.")
         if not self.value.isprintable():
             # In a header a line break would begin another header.
@@ -66,13 +66,17 @@ class Token:
     def lasting(cls, value: str, now: float, until: float | None = None) -> Token:
         """Make a token that expires at ``until``; None where nobody has said.
 
-        Then a JWT says it itself; another token is renewed after `GUESSED_LIFE`, and used for as
-        long as that fails. Raises `NoToken` for what can be no token.
+        Then a JWT says it itself. Another token is renewed after `ASSUMED_LIFE_SECONDS`, and used
+        for as long as that fails. Raises `NoToken` for what can be no token.
         """
-        until = until or _end_of_jwt(value)
+        until = until or _expiry_of_jwt(value)
         if until is None:
-            return cls(value, now + GUESSED_LIFE)
-        return cls(value, until - min(_AHEAD, _AHEAD_SHARE * max(0.0, until - now)), until)
+            return cls(value, now + ASSUMED_LIFE_SECONDS)
+        return cls(
+            value,
+            until - min(_RENEW_AHEAD_SECONDS, _RENEW_AHEAD_SHARE * max(0.0, until - now)),
+            until,
+        )
 
 
 def read_output(text: str, now: float) -> Token:
@@ -97,23 +101,23 @@ def read_output(text: str, now: float) -> Token:
     value = next((words[key] for key in _TOKEN_KEYS if words.get(key)), None)
     if not isinstance(value, str):
         raise NoToken(f"printed a JSON object with no text under {', '.join(_TOKEN_KEYS)}.")
-    return Token.lasting(value.strip(), now, _end(words, now))
+    return Token.lasting(value.strip(), now, _expiry_of(words, now))
 
 
-def end_after(life: Json, now: float) -> float | None:
+def expiry_after(life: Json, now: float) -> float | None:
     """Return the time that is ``life`` seconds from now; None for what is no number."""
-    seconds = _number(life)
+    seconds = _read_number(life)
     return None if seconds is None else now + seconds
 
 
-def _end(words: Mapping[str, Json], now: float) -> float | None:
-    ends = (_time(words.get(key)) for key in _END_KEYS)
-    return end_after(words.get("expires_in"), now) or next(filter(None, ends), None)
+def _expiry_of(words: Mapping[str, Json], now: float) -> float | None:
+    ends = (_read_time(words.get(key)) for key in _END_KEYS)
+    return expiry_after(words.get("expires_in"), now) or next(filter(None, ends), None)
 
 
-def _time(value: Json) -> float | None:
+def _read_time(value: Json) -> float | None:
     """Return a time given as Unix time or as a date; one without a zone is UTC."""
-    number = _number(value)
+    number = _read_number(value)
     if number is not None or not isinstance(value, str):
         return number
     try:
@@ -123,7 +127,7 @@ def _time(value: Json) -> float | None:
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
-def _number(value: Json) -> float | None:
+def _read_number(value: Json) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -133,7 +137,7 @@ def _number(value: Json) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _end_of_jwt(text: str) -> float | None:
+def _expiry_of_jwt(text: str) -> float | None:
     """Return the ``exp`` of a JWT (RFC 7519, 4.1.4), None for another text.
 
     It is not verified: that is for those whom it is shown.
@@ -145,4 +149,4 @@ def _end_of_jwt(text: str) -> float | None:
         payload = msgspec.json.decode(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (msgspec.MsgspecError, ValueError, RecursionError):  # also for what is no base64
         return None
-    return _number(payload.get("exp")) if isinstance(payload, dict) else None
+    return _read_number(payload.get("exp")) if isinstance(payload, dict) else None

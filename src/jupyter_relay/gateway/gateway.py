@@ -414,7 +414,7 @@ class Gateway:
             raise
         # A proxy's page about the request would be one, and has our token in it.
         beginning = response.body[:_LARGE].decode("latin-1")
-        if await _in_turns(response.quoter.search(beginning)):
+        if await _in_turns(response.quoter.search_long(beginning)):
             raise quotes_credentials(self.name, response.status)
         return response.body
 

@@ -85,7 +85,9 @@ class Requester:
             asked = time.time()
             answer = await self._transport.request(replace(request, headers={**shown, **json}))
             if "Age" not in answer.headers:  # a cache's answer has the date of another hour
-                self._clocks.heard(answer.headers.get("Date"), asked=asked, answered=time.time())
+                self._clocks.note_date(
+                    answer.headers.get("Date"), asked=asked, answered=time.time()
+                )
             return answer
 
         response = await self._last_answer(ask, again=request.method in _RETRIED)

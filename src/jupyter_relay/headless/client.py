@@ -23,7 +23,7 @@ from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.link.answers import is_ours
 from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.link.life import DEAD
-from jupyter_relay.redact import MOST_QUOTED
+from jupyter_relay.redact import MAX_QUOTED
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.urls import read_channels
 from jupyter_relay.settings.settings import GatewaySettings
@@ -177,7 +177,7 @@ class GatewayKernelClient(OpenKernelClient):
         except TimeoutError:
             raise RuntimeError(f"Kernel didn't respond in {timeout} seconds") from None
         if reply["content"].get("status") == "error":
-            why = quoted(reply["content"].get("evalue"), MOST_QUOTED)
+            why = quoted(reply["content"].get("evalue"), MAX_QUOTED)
             raise KernelNotRunning(f"Kernel died before replying to kernel_info: {why}")
         self.note_kernel_info(reply)
 

@@ -147,7 +147,7 @@ class RemoteKernel:
         reports if that is later. None if neither is known."""
         reported = self._model.last_activity
         if reported is not None:
-            reported = self.gateway.clocks.ours(reported)
+            reported = self.gateway.clocks.to_our_clock(reported)
         heard = self._upstream.link.active_at
         if heard is None:
             return reported

@@ -10,7 +10,7 @@ from typing import Final
 _RESOLUTION: Final = 1.0
 """The seconds by which a ``Date`` is coarse: it has no fractions (RFC 9110, 5.6.7)."""
 
-_MOST_APART: Final = 30 * 24 * 3600.0
+_MAX_APART_SECONDS: Final = 30 * 24 * 3600.0
 """The seconds beyond which a ``Date`` is nonsense: a clock may be set to the wrong day or month."""
 
 
@@ -34,7 +34,7 @@ class ClockDifference:
             return timedelta(0)
         return timedelta(seconds=(self._least + self._most) / 2)
 
-    def ours(self, date: datetime) -> datetime:
+    def to_our_clock(self, date: datetime) -> datetime:
         """Return by our clock what a gateway has dated by its own."""
         behind = self.behind
         try:
@@ -42,7 +42,7 @@ class ClockDifference:
         except OverflowError:  # at one end of the calendar
             return date
 
-    def heard(self, date: str | None, *, asked: float, answered: float) -> None:
+    def note_date(self, date: str | None, *, asked: float, answered: float) -> None:
         """Take the ``Date`` of an answer; one that is missing, cannot be read, or is more than 30
         days from our own clock says nothing.
 
@@ -50,7 +50,7 @@ class ClockDifference:
         in seconds since 1970.
         """
         said = _seconds(date)
-        if said is None or answered < asked or abs(answered - said) > _MOST_APART:
+        if said is None or answered < asked or abs(answered - said) > _MAX_APART_SECONDS:
             return
         least, most = asked - said - _RESOLUTION, answered - said
         self._least, self._most = max(self._least, least), min(self._most, most)

@@ -17,22 +17,22 @@ import msgspec
 from jupyter_relay.redact import Quoter
 from jupyter_relay.wire.json import Json, ModelError, check_size, read_date, read_json
 
-MOST_KERNELS: Final = 50_000
-MOST_KERNELSPECS: Final = 2_000
+MAX_KERNELS: Final = 50_000
+MAX_KERNELSPECS: Final = 2_000
 """How many kernels or kernelspecs a list may have."""
 
-MOST_QUOTED_BYTES: Final = 4 * 1024 * 1024
+MAX_QUOTED_BYTES: Final = 4 * 1024 * 1024
 """How long, together, those models of a list may be in which a secret could be quoted, and which
 are searched for it; a second is needed for a megabyte that is nothing but quotings."""
 
-_MOST_CLEANED: Final = 16 * 1024
+_MAX_CLEANED_BYTES: Final = 16 * 1024
 """How long the model of a kernelspec may be in which a secret was found, and is to be cut out."""
 
-MOST_OUTLINED: Final = 1_000
+MAX_OUTLINED: Final = 1_000
 """How many kernelspecs of a list are kept beyond the end of a process."""
 
 
-_MOST_BYTES: Final = 1024 * 1024
+_MAX_MODEL_BYTES: Final = 1024 * 1024
 """How long the model of one kernel or kernelspec may be, for the same reason."""
 
 _OUTLINED: Final = ("display_name", "language")
@@ -40,10 +40,10 @@ _OUTLINED: Final = ("display_name", "language")
 _PIECE_BYTES: Final = 1024 * 1024
 """How much of a list is taken apart in one step; that takes a millisecond."""
 
-_BETWEEN: Final = re.compile(rb"\}\s{0,64}(?P<comma>,)\s{0,64}\{")
+_BETWEEN_OBJECTS: Final = re.compile(rb"\}\s{0,64}(?P<comma>,)\s{0,64}\{")
 """What stands between two objects of a list."""
 
-_UNQUOTED: Final = Quoter()
+_NO_SECRETS: Final = Quoter()
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ Reading: TypeAlias = Generator[None, None, T]
 their turn in between. It returns what was read, or raises `ModelError`."""
 
 
-_AT_REST: Final = frozenset({"starting", "idle", "restarting", "dead"})
+_IDLE_STATES: Final = frozenset({"starting", "idle", "restarting", "dead"})
 """The states in which a kernel computes nothing."""
 
 
@@ -72,9 +72,9 @@ class KernelModel(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
     @classmethod
-    def read(cls, value: Json, quoter: Quoter = _UNQUOTED) -> KernelModel:
+    def read(cls, value: Json, quoter: Quoter = _NO_SECRETS) -> KernelModel:
         """Read a kernel model; only its id is indispensable. Its words pass ``quoter``."""
-        model = _object(value, "a kernel model")
+        model = _expect_object(value, "a kernel model")
         kernel_id = model.get("id")
         if not isinstance(kernel_id, str) or not kernel_id or not kernel_id.isprintable():
             raise ModelError("a kernel model was expected, but it has no id")
@@ -83,18 +83,18 @@ class KernelModel(msgspec.Struct, frozen=True, gc=False):
         connections = model.get("connections")
         return cls(
             id=kernel_id,
-            name=quoter.quote(_string(model.get("name"))),
+            name=quoter.quote(_text_or_empty(model.get("name"))),
             last_activity=read_date(model.get("last_activity")),
-            execution_state=quoter.quote(_string(model.get("execution_state"))) or "unknown",
+            execution_state=quoter.quote(_text_or_empty(model.get("execution_state"))) or "unknown",
             connections=max(0, connections) if isinstance(connections, int) else 0,
-            reason=quoter.quote(_string(model.get("reason"))),
+            reason=quoter.quote(_text_or_empty(model.get("reason"))),
         )
 
     @property
     def may_be_at_work(self) -> bool:
         """Whether its state leaves it open that it computes something. One that is starting has not
         been asked for anything yet."""
-        return self.execution_state not in _AT_REST
+        return self.execution_state not in _IDLE_STATES
 
     def updated(self, state: str, at: datetime) -> KernelModel:
         """Return what is known once the kernel itself has told its state: the later word counts.
@@ -117,9 +117,9 @@ class KernelSpecModel:
     resources: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, value: Json, name: str, quoter: Quoter = _UNQUOTED) -> KernelSpecModel:
+    def read(cls, value: Json, name: str, quoter: Quoter = _NO_SECRETS) -> KernelSpecModel:
         """Read a kernelspec in one go; see `steps`."""
-        return in_one_go(cls.steps(value, name, quoter))
+        return read_at_once(cls.steps(value, name, quoter))
 
     @classmethod
     def steps(cls, value: Json, name: str, quoter: Quoter) -> Reading[KernelSpecModel]:
@@ -128,25 +128,27 @@ class KernelSpecModel:
         Where a text of it tells a secret, that is cut out, and the words for people pass
         ``quoter``.
         """
-        model = _object(value, "a kernelspec")
+        model = _expect_object(value, "a kernelspec")
         spec = model.get("spec")
         if not isinstance(spec, dict):
             raise ModelError("a kernelspec was expected, but it has no spec")
         json = msgspec.json.encode(model)
-        tells = (yield from quoter.may_tell(json)) and (yield from quoter.search(json.decode()))
+        tells = (yield from quoter.may_contain_secret(json)) and (
+            yield from quoter.search_long(json.decode())
+        )
         if tells:
-            if len(json) > _MOST_CLEANED:
+            if len(json) > _MAX_CLEANED_BYTES:
                 raise ModelError("a kernelspec was expected, but it quotes a credential")
             spec = _without_secrets(spec, quoter)
         words = {key: spec[key] for key in _OUTLINED if key in spec}
         resources = model.get("resources")
         return cls(
-            name=quoter.quote(_string(model.get("name"))) or name,
-            spec=spec | {key: quoter.quote(_string(text)) for key, text in words.items()},
+            name=quoter.quote(_text_or_empty(model.get("name"))) or name,
+            spec=spec | {key: quoter.quote(_text_or_empty(text)) for key, text in words.items()},
             resources={
                 key: path
                 for key, path in (resources if isinstance(resources, dict) else {}).items()
-                if isinstance(path, str) and not (tells and quoter.tells(f"{key} {path}"))
+                if isinstance(path, str) and not (tells and quoter.contains_secret(f"{key} {path}"))
             },
         )
 
@@ -159,9 +161,9 @@ class KernelSpecs:
     specs: Mapping[str, KernelSpecModel]
 
     @classmethod
-    def read(cls, body: bytes, quoter: Quoter = _UNQUOTED) -> KernelSpecs:
+    def read(cls, body: bytes, quoter: Quoter = _NO_SECRETS) -> KernelSpecs:
         """Read a list of kernelspecs in one go; see `steps`."""
-        return in_one_go(cls.steps(body, quoter))
+        return read_at_once(cls.steps(body, quoter))
 
     @classmethod
     def steps(cls, body: bytes, quoter: Quoter) -> Reading[KernelSpecs]:
@@ -171,33 +173,33 @@ class KernelSpecs:
         try:
             model = _read_specs(body)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            _object(_short_json(body, what), what)
+            _expect_object(_short_json(body, what), what)
             raise ModelError(f"{what} was expected, but it has none") from error
         listed = model.kernelspecs
-        _check_number(len(listed), MOST_KERNELSPECS, what)
+        _check_number(len(listed), MAX_KERNELSPECS, what)
         specs = {}
-        searches = _Searches(quoter, what)
+        search = _SecretSearch(quoter, what)
         for name, raw in listed.items():
             yield
-            if memoryview(raw).nbytes > _MOST_BYTES:
+            if memoryview(raw).nbytes > _MAX_MODEL_BYTES:
                 continue
             words = bytes(raw)
-            by = yield from searches.quoter_for(words)
+            by = yield from search.quoter_for(words)
             try:
                 if quoter.quote(name) == name:
-                    specs[name] = yield from KernelSpecModel.steps(_one(words), name, by)
+                    specs[name] = yield from KernelSpecModel.steps(_read_model(words), name, by)
             except ModelError:
                 continue
-        default = quoter.quote(_string(_one(bytes(model.default))))
+        default = quoter.quote(_text_or_empty(_read_model(bytes(model.default))))
         return cls(default=default or None, specs=specs)
 
     def outline(self) -> bytes:
-        """Return the JSON of a list with the same default and the same kernelspecs, `MOST_OUTLINED`
+        """Return the JSON of a list with the same default and the same kernelspecs, `MAX_OUTLINED`
         at the most, each with its display name and language, and with nothing else. `read` reads
         it."""
         shown = {
             name: {"spec": {key: spec.spec[key] for key in _OUTLINED if key in spec.spec}}
-            for name, spec in islice(self.specs.items(), MOST_OUTLINED)
+            for name, spec in islice(self.specs.items(), MAX_OUTLINED)
         }
         return msgspec.json.encode({"default": self.default, "kernelspecs": shown})
 
@@ -224,24 +226,24 @@ class KernelLists:
     def __init__(self) -> None:
         self._known: dict[bytes, KernelModel] = {}
 
-    def read(self, body: bytes, quoter: Quoter = _UNQUOTED) -> tuple[KernelModel, ...]:
+    def read(self, body: bytes, quoter: Quoter = _NO_SECRETS) -> tuple[KernelModel, ...]:
         """Read a list of kernels in one go; see `steps`."""
-        return in_one_go(self.steps(body, quoter))
+        return read_at_once(self.steps(body, quoter))
 
     def steps(self, body: bytes, quoter: Quoter) -> Reading[tuple[KernelModel, ...]]:
         """Read a list of kernels; one that cannot be read does not spoil the others."""
         known, found = self._known, {}
-        searches = _Searches(quoter, "a list of kernels")
-        for item in (yield from _items(body)):
+        search = _SecretSearch(quoter, "a list of kernels")
+        for item in (yield from _split_list(body)):
             yield
-            if memoryview(item).nbytes > _MOST_BYTES:
+            if memoryview(item).nbytes > _MAX_MODEL_BYTES:
                 continue  # before it is searched, which would take its time
             words = bytes(item)
             model = known.get(words)
             if model is None:
-                by = yield from searches.quoter_for(words)
+                by = yield from search.quoter_for(words)
                 try:
-                    model = KernelModel.read(_one(words), by)
+                    model = KernelModel.read(_read_model(words), by)
                 except ModelError:
                     continue
             found[words] = model
@@ -249,7 +251,7 @@ class KernelLists:
         return tuple(found.values())
 
 
-def in_one_go(steps: Reading[T]) -> T:
+def read_at_once(steps: Reading[T]) -> T:
     """Take all steps of a reading, and return what was read."""
     while True:
         try:
@@ -259,28 +261,28 @@ def in_one_go(steps: Reading[T]) -> T:
             return found
 
 
-class _Searches:
+class _SecretSearch:
     """Which models of a list are searched for secrets, and how much that may be."""
 
     def __init__(self, quoter: Quoter, what: str) -> None:
         self._quoter = quoter
         self._what = what
-        self._left = MOST_QUOTED_BYTES
+        self._left = MAX_QUOTED_BYTES
 
     def quoter_for(self, words: bytes) -> Reading[Quoter]:
         """Return what the words of a model have to pass, which is less where no secret can be."""
-        if not (yield from self._quoter.may_tell(words)):
-            return _UNQUOTED
+        if not (yield from self._quoter.may_contain_secret(words)):
+            return _NO_SECRETS
         self._left -= len(words)
         if self._left < 0:
             raise ModelError(
-                f"{self._what} was expected, but it has more than {MOST_QUOTED_BYTES:,} bytes in "
+                f"{self._what} was expected, but it has more than {MAX_QUOTED_BYTES:,} bytes in "
                 "which something is quoted"
             )
         return self._quoter
 
 
-def _items(body: bytes) -> Reading[list[msgspec.Raw]]:
+def _split_list(body: bytes) -> Reading[list[msgspec.Raw]]:
     """Take a list apart; a long one piece by piece, as long as it is one of objects."""
     what = "a list of kernels"
     check_size(body, what)
@@ -301,8 +303,8 @@ def _items(body: bytes) -> Reading[list[msgspec.Raw]]:
         items += _read_items(rest)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         value = _short_json(body, what)
-        raise ModelError(f"{what} was expected, but it is {_kind(value)}") from error
-    _check_number(len(items), MOST_KERNELS, what)
+        raise ModelError(f"{what} was expected, but it is {_json_kind(value)}") from error
+    _check_number(len(items), MAX_KERNELS, what)
     return items
 
 
@@ -314,22 +316,22 @@ def _end_of_piece(body: bytes, start: int) -> int | None:
     """
     if len(body) - start < 2 * _PIECE_BYTES or not body.startswith(b"["):
         return None
-    found = _BETWEEN.search(body, start + _PIECE_BYTES, start + 2 * _PIECE_BYTES)
+    found = _BETWEEN_OBJECTS.search(body, start + _PIECE_BYTES, start + 2 * _PIECE_BYTES)
     return found.start("comma") if found is not None else None
 
 
 def _short_json(body: bytes, what: str) -> Json:
     """Parse what is no list as it should be, to say what it is. Raises `ModelError` for what is
     long."""
-    if len(body) > _MOST_BYTES:
+    if len(body) > _MAX_MODEL_BYTES:
         raise ModelError(f"{what} was expected, but the answer is not one that can be read")
     return read_json(body)
 
 
-def _one(words: bytes) -> Json:
+def _read_model(words: bytes) -> Json:
     """Parse one model of a list. Raises `ModelError` if it is too long."""
-    if len(words) > _MOST_BYTES:
-        raise ModelError(f"a model was expected, but it has more than {_MOST_BYTES:,} bytes")
+    if len(words) > _MAX_MODEL_BYTES:
+        raise ModelError(f"a model was expected, but it has more than {_MAX_MODEL_BYTES:,} bytes")
     return read_json(words)
 
 
@@ -344,31 +346,31 @@ def _without_secrets(spec: dict[str, Json], quoter: Quoter) -> dict[str, Json]:
     def clean(value: Json) -> Json:
         match value:
             case str():
-                return quoter.without_secrets(value) if quoter.tells(value) else value
+                return quoter.without_secrets(value) if quoter.contains_secret(value) else value
             case list():
                 return [clean(item) for item in value]
             case dict():
                 kept = value.items()
-                return {key: clean(item) for key, item in kept if not quoter.tells(key)}
+                return {key: clean(item) for key, item in kept if not quoter.contains_secret(key)}
         return value
 
     try:
-        return {key: clean(value) for key, value in spec.items() if not quoter.tells(key)}
+        return {key: clean(value) for key, value in spec.items() if not quoter.contains_secret(key)}
     except RecursionError as error:
         raise ModelError("a kernelspec was expected, but it has too many levels") from error
 
 
-def _object(value: Json, what: str) -> dict[str, Json]:
+def _expect_object(value: Json, what: str) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise ModelError(f"{what} was expected, but it is {_kind(value)}")
+        raise ModelError(f"{what} was expected, but it is {_json_kind(value)}")
     return value
 
 
-def _string(value: Json) -> str:
+def _text_or_empty(value: Json) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _kind(value: Json) -> str:
+def _json_kind(value: Json) -> str:
     return {dict: "an object", list: "a list", str: "a text", type(None): "null"}.get(
         type(value), "a number"
     )

@@ -15,14 +15,14 @@ from jupyter_relay.wire.message import quoted
 _UNQUOTED: Final = 4
 """How often a path is unquoted to see where it leads: proxies do so, and then the gateway."""
 
-_MOST_OF_A_NAME: Final = 255
+_MAX_NAME: Final = 255
 """How many characters the name of a kernelspec or of a file, or the id of a kernel, may have: they
 name files and folders on the gateway's machine, and those of Linux have 255 bytes at the most."""
 
-_MOST_OF_A_PATH: Final = 1024
+_MAX_PATH: Final = 1024
 """How many characters the path of a kernelspec's file may have."""
 
-_ID = re.compile(rf"\w[\w.-]{{0,{_MOST_OF_A_NAME - 1}}}", re.ASCII)
+_ID = re.compile(rf"\w[\w.-]{{0,{_MAX_NAME - 1}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Endpoints:
         """A file of a kernelspec, by its path beneath it."""
         self.check_kernelspec(name)
         segments = path.split("/")
-        if len(path) > _MOST_OF_A_PATH or not all(map(_names_a_file, segments)):
+        if len(path) > _MAX_PATH or not all(map(_names_a_file, segments)):
             raise KernelSpecNotFound(
                 f"{quoted(path)!r} cannot be a file of the kernelspec {quoted(name)!r}.",
                 status=404,
@@ -84,7 +84,7 @@ class Endpoints:
 
     def check_kernelspec(self, name: str) -> None:
         """Raise `KernelSpecNotFound` for what cannot be the name of a kernelspec."""
-        fits = name.isprintable() and 0 < len(name) <= _MOST_OF_A_NAME
+        fits = name.isprintable() and 0 < len(name) <= _MAX_NAME
         if not fits or name in {".", ".."} or "/" in name or "\\" in name:
             raise KernelSpecNotFound(
                 f"{quoted(name)!r} cannot be the name of a kernelspec.",
@@ -147,7 +147,7 @@ def file_of_kernelspec(url: str, name: str, gateway_url: str) -> str | None:
 def _names_a_file(segment: str) -> bool:
     """Whether a segment of a path, unquoted once, names a file or folder that lies where it stands;
     also for somebody who unquotes it again."""
-    if len(segment) > _MOST_OF_A_NAME:
+    if len(segment) > _MAX_NAME:
         return False
     for _ in range(_UNQUOTED):
         if segment in {"", ".", ".."} or "/" in segment or "\\" in segment:

@@ -32,7 +32,7 @@ _PROBES: Final = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3
 default is two hours."""
 
 
-_MOST_LAST: Final = 500
+_MAX_LAST_REQUESTS: Final = 500
 """How many requests of a program that ends are under way at once. A process may often have no more
 than 1024 files and sockets open."""
 
@@ -80,7 +80,7 @@ class Pools:
         if share is not Share.LAST:
             return self.requests
         if self._last is None:
-            pool = aiohttp.TCPConnector(limit=_MOST_LAST, socket_factory=_tcp_socket)
+            pool = aiohttp.TCPConnector(limit=_MAX_LAST_REQUESTS, socket_factory=_tcp_socket)
             self._last = self._session(pool, self._settings.proxy)
         return self._last
 

@@ -34,7 +34,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 
-from jupyter_relay.redact import MOST_QUOTED
+from jupyter_relay.redact import MAX_QUOTED
 from jupyter_relay.server.http.bodies import read_body
 from jupyter_relay.server.http.http_errors import PlainHTTPError, cut_short
 from jupyter_relay.server.jupyter_server_private import (
@@ -71,7 +71,7 @@ class _Tells(web.RequestHandler):
     ) -> None:
         """Log an error by the request's method and path alone: its query may hold a token."""
         error = _told(value)
-        method, path = self.request.method, quoted(self.request.path, MOST_QUOTED)
+        method, path = self.request.method, quoted(self.request.path, MAX_QUOTED)
         if error is None:
             what = "Unexpected error at %s %s"
             app_log.error(what, method, path, exc_info=(typ, value, tb))  # type: ignore[arg-type]  # all three are set

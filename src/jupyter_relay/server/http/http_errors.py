@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tornado import web
 
 from jupyter_relay.errors import RelayError
-from jupyter_relay.redact import MOST_QUOTED
+from jupyter_relay.redact import MAX_QUOTED
 from jupyter_relay.wire.message import quoted
 
 
@@ -43,9 +43,9 @@ def cut_short(error: web.HTTPError) -> web.HTTPError:
     """Return an HTTP error whose text is cut and cleaned. Those of Jupyter Server quote what a
     request says, however long it is; ours, which may have several sentences, have that done."""
     text = error.get_message()
-    if isinstance(error, PlainHTTPError) or not text or quoted(text, MOST_QUOTED) == text:
+    if isinstance(error, PlainHTTPError) or not text or quoted(text, MAX_QUOTED) == text:
         return error
-    cut = PlainHTTPError(error.status_code, quoted(text, MOST_QUOTED))
+    cut = PlainHTTPError(error.status_code, quoted(text, MAX_QUOTED))
     cut.reason = error.reason
     return cut.with_traceback(error.__traceback__)
 
