@@ -29,8 +29,8 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class ConnectBeside:
-    """Begin another handshake under this session id, beside the unanswered one. The one that is
-    answered first is the socket; `Link.opened` takes its session id."""
+    """Begin another handshake under the session id ``session``, beside the unanswered one. The one
+    that is answered first is the socket; `Link.opened` takes its session id."""
 
     session: str
 
@@ -46,7 +46,7 @@ class Flush:
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):
-    """Deliver a message to the subscriber ``to``; to all, detached ones too, if that is None.
+    """Deliver ``message`` to the subscriber ``to``; to all, detached ones too, if that is None.
 
     A msgspec struct, since one is made for every message.
     """
@@ -57,7 +57,8 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class StartTimer:
-    """Call `Link.fired` after so many seconds; this replaces a running timer of the same kind."""
+    """Call `Link.fired` with ``timer`` after ``seconds``. A running timer of that kind is
+    replaced."""
 
     timer: Timer
     seconds: float
@@ -65,7 +66,7 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class StopTimer:
-    """Cancel this timer, if it runs."""
+    """Cancel ``timer``, if it runs."""
 
     timer: Timer
 
@@ -88,10 +89,11 @@ class Happening(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An event in the life of a link, for the log and for listeners; ``text`` is for people.
+    """An event in the life of a link, for the log and for listeners.
 
-    ``seconds`` is how long the outage lasted, or has lasted; ``count`` how many messages were lost.
-    ``already_reported`` is True if the report before this one covers it: then it is not logged.
+    ``happening`` is its kind, and ``text`` describes it for people. ``seconds`` is how long the
+    outage lasted, or has lasted; ``count`` how many messages were lost. ``already_reported`` is
+    True if the report before this one covers it: then it is not logged.
     """
 
     happening: Happening

@@ -245,7 +245,7 @@ class Answers:
 
 
 class _Author(msgspec.Struct):
-    """The field of a header that names the author of a message."""
+    """The field of a header that names the author of a message, ``username``."""
 
     username: str = ""
 

@@ -15,7 +15,7 @@ from jupyter_relay.wire.message import IOPUB, Message, Part
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Dropped messages: their number, and the parent_header of the last one."""
+    """Dropped messages: their number, ``count``, and the ``parent_header`` of the last one."""
 
     count: int
     parent_header: Part

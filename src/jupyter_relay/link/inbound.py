@@ -20,14 +20,15 @@ from jupyter_relay.wire.message import IOPUB, SHELL, STDIN, Message
 
 
 class ReportedState(NamedTuple):
-    """An execution state that the kernel reported, with the kernel's own timestamp (UTC)."""
+    """An execution ``state`` that the kernel reported, and when: ``at``, in UTC by its own
+    clock."""
 
     state: str
     at: datetime
 
 
 class _Dated(msgspec.Struct):
-    """The field of a header with the kernel's timestamp."""
+    """The field of a header with the kernel's timestamp, ``date``."""
 
     date: str = ""
 
@@ -50,8 +51,9 @@ _read_date = msgspec.json.Decoder(_Dated).decode
 class Inbound:
     """Receives the messages of one kernel.
 
-    ``gateway`` is the gateway's name for people, ``session`` the upstream session id; the rest is
-    the link's own.
+    ``gateway`` is the gateway's name for people, ``session`` the upstream session id. The parts of
+    the link that it uses are ``recovery`` and its ``numbering``, ``answers``, ``pending`` and
+    ``notices``.
     """
 
     __slots__ = (

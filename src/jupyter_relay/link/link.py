@@ -50,7 +50,9 @@ class Link(StateMachine):
     ``gateway`` is the gateway's name for people, and ``session`` the upstream session id. ``clock``
     returns the time with its offset from UTC, ``new_id`` a fresh id, ``chance`` a random number
     from 0 to 1, and ``seconds`` a timestamp in seconds from a clock that is cheap to read.
-    The public fields are parts that others may read.
+    Others may read these parts of it: the ``pending`` requests, the ``outage``, ``inbound`` for
+    what the kernel sends, the ``watch``, and ``notices``, which composes messages of our own. Its
+    other parts are ``_answers``, ``_outbox``, ``_limit``, ``_recovery`` and its ``settings``.
     """
 
     # With more than 30 attributes each link would have a dict of its own, of 1.6 kB (CPython 3.11).

@@ -23,7 +23,8 @@ try."""
 class Outage:
     """The current outage of one link, if there is one, and the tries to end it.
 
-    ``gateway`` is the gateway's name for people.
+    ``gateway`` is the gateway's name for people, ``clock`` returns the time with its offset from
+    UTC, and ``chance`` a random number from 0 to 1. ``settings`` are those of the link.
     """
 
     __slots__ = (

@@ -29,7 +29,7 @@ _MAX_LARGE: Final = 64
 
 
 class Outbox:
-    """Messages in the order they came, bounded by count and by bytes."""
+    """Messages in the order they came, at most ``max_messages`` of ``max_bytes`` together."""
 
     __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_messages")
 
@@ -110,7 +110,8 @@ class Outbox:
 
 
 class _Sent(NamedTuple):
-    """A message that the socket took: its size, its type, and its request if it is one.
+    """A message that the socket took: its ``size``, its ``msg_type``, and its ``request`` if it is
+    one.
 
     ``order`` is that of its request, or of the last request that the socket took before it.
     """
@@ -134,7 +135,8 @@ class SizeLimit:
 
     A gateway does not say what it takes: it closes the socket when a message is too large. The
     limit is then learned from the largest message that the socket took. ``gateway`` is the
-    gateway's name for people; ``max_bytes`` is the configured maximum, 0 for none.
+    gateway's name for people; ``max_bytes`` is the configured maximum, 0 for none. The parts of the
+    link that it uses are ``outbox``, ``answers``, ``pending`` and ``notices``.
     """
 
     __slots__ = (

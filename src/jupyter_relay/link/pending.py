@@ -131,7 +131,8 @@ class _Lane:
 
 
 class Pending:
-    """The pending requests of one link, in the order they came.
+    """The pending requests of one link, in the order they came: at most ``max_requests``, which
+    take at most ``max_bytes`` of memory.
 
     Before `add`, call `make_room`, and answer the requests that it gives up.
     """

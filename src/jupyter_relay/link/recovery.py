@@ -37,7 +37,7 @@ class Loss:
 
 
 class Missed(NamedTuple):
-    """A request, and what was lost of its output; None if nothing."""
+    """A ``request``, and what was lost of its output, ``loss``; None if nothing."""
 
     request: Request
     loss: Loss | None

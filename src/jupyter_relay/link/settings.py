@@ -15,10 +15,12 @@ class LinkSettings:
 
     The options of the same names have their defaults from here.
 
-    ``retry_max`` None means to go on as long as somebody needs the link. ``linger`` is how long a
-    socket that nobody needs stays open. ``probe_after`` is how long a kernel that owes an answer
-    may be silent before it is asked for; ``alarm_after`` how long an outage may last before the
-    waiting cells are told. A message of more than ``max_message_bytes`` is not sent; 0 sends any.
+    ``backoff`` has the waits between tries, and ``retry_max`` is how many tries may fail in a row;
+    None for any number, as long as somebody needs the link. ``linger`` is how long a socket that
+    nobody needs stays open. ``probe_after`` is how long a kernel that owes an answer may be silent
+    until it is probed, and ``alarm_after`` how long an outage may last until the waiting cell is
+    notified. While the link is down, ``outbox_messages`` of ``outbox_bytes`` together are held. A
+    message of more than ``max_message_bytes`` is not sent; 0 for no maximum.
     """
 
     backoff: Backoff = _BACKOFF

@@ -70,8 +70,8 @@ be busy. Any other state is unclear."""
 
 
 class Judgement(NamedTuple):
-    """What a link does after a probe: these actions, and then perhaps another socket, perhaps under
-    another session id."""
+    """What a link does after a probe: the ``actions``, and then, with ``replace_socket``, it opens
+    another socket, with ``new_session`` under another session id."""
 
     actions: list[Action]
     replace_socket: bool = False
@@ -125,7 +125,12 @@ class Handshake:
 
 
 class Watch:
-    """Watches one link, with its own parts."""
+    """Watches one link.
+
+    ``clock`` returns the time with its offset from UTC. The parts of the link that it uses are its
+    ``settings``, ``gateway`` (the name for people), ``pending``, ``notices``, ``outbox``,
+    ``outage``, ``inbound`` and ``recovery``.
+    """
 
     __slots__ = (
         "_answers_at_work",
