@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from jupyter_relay.headless.manager import GatewayKernelManager
 
 
-_MOURNING = 2.5
-"""How many seconds later a reply is given that was written in the place of a kernel that died.
+_SUBSTITUTE_REPLY_SECONDS = 2.5
+"""For how many seconds a reply is held back that was written in the place of a kernel that died.
 
-nbclient asks once a second whether the kernel lives, and does so no more when it has a reply: with
-the reply it would see an error of the cell, and maybe go on in a kernel that knows nothing."""
+nbclient checks once a second whether the kernel lives, until it has a reply. With the reply first,
+it would see an error of the cell, and maybe go on in a new process that knows nothing."""
 
 
 def _channel(name: Channel) -> property:
@@ -97,7 +97,7 @@ class GatewayKernelClient(OpenKernelClient):
         self.kernel_id = kernel_id
         self._remote = remote
         self._subscription: Subscription | None = None
-        self._letting_go: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
         self._usage = UsageRequests()
         self._heartbeat = HBChannelQueue(self._is_there)
         self._queues = {name: self._queue(name) for name in Channel}
@@ -143,13 +143,15 @@ class GatewayKernelClient(OpenKernelClient):
             self._heartbeat.start()
         self.allow_stdin = stdin
         if self._subscription is None:
-            self._subscription = self._remote.subscribe(self.session.session, self._take, self._end)
+            self._subscription = self._remote.subscribe(
+                self.session.session, self._on_message, self._on_end
+            )
         return _Done()
 
     def stop_channels(self) -> Awaitable[None]:
         """Stop the channels. It may be called at any time, any number of times.
 
-        What is returned may be awaited: one that attached by itself lets go of the kernel then.
+        What is returned may be awaited: a client that attached by itself has closed its link then.
         """
         if self._subscription is not None:
             self._subscription.leave()
@@ -157,10 +159,10 @@ class GatewayKernelClient(OpenKernelClient):
             queue.stop()
         self._heartbeat.stop()
         if self._settings is None or self._remote is None:
-            return self._letting_go or _Done()
+            return self._releasing or _Done()
         remote, self._remote = self._remote, None
-        self._letting_go = asyncio.get_running_loop().create_task(self._let_go(remote))
-        return self._letting_go
+        self._releasing = asyncio.get_running_loop().create_task(_release(remote))
+        return self._releasing
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Wait until the kernel answers, at most ``timeout`` seconds.
@@ -266,7 +268,7 @@ class GatewayKernelClient(OpenKernelClient):
         return self._remote is not None and self._remote.life not in DEAD
 
     def _begin(self) -> None:
-        """Start, where nobody has said which channels are wanted."""
+        """Start all channels, if none is started."""
         if not self.channels_running:
             self.start_channels()
 
@@ -278,30 +280,26 @@ class GatewayKernelClient(OpenKernelClient):
         if behind is not None:
             self._subscription.send(behind)
 
-    def _take(self, given: Message) -> None:
+    def _on_message(self, given: Message) -> None:
         message = self._usage.hear(given)
         if message is None:
             return
         put = self._queues[message.channel].put
-        if message.channel is Channel.SHELL and self._is_of_the_dead(message):
-            asyncio.get_running_loop().call_later(_MOURNING, put, message)
+        if message.channel is Channel.SHELL and self._is_of_dead_kernel(message):
+            asyncio.get_running_loop().call_later(_SUBSTITUTE_REPLY_SECONDS, put, message)
         else:
             put(message)
 
-    def _end(self) -> None:
-        """Let whoever waits know that nothing more will come."""
+    def _on_end(self) -> None:
+        """End what waits for messages: none will come."""
         self._subscription = None
         for queue in self._queues.values():
             queue.end()
 
-    def _is_of_the_dead(self, message: Message) -> bool:
-        """Whether a reply was written in the place of a kernel that is no more."""
+    def _is_of_dead_kernel(self, message: Message) -> bool:
+        """True if a reply was written in the place of a kernel that is dead."""
         manager = cast("GatewayKernelManager | None", self.parent)
         return getattr(manager, "is_dead", False) and is_ours(message)
-
-    async def _let_go(self, remote: RemoteKernel) -> None:
-        await remote.close()
-        await remote.gateway.close()
 
 
 KernelClientABC.register(GatewayKernelClient)
@@ -354,3 +352,9 @@ async def _call(hook: Callable[[MessageDict], object], msg: MessageDict) -> None
     result = hook(msg)
     if inspect.isawaitable(result):
         await cast("Awaitable[object]", result)
+
+
+async def _release(remote: RemoteKernel) -> None:
+    """Close the link of a client that attached by itself, and the gateway that it has made."""
+    await remote.close()
+    await remote.gateway.close()

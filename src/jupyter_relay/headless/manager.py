@@ -279,7 +279,7 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
             try:
                 await self.remote.shutdown(patience=NO_PATIENCE)
             except RelayError as error:
-                self.log.warning("Kernel %s was not deleted: %s", self.kernel_id, error)
+                self.remote.log.warning("was not deleted: %s", error)
             else:
                 self._disown()
         await self._release()

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 from jupyter_relay.errors import KernelNotFound, RelayError
 from jupyter_relay.gateway.gateway import Gateway, may_pass
+from jupyter_relay.log import KernelLog
 from jupyter_relay.settings.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -150,16 +151,15 @@ async def _delete_all(kernels: Iterable[StartedKernel]) -> None:
 
 
 async def _delete_in_time(gateway: Gateway, kernel: StartedKernel) -> None:
+    log = KernelLog(_log, kernel.kernel_id)
     try:
         async with asyncio.timeout(_SECONDS):
             await _delete(gateway, kernel)
     except (RelayError, TimeoutError) as error:
         why = str(error) or f"{gateway.name} has not answered for {_SECONDS:g} s."
-        _log.warning(
-            "Kernel %s was not deleted at the end of its program: %s", kernel.kernel_id, why
-        )
+        log.warning("was not deleted at the end of its program: %s", why)
     else:
-        _log.info("Kernel %s: deleted at the end of its program.", kernel.kernel_id)
+        log.info("deleted at the end of its program.")
 
 
 async def _delete(gateway: Gateway, kernel: StartedKernel) -> None:

@@ -13,7 +13,6 @@ import msgspec
 from jupyter_relay.errors import KernelNotFound, KernelNotRunning, RelayError
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.start import KernelStart
-from jupyter_relay.kernels.audience import Audience
 from jupyter_relay.kernels.operations import RESTART_PATIENCE, Operations
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.kernels.upstream import Upstream, new_id
@@ -51,7 +50,9 @@ class RemoteKernel:
     an ``async with`` block, the kernel is closed at the block's end, and runs on.
 
     ``id`` is the id under which it is shown for its whole life; its gateway may know it by another,
-    see `KernelIds`. ``asked_at`` is when its gateway last answered for it, by `time.monotonic`.
+    see `KernelIds`. Its subscribers, present and absent, are its ``audience``. Each line of its
+    ``log`` begins with its id. ``asked_at`` is when its gateway last answered for it, by
+    `time.monotonic`.
 
     ``on_report`` is called with each report of its link, ``on_change`` when it is not `is_settled`
     any longer, and when a settled one has changed. It belongs to one event loop.
@@ -65,8 +66,10 @@ class RemoteKernel:
         "_operations",
         "_upstream",
         "asked_at",
+        "audience",
         "gateway",
         "id",
+        "log",
         "session",
     )
 
@@ -102,6 +105,8 @@ class RemoteKernel:
             on_report=on_report or _ignore_report,
             on_change=self._on_change,
         )
+        self.audience: Final = self._upstream.audience
+        self.log: Final = self._upstream.log
         gateway.ids.use(self.id)
         self._in_use = True
         """Whether the gateway's `KernelIds` keep its two ids: until it is closed."""
@@ -184,11 +189,6 @@ class RemoteKernel:
     def restarts(self) -> int:
         """How often another process has taken its place, as far as was noticed."""
         return self._upstream.link.inbound.restarts
-
-    @property
-    def audience(self) -> Audience:
-        """Its subscribers, present and absent."""
-        return self._upstream.audience
 
     async def ready(self) -> None:
         """Wait until it has started. Raises what its start failed with."""

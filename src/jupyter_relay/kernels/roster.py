@@ -281,7 +281,7 @@ class Roster:
         for kernel, result in zip(ending, results, strict=True):
             if isinstance(result, Exception):
                 error = result.__cause__ or result  # an HTTP error covers what was wrong
-                self._log.error("Kernel %s: could not be shut down: %s", kernel.id, error)
+                kernel.log.error("could not be shut down: %s", error)
             else:
                 kernels.pop(kernel.id)
         closing = [

@@ -177,7 +177,7 @@ class GatewayMappingKernelManager(BuiltInMappingNames, OpenMappingKernelManager)
         remote.leave_untracked(self.untracked)
         self.managers[remote.id] = kernel
         what = "is starting" if remote.life in NOT_STARTED else "runs"
-        self.log.info("Kernel %s: %s on %s.", remote.id, what, remote.gateway.name)
+        remote.log.info("%s on %s.", what, remote.gateway.name)
         if not self.culls:
             self.initialize_culler()
         return remote.id

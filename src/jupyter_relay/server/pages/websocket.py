@@ -68,10 +68,8 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         self.websocket_handler.set_nodelay(True)
         self._policy = self._policy_of_server()
         self._writer = PageWriter(self.websocket_handler)
-        self._skipped = ThrottledLog(
-            lambda why: self.log.warning("Kernel %s: %s", self.kernel_id, why),
-        )
         remote = self._remote
+        self._skipped = ThrottledLog(remote.log.warning)
         self._subscription = remote.subscribe(self.session_id, unread=self._writer.close)
         self._sending = asyncio.create_task(
             self._send_to_page(remote, self._subscription, self._writer)
