@@ -1,4 +1,4 @@
-"""Listing: one question for all who ask."""
+"""KernelFinder: one question for all who ask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from jupyter_relay.errors import AuthenticationFailed, GatewayRefused, KernelNotFound
 from jupyter_relay.gateway.gateway import Gateway
-from jupyter_relay.gateway.listing import Listing
+from jupyter_relay.gateway.listing import KernelFinder
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
 from tests.support.gateway import KERNEL, KERNELS, TOKEN, settings_for
@@ -100,8 +100,8 @@ class Source:
         self.most_at_once = 0
         self.lists = False
 
-    def listing(self) -> Listing:
-        return Listing(self.everything, self.one, seconds=0.0, clock=lambda: self.now)
+    def listing(self) -> KernelFinder:
+        return KernelFinder(self.everything, self.one, seconds=0.0, clock=lambda: self.now)
 
     async def everything(self) -> Collection[KernelModel]:
         self.listed += 1

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from math import inf
-from typing import TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
+
+import msgspec
 
 from jupyter_relay.backoff import Backoff
 from jupyter_relay.credentials.credentials import Credentials, Headers
@@ -19,15 +21,27 @@ from jupyter_relay.errors import (
     GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
+    KernelNotFound,
+    KernelSpecNotFound,
+    KernelStartFailed,
     RelayError,
 )
+from jupyter_relay.redact import Quoter
 from jupyter_relay.rest.clocks import ClockDifference
-from jupyter_relay.rest.failures import no_answer, no_kernel, too_large
+from jupyter_relay.rest.failures import no_answer, no_kernel, other_kernel, too_large, unexpected
+from jupyter_relay.rest.ids import KernelIds
+from jupyter_relay.rest.models import KernelModel, KernelSpecModel, Reading
 from jupyter_relay.rest.refusals import UNAVAILABLE, Refusals, is_understood
-from jupyter_relay.rest.response import Response
+from jupyter_relay.rest.response import MODEL_BYTES, Response
+from jupyter_relay.rest.starts import NO_MODEL, no_kernelspec, refused_start, start_body
+from jupyter_relay.rest.urls import Endpoints
+from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.settings.settings import GatewaySettings
-from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, Transport
+from jupyter_relay.transport.transport import HandshakeRefused, Request, Share, Socket, Transport
+from jupyter_relay.wire.json import Json, ModelError, read_json
 from jupyter_relay.wire.subprotocol import OFFERED
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +52,12 @@ _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """The statuses with which a gateway refuses a token. With these nothing was carried out, so that
 any request may be sent again."""
 
+_TURN_SECONDS: Final = 0.002
+"""For how many seconds an answer is read before others have their turn."""
+
 _BACKOFF = Backoff(base=0.2, cap=5.0)
 _TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS
+_FORBIDDEN = HTTPStatus.FORBIDDEN
 
 
 Meaning: TypeAlias = Callable[[GatewayRefused], Awaitable[RelayError]]
@@ -100,6 +118,49 @@ class Requester:
             told = await meaning(failure)
         self._log_traceback(response, told)
         raise told from (None if told is failure else failure)
+
+    async def post(
+        self,
+        url: str,
+        value: Mapping[str, object],
+        kernel_id: str | None = None,
+        *,
+        at_most: int | None = None,
+        share: Share = Share.ALL,
+        on_send: Callable[[], None] | None = None,
+        meaning: Meaning | None = None,
+    ) -> Response:
+        """Send a value as JSON; see `request` and `Request`."""
+        body = msgspec.json.encode(value)
+        request = Request("POST", url, body=body, at_most=at_most, share=share, on_send=on_send)
+        return await self.request(request, kernel_id=kernel_id, meaning=meaning)
+
+    async def read(
+        self, response: Response, read: Callable[[Json, Quoter], T], kernel_id: str | None = None
+    ) -> T:
+        """Read the body of an answer as JSON. Raises `UnexpectedAnswer` if it is none, or if
+        ``read`` raises `ModelError`."""
+
+        def steps(body: bytes, quoter: Quoter) -> Reading[T]:
+            value = read_json(body)
+            yield
+            return read(value, quoter)
+
+        return await self.read_in_steps(response, steps, kernel_id)
+
+    async def read_in_steps(
+        self,
+        response: Response,
+        read: Callable[[bytes, Quoter], Reading[T]],
+        kernel_id: str | None = None,
+    ) -> T:
+        """Read the body of an answer that may be long: the event loop goes on in between. Raises
+        `UnexpectedAnswer` if ``read`` raises `ModelError`."""
+        try:
+            return await in_turns(read(response.body, response.quoter))
+        except ModelError as error:
+            name = self._settings.name
+            raise unexpected(error, response, gateway=name, kernel_id=kernel_id) from error
 
     async def _last_answer(
         self, ask: Callable[[Headers], Awaitable[Response]], *, again: bool
@@ -197,3 +258,108 @@ class Requester:
             if lines is not None:
                 name = self._settings.name
                 _log.log(level, "%s answered %d with:\n%s", name, response.status, lines)
+
+
+async def in_turns(steps: Reading[T]) -> T:
+    """Take all steps of a reading; after each `_TURN_SECONDS` the event loop goes on."""
+    until = time.monotonic() + _TURN_SECONDS
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        if time.monotonic() > until:
+            await asyncio.sleep(0)
+            until = time.monotonic() + _TURN_SECONDS
+
+
+class StartingGateway(Protocol):
+    """What a start needs of its gateway; see `Gateway`."""
+
+    settings: GatewaySettings
+    endpoints: Endpoints
+    requester: Requester
+    ids: KernelIds
+
+    @property
+    def name(self) -> str: ...
+    async def kernel(self, kernel_id: str) -> KernelModel: ...
+    async def shutdown_kernel(self, kernel_id: str) -> None: ...
+    async def kernelspec(self, name: str, user: NotebookUser | None) -> KernelSpecModel: ...
+    def forget_listing(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """The request that starts a kernel under an id.
+
+    ``env`` is the kernel's environment, as it is sent. ``user`` is who asks through a server.
+    ``before`` is awaited before the request goes out.
+    """
+
+    kernel_id: str
+    name: str | None
+    env: Mapping[str, str]
+    user: NotebookUser | None
+    before: Callable[[], Awaitable[None]] | None
+
+    async def send(self, gateway: StartingGateway, on_send: Callable[[], None]) -> KernelModel:
+        """Ask for the kernel, and return its model; ``on_send`` is called when the request goes
+        out. Raises what the refusal means, see `refused_start`."""
+        if self.before is not None:
+            await self.before()
+
+        async def meaning(error: GatewayRefused) -> RelayError:
+            refused = refused_start(
+                error, gateway=gateway.name, kernel_id=self.kernel_id, name=self.name
+            )
+            unclear = isinstance(refused, KernelStartFailed) and error.status != _FORBIDDEN
+            if unclear and self.name is not None and not await self._has_spec(gateway, self.name):
+                status = HTTPStatus.NOT_FOUND
+                return no_kernelspec(gateway.name, self.name, status, error.reason)
+            return refused
+
+        async def post(body: Mapping[str, object]) -> Response:
+            return await gateway.requester.post(
+                gateway.endpoints.kernels,
+                body,
+                share=Share.STARTS,
+                at_most=MODEL_BYTES,
+                on_send=on_send,
+                meaning=meaning,
+            )
+
+        body = start_body(self.kernel_id, self.name, self.env)
+        try:
+            try:
+                response = await post(body)
+                looked_for = response.body.strip() == NO_MODEL
+            except KernelNotFound:
+                looked_for = True
+            if looked_for:
+                # A server whose kernels are on a gateway themselves takes an id for one of those,
+                # and has started nothing.
+                _log.debug("%s chooses the ids of its kernels itself.", gateway.name)
+                del body["kernel_id"]
+                response = await post(body)
+            model = await gateway.requester.read(response, KernelModel.read)
+            if model.id != self.kernel_id and gateway.ids.in_use(model.id):
+                # A new kernel has a new id: this is the model of one that was there before.
+                raise other_kernel(
+                    response, gateway=gateway.name, kernel_id=self.kernel_id, answered=model.id
+                )
+            return model
+        finally:
+            gateway.forget_listing()
+
+    async def _has_spec(self, gateway: StartingGateway, name: str) -> bool:
+        """Return whether the kernelspec exists; gateways answer 500 to the start of one that does
+        not."""
+        try:
+            await gateway.kernelspec(name, self.user)
+        except KernelSpecNotFound:
+            return False
+        except RelayError:  # then the first refusal is the better one to report
+            return True
+        return True

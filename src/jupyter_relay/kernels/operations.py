@@ -27,7 +27,7 @@ from jupyter_relay.errors import (
     RelayError,
     UnexpectedAnswer,
 )
-from jupyter_relay.gateway.shared import Shared
+from jupyter_relay.gateway.listing import Shared
 from jupyter_relay.kernels.upstream import Upstream
 from jupyter_relay.link.life import RESTARTABLE, Life, LifeEvent
 from jupyter_relay.rest.failures import no_kernel

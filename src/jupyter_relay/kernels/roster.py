@@ -309,7 +309,7 @@ class Roster:
         Where starts that were given up are still under way, the gateway is closed behind them.
         """
         if self._closes_gateway:
-            await self.gateway.retire()
+            await self.gateway.close_when_idle()
         await self.kernelspecs.close()
         self._closed = True
         if self.store is not None:
