@@ -37,7 +37,7 @@ is_python_311 = $(shell $(1) -c 'import sys; print("$(1)" if sys.version_info[:2
 ENTERPRISE_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.11,$(call is_python_311,$(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check coverage settings-page compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
+.PHONY: help demo test test-long check coverage settings-page link-diagram compatibility-page bench soak browser browser-test oldest-test reverse-proxy enterprise-gateway no-enterprise-gateway labextension labextension-test node clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -70,6 +70,9 @@ coverage-%: $(VENV)/installed
 
 settings-page: $(VENV)/installed  ## Write docs/settings.md from the table of options
 	$(BIN)/python tools/settings_page.py > docs/settings.md
+
+link-diagram: $(VENV)/installed  ## Write the state diagram in docs/link.md from the table of a link
+	$(BIN)/python tools/link_diagram.py
 
 compatibility-page: $(VENV)/installed  ## Write docs/compatibility.md from the table of inherited options
 	$(BIN)/python tools/compatibility_page.py > docs/compatibility.md
