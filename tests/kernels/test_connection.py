@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -99,6 +100,19 @@ class Driven:
 
     def on_unreadable_frame(self, why: str) -> None:
         self.skipped.append(why)
+
+
+async def test_connection_releases_the_message_that_a_socket_was_cut_in() -> None:
+    broken = ScriptedSocket(SocketClosed("it was cut."))
+    driven = Driven(broken)
+    message = request()
+    held_by_the_test = sys.getrefcount(message)
+    driven.connection.perform(driven.link.attach("tab"))
+    driven.connection.perform(driven.link.send("tab", message))
+    await asyncio.wait_for(broken.closed.wait(), 5)
+    await driven.connection.close("The end.")
+    broken.failure = None  # its traceback holds the frames that it passed
+    assert sys.getrefcount(message) == held_by_the_test
 
 
 @pytest.mark.parametrize("failure", [SocketClosed("it was cut."), RuntimeError("unforeseen")])

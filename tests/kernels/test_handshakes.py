@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
 from jupyter_relay.kernels.handshakes import Handshakes
 from jupyter_relay.rest.failures import no_kernel
-from jupyter_relay.transport.transport import Socket
+from jupyter_relay.transport.transport import Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
 
 
@@ -151,3 +152,109 @@ async def test_close_cancels_the_handshakes_that_are_not_needed() -> None:
     await door.handshakes.close()
     assert door.asked["first"].cancelled()
     assert not socket.closed.is_set()
+
+
+class SlowlyClosing:
+    """A socket that takes its time to close, until `may_close`."""
+
+    subprotocol = None
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+        self.may_close = asyncio.Event()
+        self.closed = False
+
+    async def receive(self) -> Frame:
+        raise SocketClosed("it was closed.")
+
+    async def send(self, frame: Frame) -> None:
+        raise SocketClosed("it was closed.")
+
+    async def close(self) -> None:
+        self.closing.set()
+        await self.may_close.wait()
+        self.closed = True
+
+
+class SlowGateway:
+    """What handshakes are made with: each opens when it is let in, or as soon as it is cancelled,
+    as one does that was answered in that instant."""
+
+    def __init__(self) -> None:
+        self.sockets: list[SlowlyClosing] = []
+        self.let_in = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def connect(self, session: str) -> SlowlyClosing:
+        socket = SlowlyClosing()
+        self.sockets.append(socket)
+        self.asked.set()
+        with suppress(asyncio.CancelledError):
+            await self.let_in.wait()
+        return socket
+
+
+async def begun(gateway: SlowGateway, handshakes: Handshakes) -> asyncio.Task[object]:
+    """Return a task that waits for the first handshake, once that has been sent."""
+    waiting = asyncio.ensure_future(handshakes.first_socket("session"))
+    await gateway.asked.wait()
+    return waiting
+
+
+async def test_first_socket_after_a_second_cancellation_is_one_of_its_own() -> None:
+    gateway = SlowGateway()
+    handshakes = Handshakes(gateway.connect)
+    cancelled = await begun(gateway, handshakes)
+    cancelled.cancel()
+    await gateway.sockets[0].closing.wait()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert not handshakes.are_over
+
+    next_one = asyncio.ensure_future(handshakes.first_socket("session"))
+    gateway.sockets[0].may_close.set()
+    gateway.let_in.set()
+    socket, session = await next_one
+    assert gateway.sockets[0].closed
+    assert (socket, session) == (gateway.sockets[1], "session")
+    assert handshakes.are_over
+
+
+async def test_first_socket_never_has_two_handshakes_of_one_session_id() -> None:
+    gateway = SlowGateway()
+    handshakes = Handshakes(gateway.connect)
+    cancelled = await begun(gateway, handshakes)
+    cancelled.cancel()
+    await gateway.sockets[0].closing.wait()
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+
+    next_one = asyncio.ensure_future(handshakes.first_socket("session"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(gateway.sockets) == 1
+    gateway.sockets[0].may_close.set()
+    gateway.let_in.set()
+    await next_one
+
+
+async def test_first_socket_of_a_handshake_that_others_cancel_raises_an_error() -> None:
+    async def connect(session: str) -> SlowlyClosing:
+        raise asyncio.CancelledError
+
+    with pytest.raises(GatewayUnavailable, match="cancelled"):
+        await Handshakes(connect).first_socket("session")
+
+
+async def test_close_waits_until_what_was_given_up_is_closed() -> None:
+    gateway = SlowGateway()
+    handshakes = Handshakes(gateway.connect)
+    cancelled = await begun(gateway, handshakes)
+    cancelled.cancel()
+    await gateway.sockets[0].closing.wait()
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    gateway.sockets[0].may_close.set()
+    await handshakes.close()
+    assert gateway.sockets[0].closed

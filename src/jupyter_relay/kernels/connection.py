@@ -121,7 +121,8 @@ class Connection:
         """Set when there is something to write; there is one while a socket is served, since an
         event takes 800 bytes."""
         self._writing: Message | None = None
-        """The message that the socket has not taken whole yet."""
+        """What the socket has begun to take; None between messages, and once the link knows of it.
+        It may be as large as the largest message."""
 
     def perform(self, actions: Iterable[Action]) -> None:
         """Do what the link asks for."""
@@ -192,6 +193,8 @@ class Connection:
                     too_large=closed.too_large,
                     unfinished=self._writing,
                 )
+            finally:
+                self._writing = None
         self.perform(end)
 
     async def _open(self) -> SocketClosed:

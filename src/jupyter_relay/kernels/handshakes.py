@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from jupyter_relay.errors import KernelNotFound
+from jupyter_relay.errors import GatewayUnavailable, KernelNotFound
 from jupyter_relay.transport.transport import Socket
 
 _log = logging.getLogger(__name__)
@@ -21,20 +21,29 @@ class Handshakes:
     kernel that is listened to for one that nobody uses.
     """
 
-    __slots__ = ("_closing", "_ended", "_open_socket", "_under_way", "_unneeded")
+    __slots__ = ("_cancelled", "_ended", "_leaving", "_open_socket", "_under_way", "_unneeded")
 
     def __init__(self, open_socket: Callable[[str], Awaitable[Socket]]) -> None:
         self._open_socket = open_socket
         self._under_way: dict[asyncio.Task[Socket], str] = {}
+        """Those that `first_socket` waits for, each with its session id."""
+
         self._unneeded: set[asyncio.Task[Socket]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
+        """Those that go on though another one was answered first."""
+
+        self._cancelled: set[asyncio.Task[None]] = set()
+        """What waits for the end of each that was cancelled, and closes what it opened."""
+
+        self._leaving: set[asyncio.Task[None]] = set()
+        """The same for those that go on."""
+
         self._ended: asyncio.Event | None = None
         """Set when one has ended; None while `first_socket` does not wait."""
 
     @property
     def are_over(self) -> bool:
         """True if no handshake is under way."""
-        return not self._under_way and not self._closing
+        return not (self._under_way or self._cancelled or self._leaving)
 
     async def first_socket(self, session: str) -> tuple[Socket, str]:
         """Begin a handshake under this session id; return the first socket that opens, and its
@@ -42,6 +51,8 @@ class Handshakes:
 
         Raises what the last one under way has failed with; `KernelNotFound` of any one at once.
         """
+        if self._cancelled:
+            await asyncio.wait(self._cancelled)  # one of them may be of the same session id
         self._ended = ended = asyncio.Event()
         self.begin_beside(session)
         try:
@@ -50,7 +61,7 @@ class Handshakes:
                 ended.clear()
                 for task in [task for task in self._under_way if task.done()]:
                     of = self._under_way.pop(task)
-                    error = task.exception()
+                    error = _error_of(task)
                     if error is None:
                         self._leave_others()
                         return task.result(), of
@@ -59,8 +70,9 @@ class Handshakes:
                     _log.debug("A handshake failed beside another: %s", error)
         finally:
             self._ended = None
-            await _cancel_all(self._under_way)
-            self._under_way.clear()
+            self._cancel_all()
+            if self._cancelled:
+                await asyncio.wait(self._cancelled)
 
     def begin_beside(self, session: str) -> None:
         """Begin another handshake beside those that `first_socket` waits for, if it does."""
@@ -72,11 +84,12 @@ class Handshakes:
         task.add_done_callback(lambda _: ended.set())
 
     async def close(self) -> None:
-        """Cancel the handshakes that are not needed."""
+        """Cancel the handshakes that are not needed, and wait until all have ended."""
         for task in self._unneeded:
             task.cancel()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        ending = self._leaving | self._cancelled
+        if ending:
+            await asyncio.wait(ending)
 
     async def _make(self, session: str) -> Socket:
         return await self._open_socket(session)
@@ -86,17 +99,31 @@ class Handshakes:
         for task in self._under_way:
             self._unneeded.add(task)
             task.add_done_callback(self._unneeded.discard)
-            closing = asyncio.create_task(_close_when_open(task))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            _close_at_end(task, self._leaving)
+        self._under_way.clear()
+
+    def _cancel_all(self) -> None:
+        """Cancel all that are under way. One may have opened in this instant, and takes some
+        seconds to close."""
+        for task in self._under_way:
+            task.cancel()
+            _close_at_end(task, self._cancelled)
         self._under_way.clear()
 
 
-async def _cancel_all(handshakes: dict[asyncio.Task[Socket], str]) -> None:
-    for task in handshakes:
-        task.cancel()
-    for task in handshakes:
-        await _close_when_open(task)
+def _close_at_end(handshake: asyncio.Task[Socket], watchers: set[asyncio.Task[None]]) -> None:
+    """Close what a handshake opens; ``watchers`` has the task of it until then."""
+    watcher = asyncio.create_task(_close_when_open(handshake))
+    watchers.add(watcher)
+    watcher.add_done_callback(watchers.discard)
+
+
+def _error_of(handshake: asyncio.Task[Socket]) -> BaseException | None:
+    """Return what a handshake has failed with; that it was cancelled by somebody else is a failure
+    like others."""
+    if handshake.cancelled():
+        return GatewayUnavailable("The handshake was cancelled.")
+    return handshake.exception()
 
 
 async def _close_when_open(handshake: asyncio.Task[Socket]) -> None:
