@@ -168,8 +168,6 @@ def test_the_glossary_is_in_alphabetical_order_and_has_each_term_once() -> None:
 @pytest.mark.parametrize("page", [DESIGN, ROOT / "docs" / "link.md"], ids=lambda page: page.name)
 def test_each_term_that_a_page_marks_is_in_the_glossary(page: Path) -> None:
     """A page marks a term by setting it in italics."""
-    if not page.exists():
-        pytest.skip("there is no such page yet")
     text = re.sub(r"`[^`]*`", "", without_code(page.read_text()))
     marked = {
         " ".join(term.split()).lower()
