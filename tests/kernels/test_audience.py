@@ -48,7 +48,9 @@ class Hall:
 
     def add(self, subscriber_id: str) -> Subscription:
         """A subscriber that reads."""
-        return self.audience.add(subscriber_id, on_message=None, on_end=None, unread=None)
+        return self.audience.add_subscriber(
+            subscriber_id, on_message=None, on_end=None, unread=None
+        )
 
 
 def read(subscription: Subscription) -> list[Message]:
@@ -85,7 +87,7 @@ def test_deliver_to_one_that_fails_reaches_the_others_and_is_logged(
     def fail(message: Message) -> None:
         raise ValueError("broken")
 
-    hall.audience.add("broken", on_message=fail, on_end=None, unread=None)
+    hall.audience.add_subscriber("broken", on_message=fail, on_end=None, unread=None)
     tab = hall.add("tab")
     message = request()
     hall.audience.deliver(message, None)
@@ -119,7 +121,7 @@ def test_add_with_a_callback_under_an_id_that_left_calls_it_with_what_was_missed
     heard: list[Message] = []
     missed, fresh, late = request(), request(), request()
     hall.audience.deliver(missed, None)
-    tab = hall.audience.add("tab", on_message=heard.append, on_end=None, unread=None)
+    tab = hall.audience.add_subscriber("tab", on_message=heard.append, on_end=None, unread=None)
     hall.audience.deliver(fresh, None)
     tab.leave()
     hall.audience.deliver(late, None)
@@ -144,7 +146,7 @@ def test_add_under_an_id_that_is_present_supersedes_that_one() -> None:
 def test_leave_with_unread_messages_keeps_them_for_the_successor() -> None:
     hall = Hall()
     given = [request(), request()]
-    tab = hall.audience.add("tab", on_message=None, on_end=None, unread=lambda: given)
+    tab = hall.audience.add_subscriber("tab", on_message=None, on_end=None, unread=lambda: given)
     for message in given:
         hall.audience.deliver(message, None)
     assert read(tab) == given
@@ -206,7 +208,7 @@ async def test_end_ends_all_and_forgets_the_absent() -> None:
     hall.add("away").leave()
     message = request()
     hall.audience.deliver(message, None)
-    hall.audience.end()
+    hall.audience.end_all()
     assert await tab.receive() is message
     with pytest.raises(SubscriptionEnded):
         await tab.receive()

@@ -37,7 +37,7 @@ class Kernel:
     def describe(self, dropped: Dropped) -> Message:
         raise AssertionError
 
-    def remove(self, subscription: Subscription, *, keep: bool) -> None:
+    def remove_subscriber(self, subscription: Subscription, *, keep: bool) -> None:
         self.removed.append(keep)
 
     def end(self) -> None:
@@ -73,14 +73,14 @@ async def test_receive_batch_returns_what_is_here_up_to_its_size() -> None:
 async def test_receive_of_one_that_ended_returns_what_is_here_and_then_raises() -> None:
     kernel, message = Kernel(), request()
     kernel.mailbox.append(message)
-    kernel.subscription.end()
+    kernel.subscription.finish()
     assert await kernel.subscription.receive() is message
     for _ in range(2):
         with pytest.raises(SubscriptionEnded):
             await kernel.subscription.receive()
 
 
-@pytest.mark.parametrize("how", [Subscription.end, Subscription.supersede, Subscription.leave])
+@pytest.mark.parametrize("how", [Subscription.finish, Subscription.supersede, Subscription.leave])
 async def test_receive_that_waits_raises_when_the_subscription_ends(
     how: Callable[[Subscription], None],
 ) -> None:
@@ -99,7 +99,7 @@ async def test_iteration_gives_each_message_and_stops_at_the_end() -> None:
     sent = [request(), request()]
     for message in sent:
         kernel.mailbox.append(message)
-    kernel.subscription.end()
+    kernel.subscription.finish()
     assert [message async for message in kernel.subscription] == sent
 
 

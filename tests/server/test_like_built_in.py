@@ -384,7 +384,7 @@ async def test_channel_gives_what_is_there() -> None:
 
 async def test_channel_that_has_ended_waits_for_nothing() -> None:
     queue = channel()
-    queue.end()
+    queue.end_messages()
     with pytest.raises(RuntimeError):
         await queue.get_msg()
 

@@ -82,7 +82,7 @@ class ChannelQueue(ChannelABC):
 
     close = stop
 
-    def end(self) -> None:
+    def end_messages(self) -> None:
         """Take no more messages, for there are none; those that are here can be fetched."""
         self._running = False
         self._mailbox.wake()

@@ -294,7 +294,7 @@ class GatewayKernelClient(OpenKernelClient):
         """End what waits for messages: none will come."""
         self._subscription = None
         for queue in self._queues.values():
-            queue.end()
+            queue.end_messages()
 
     def _is_of_dead_kernel(self, message: Message) -> bool:
         """True if a reply was written in the place of a kernel that is dead."""

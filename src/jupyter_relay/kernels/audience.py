@@ -45,7 +45,7 @@ class Audience:
         """True if a subscriber is present."""
         return bool(self._subscriptions)
 
-    def add(
+    def add_subscriber(
         self,
         subscriber_id: str,
         *,
@@ -79,8 +79,8 @@ class Audience:
         self._subscribed_to.attach(subscriber_id)
         return subscription
 
-    def remove(self, subscription: Subscription, *, keep: bool) -> None:
-        """See `Subscribers.remove`."""
+    def remove_subscriber(self, subscription: Subscription, *, keep: bool) -> None:
+        """See `Subscribers.remove_subscriber`."""
         if self._subscriptions.get(subscription.id) is not subscription:
             return  # another has come in its place
         del self._subscriptions[subscription.id]
@@ -125,9 +125,9 @@ class Audience:
                 await mailbox.has_room(THROTTLE_SECONDS)
                 return
 
-    def end(self) -> None:
+    def end_all(self) -> None:
         """End all subscriptions, and forget who was absent."""
         for subscription in tuple(self._subscriptions.values()):
-            subscription.end()
+            subscription.finish()
         self._subscriptions.clear()
         self._mailboxes.clear()

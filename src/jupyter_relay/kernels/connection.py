@@ -139,7 +139,7 @@ class Connection:
                     self._stop_timer(timer)
                 case Connect():
                     self._stop_probes()  # their answers are about the last socket
-                    runner = asyncio.create_task(self._run())
+                    runner = asyncio.create_task(self._run_socket())
                     self._runners.append(runner)
                     runner.add_done_callback(self._runners.remove)
                 case ConnectBeside(session):
@@ -168,7 +168,7 @@ class Connection:
         if self._handshakes is not None:
             await self._handshakes.close()
 
-    async def _run(self) -> None:
+    async def _run_socket(self) -> None:
         """One socket, from its handshake to its end, and never two of one session id at once.
 
         They would fight over the kernel's replies, and a second handshake deadlocks Enterprise
@@ -176,7 +176,7 @@ class Connection:
         """
         async with self._turn:
             try:
-                closed = await self._open()
+                closed = await self._open_and_serve()
             except KernelNotFound as error:
                 end = self._link.gone(str(error))
             except GatewayClosed as error:
@@ -197,7 +197,7 @@ class Connection:
                 self._writing = None
         self.perform(end)
 
-    async def _open(self) -> SocketClosed:
+    async def _open_and_serve(self) -> SocketClosed:
         """Open a socket and serve it; return why it ended."""
         self._handshakes = handshakes = self._handshakes or Handshakes(self._host.open_socket)
         try:
@@ -215,17 +215,17 @@ class Connection:
         subprotocol = Subprotocol.answered(socket.subprotocol)
         self._writing = None
         self._flush = asyncio.Event()
-        writer = asyncio.create_task(self._write(socket, subprotocol, self._flush))
+        writer = asyncio.create_task(self._write_messages(socket, subprotocol, self._flush))
         try:
             self._stop_probes()  # their answers are about the handshake
             self.perform(self._link.opened(session))
-            return await self._read(socket, subprotocol)
+            return await self._read_frames(socket, subprotocol)
         finally:
             self._flush = None
             writer.cancel()
             await asyncio.wait([writer])
 
-    async def _read(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
+    async def _read_frames(self, socket: Socket, subprotocol: Subprotocol) -> SocketClosed:
         unthrottled_bytes = unreadable_frames = 0
         while True:
             try:
@@ -248,7 +248,9 @@ class Connection:
                 unreadable_frames = 0
                 self.perform(actions)
 
-    async def _write(self, socket: Socket, subprotocol: Subprotocol, flush: asyncio.Event) -> None:
+    async def _write_messages(
+        self, socket: Socket, subprotocol: Subprotocol, flush: asyncio.Event
+    ) -> None:
         try:
             while True:
                 await flush.wait()

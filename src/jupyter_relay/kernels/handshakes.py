@@ -1,4 +1,4 @@
-"""The handshakes for one socket: more than one where the first may be lost on its way."""
+"""The handshakes for one socket: more than one if the first may be lost on its way."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _log = logging.getLogger(__name__)
 class Handshakes:
     """Makes handshakes, each under a session id of its own; the first that is answered counts.
 
-    ``open_socket`` makes one under a session id. The others go on, and what they open is closed at
-    once: if a client cuts a handshake off that its gateway holds, Jupyter Server (2.21) counts one
-    client too few from then on, so that it keeps no output for a client that is away, and takes a
-    kernel that is listened to for one that nobody uses.
+    ``open_socket`` makes a handshake under a session id. The other handshakes go on, and what they
+    open is closed at once. They are not cancelled: when a client cuts off a handshake that its
+    gateway holds, Jupyter Server (2.21) counts one client too few from then on. It then keeps no
+    output for a client that is away, and takes a kernel with a client for an unused one.
     """
 
     __slots__ = ("_cancelled", "_ended", "_leaving", "_open_socket", "_under_way", "_unneeded")
@@ -32,10 +32,10 @@ class Handshakes:
         """Those that go on though another one was answered first."""
 
         self._cancelled: set[asyncio.Task[None]] = set()
-        """What waits for the end of each that was cancelled, and closes what it opened."""
+        """One task for each cancelled handshake: waits for its end, and closes what it opened."""
 
         self._leaving: set[asyncio.Task[None]] = set()
-        """The same for those that go on."""
+        """One task for each unneeded handshake: waits for it, and closes what it opens."""
 
         self._ended: asyncio.Event | None = None
         """Set when one has ended; None while `first_socket` does not wait."""
@@ -49,7 +49,7 @@ class Handshakes:
         """Begin a handshake under this session id; return the first socket that opens, and its
         session id.
 
-        Raises what the last one under way has failed with; `KernelNotFound` of any one at once.
+        Raises the error of the last handshake that fails, and at once a `KernelNotFound` of any.
         """
         if self._cancelled:
             await asyncio.wait(self._cancelled)  # one of them may be of the same session id
@@ -127,7 +127,7 @@ def _error_of(handshake: asyncio.Task[Socket]) -> BaseException | None:
 
 
 async def _close_when_open(handshake: asyncio.Task[Socket]) -> None:
-    """Wait for a handshake that nobody needs, and close what it opens."""
+    """Wait for a handshake that is not needed, and close what it opens."""
     await asyncio.wait([handshake])
     if handshake.cancelled():
         return

@@ -111,7 +111,7 @@ class RemoteKernel:
         self._in_use = True
         """Whether the gateway's `KernelIds` keep its two ids: until it is closed."""
         if start is not None:
-            self._upstream.pause()
+            self._upstream.pause_link()
             start.when_decided(self._on_start_decided)
 
     async def __aenter__(self) -> RemoteKernel:
@@ -211,7 +211,7 @@ class RemoteKernel:
         """
         if self.state is State.CLOSED:
             raise KernelNotRunning(gateway=self.gateway.name, kernel_id=self.id)
-        return self._upstream.audience.add(
+        return self._upstream.audience.add_subscriber(
             session_id or new_id(), on_message=on_message, on_end=on_end, unread=unread
         )
 
@@ -305,7 +305,7 @@ class RemoteKernel:
             if given != self.id:
                 upstream.log.info("%s calls it %s.", self.gateway.name, given)
             self.update(outcome)
-            upstream.resume(restarted=False)
+            upstream.resume_link(restarted=False)
         else:
             upstream.advance_life(LifeEvent.START_FAILED)
             self.mark_gone(str(outcome))

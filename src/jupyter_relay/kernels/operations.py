@@ -1,11 +1,11 @@
 """Restart, interrupt, delete: what is done to one kernel, and in which order.
 
 =============  ====================================  ==========================================
-asked for      while the kernel is restarted         while it is deleted
+operation      while the kernel is restarted         while it is deleted
 =============  ====================================  ==========================================
-a restart      is the one that is under way          waits, and begins if the kernel stays
-a deletion     waits for the restart's end, and      is the one that is under way
-               begins without it if that takes long
+a restart      joins that one                        waits, and begins if the deletion fails
+a deletion     waits for its end, for some seconds   joins that one
+               at most
 an interrupt   is refused                            is refused
 =============  ====================================  ==========================================
 
@@ -51,9 +51,11 @@ class Operations:
         self._upstream = upstream
         self._close = close
         self._restarts: Shared[None, None] = Shared(self._restart_now, 0.0)
+        """The restart that is under way, with all its callers."""
         self._deletions: Shared[None, None] = Shared(self._delete_in_turn, 0.0)
+        """The deletion that is under way, with all its callers."""
         self._patience_over = asyncio.Event()
-        """Set once the deletion under way waits for no restart any more."""
+        """Set when the deletion that is under way stops waiting for a restart."""
 
     @property
     def deleting(self) -> bool:
@@ -100,7 +102,7 @@ class Operations:
         if upstream.life not in RESTARTABLE:
             raise upstream.absence()
         upstream.advance_life(LifeEvent.RESTART)
-        upstream.pause()
+        upstream.pause_link()
         restarted = False
         try:
             await upstream.socket_closed()
@@ -113,7 +115,7 @@ class Operations:
             raise absence from error
         finally:
             upstream.advance_life(LifeEvent.RESTART_DONE)
-            upstream.resume(restarted=restarted)
+            upstream.resume_link(restarted=restarted)
         upstream.log.info("restarted on %s.", upstream.gateway.name)
 
     async def _request_restart(self) -> None:
@@ -152,7 +154,7 @@ class Operations:
         await self._close()
 
     def _check_started(self) -> None:
-        """Raise `KernelStarting` or `KernelNotFound` while its gateway has never had it."""
+        """Raise `KernelStarting` or `KernelNotFound` if the kernel has not started."""
         upstream = self._upstream
         name, kernel_id = upstream.gateway.name, upstream.kernel_id
         if upstream.life is Life.STARTING:
@@ -163,7 +165,7 @@ class Operations:
             raise no_kernel(name, kernel_id, upstream.link.reason)
 
     def _check_interruptible(self) -> None:
-        """Raise `OperationUnderWay` while nothing runs in it that could be interrupted."""
+        """Raise `OperationUnderWay` while the kernel is restarted or deleted."""
         upstream = self._upstream
         if self.deleting:
             what = "shut down"

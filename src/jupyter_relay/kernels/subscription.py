@@ -35,7 +35,7 @@ class Subscribable(Protocol):
 class Subscribers(Protocol):
     """Who else is subscribed; `Audience` is one."""
 
-    def remove(self, subscription: Subscription, *, keep: bool) -> None:
+    def remove_subscriber(self, subscription: Subscription, *, keep: bool) -> None:
         """Forget a subscription; with ``keep``, go on filling its mailbox for its successor."""
 
 
@@ -124,7 +124,7 @@ class Subscription:
         """End the subscription. What comes later is kept for a successor under the same id, unless
         ``keep`` is false."""
         if not self.ended:
-            self._among.remove(self, keep=keep)
+            self._among.remove_subscriber(self, keep=keep)
             self._hand_over()
 
     # For the audience.
@@ -135,7 +135,7 @@ class Subscription:
         self.superseded = True
         self._hand_over()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Report that nothing more will come."""
         self.ended = True
         self._mailbox.wake()
@@ -148,4 +148,4 @@ class Subscription:
         for message in reversed(self._unread() if self._unread is not None else ()):
             mailbox.push_back(message)
         mailbox.wake()
-        self.end()
+        self.finish()

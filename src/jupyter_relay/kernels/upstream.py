@@ -40,9 +40,9 @@ _THROTTLE_PART: Final = 64
 
 
 class Upstream:
-    """One kernel as its gateway has it. `RemoteKernel` has one of these, and nobody else.
+    """The part of a `RemoteKernel` that faces its gateway.
 
-    It runs the pure `Link` with a `Connection`, and hands to the ``audience`` what comes.
+    It runs the pure `Link` with a `Connection`, and hands the kernel's messages to ``audience``.
     ``probe`` asks the gateway for the kernel's model, and raises `KernelNotFound`. ``on_report`` is
     called with each report of the link but those of a kernel that was deleted here, ``on_change``
     with each change of ``life``.
@@ -113,12 +113,12 @@ class Upstream:
     # For the audience, see `Subscribable`.
 
     def attach(self, subscriber_id: str) -> None:
-        """Open the socket if it is not open: somebody listens."""
+        """Open the socket if it is not open: a subscriber has come."""
         self._on_change()
         self._connection.perform(self.link.attach(subscriber_id))
 
     def detach(self, subscriber_id: str) -> None:
-        """Let the socket end after a while, if nobody listens."""
+        """Close the socket after a while, unless another subscriber listens."""
         self._connection.perform(self.link.detach(subscriber_id))
 
     def send(self, subscriber_id: str, message: Message) -> None:
@@ -198,15 +198,15 @@ class Upstream:
         """Open the socket at once if the link waits for its next try: the gateway answers."""
         self._connection.perform(self.link.retry_now())
 
-    def pause(self) -> None:
-        """Close the socket, and hold all messages until `resume`."""
+    def pause_link(self) -> None:
+        """Close the socket, and hold all messages until `resume_link`."""
         self._connection.perform(self.link.pause())
 
     async def socket_closed(self) -> None:
         """Wait until a socket that is to be closed is closed."""
         await self._connection.socket_closed()
 
-    def resume(self, *, restarted: bool) -> None:
+    def resume_link(self, *, restarted: bool) -> None:
         """Open the socket again if it is needed; if the kernel was ``restarted``, answer what was
         asked before that."""
         self._connection.perform(self.link.resume(restarted=restarted))
@@ -238,7 +238,7 @@ class Upstream:
         )
         for lines in (self._throttled or {}).values():
             lines.write_count()
-        self.audience.end()
+        self.audience.end_all()
 
     def _log_counted(
         self, happening: Happening | None, level: int, text: str, *, lines: int

@@ -10,10 +10,10 @@ ENDED      it was deleted here
 RELEASED   it runs on at its gateway; this process has closed its link to it
 ========== ===================================================================================
 
-*   What the websocket is doing is the state of the link (``table.py``), and no part of this: a
-    kernel is RUNNING during an outage, too.
-*   FAILED, GONE and ENDED are final, but for a deletion: what was deleted here is ENDED, however
-    it was before.
+*   The state of the websocket is that of the link (``table.py``), and no part of this: a kernel is
+    RUNNING during an outage, too.
+*   FAILED, GONE and ENDED are final, but for one thing: a kernel that is deleted here is ENDED,
+    whatever it was before.
 *   A deletion that is under way is no state, since it may wait for a restart, and may fail.
 *   A restart that failed leaves the kernel RUNNING, as one that succeeded does.
 """
@@ -102,10 +102,10 @@ DEAD: Final = frozenset({Life.FAILED, Life.GONE, Life.ENDED})
 """There is no such kernel, whatever became of it."""
 
 VANISHED: Final = frozenset({Life.FAILED, Life.GONE})
-"""There is no such kernel, and nobody has deleted it here: its pages have to be told why."""
+"""There is no such kernel, though it was not deleted here: its pages have to show why."""
 
 LISTED: Final = frozenset(Life) - VANISHED
-"""A page's list of kernels shows it. One that was deleted is in no list since nobody holds it."""
+"""A list of kernels shows it. A deleted kernel is in no list, since its manager drops it."""
 
 RESTARTABLE: Final = frozenset({Life.RUNNING, Life.RELEASED})
 """A restart may begin."""
