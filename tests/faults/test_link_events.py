@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jupyter_events import EventLogger
 
-from jupyter_relay.server.link_events import LINK_EVENTS
+from jupyter_relay.server.events.links import LINK_EVENTS
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.changes import Changes
 from tests.support.server import TestServer, server_on

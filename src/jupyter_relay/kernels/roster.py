@@ -30,7 +30,7 @@ from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.kernelspecs import KernelspecLists
 from jupyter_relay.kernels.known import KnownKernels
 from jupyter_relay.kernels.operations import NO_PATIENCE
-from jupyter_relay.kernels.shutdown import lines_of_staying, why_it_stays
+from jupyter_relay.kernels.shutdown import delete_in_time, lines_of_staying, why_it_stays
 from jupyter_relay.link.actions import Report
 from jupyter_relay.link.life import Life
 from jupyter_relay.log import Log
@@ -265,7 +265,6 @@ class Roster:
             self._log.warning(
                 "Which kernels are at work is taken from what was heard last: %s", why
             )
-        kernels = {kernel.id: kernel for kernel in self.kernels}
         staying = {
             kernel.id: why
             for kernel in self.kernels
@@ -274,19 +273,12 @@ class Roster:
         for line in lines_of_staying(staying, self.gateway.name):
             self._log.info("%s", line)
         ending = [kernel for kernel in self.kernels if kernel.id not in staying]
-        results = await asyncio.gather(
-            *(self._delete_in_time(kernel, ends_at, seconds, delete) for kernel in ending),
-            return_exceptions=True,
+        await delete_in_time(
+            ending, delete or self._delete, seconds, ends_at, gateway=self.gateway.name
         )
-        for kernel, result in zip(ending, results, strict=True):
-            if isinstance(result, Exception):
-                error = result.__cause__ or result  # an HTTP error covers what was wrong
-                kernel.log.error("could not be shut down: %s", error)
-            else:
-                kernels.pop(kernel.id)
         closing = [
             asyncio.ensure_future(kernel.close(leave_work=kernel.id in staying))
-            for kernel in kernels.values()
+            for kernel in self.kernels
         ]
         if closing:
             await asyncio.wait(closing, timeout=_CLOSE_SECONDS)
@@ -315,26 +307,11 @@ class Roster:
         if self.store is not None:
             await self.store.close()
 
-    async def _delete_in_time(
-        self,
-        kernel: RemoteKernel,
-        ends_at: float,
-        seconds: float,
-        delete: Callable[[str], Awaitable[object]] | None,
-    ) -> None:
-        try:
-            async with asyncio.timeout_at(ends_at):
-                if delete is not None:
-                    await delete(kernel.id)
-                else:
-                    await kernel.shutdown(patience=NO_PATIENCE)
-                    self.forget(kernel.id)
-        except TimeoutError:
-            if self.kernels.get(kernel.id) is kernel:
-                raise TimeoutError(
-                    f"{self.gateway.name} did not answer within {seconds:g} s. "
-                    "It may still run there."
-                ) from None
+    async def _delete(self, kernel_id: str) -> None:
+        kernel = self.kernels.get(kernel_id)
+        if kernel is not None:
+            await kernel.shutdown(patience=NO_PATIENCE)
+            self.forget(kernel_id)
 
     def _reopen(self) -> None:
         """Let kernels be started after `shutdown_all`, which need not be the program's end."""

@@ -1,8 +1,9 @@
-"""Which kernels run on when the program of a roster ends."""
+"""Which kernels run on when the program of a roster ends, and how the others are deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from jupyter_relay.kernels.kernel import RemoteKernel
@@ -34,3 +35,31 @@ def lines_of_staying(staying: Mapping[str, str], gateway: str) -> Iterator[str]:
         more = len(kernel_ids) - _MAX_NAMED
         named = ", ".join(kernel_ids[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
         yield f"{count} on at {gateway} ({why}): {named}."
+
+
+async def delete_in_time(
+    kernels: Collection[RemoteKernel],
+    delete: Callable[[str], Awaitable[object]],
+    seconds: float,
+    ends_at: float,
+    *,
+    gateway: str,
+) -> None:
+    """Delete kernels, all at once and each for itself, until ``ends_at``, in the event loop's time,
+    which is in so many ``seconds``. Those that were not deleted are named in the log."""
+
+    async def delete_one(kernel: RemoteKernel) -> None:
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await delete(kernel.id)
+        except TimeoutError:
+            if kernel.life not in DEAD:
+                raise TimeoutError(
+                    f"{gateway} did not answer within {seconds:g} s. It may still run there."
+                ) from None
+
+    results = await asyncio.gather(*map(delete_one, kernels), return_exceptions=True)
+    for kernel, result in zip(kernels, results, strict=True):
+        if isinstance(result, Exception):
+            error = result.__cause__ or result  # an HTTP error covers what was wrong
+            kernel.log.error("could not be shut down: %s", error)

@@ -92,8 +92,8 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         return
     from jupyter_server.utils import url_path_join
 
-    from jupyter_relay.server import kernelspec_events, link_events
     from jupyter_relay.server.classes import replaced_line
+    from jupyter_relay.server.events import kernelspecs, links
     from jupyter_relay.server.http.handlers import KERNEL_HANDLERS, KERNELSPEC_HANDLERS
     from jupyter_relay.server.kernels import GatewayMappingKernelManager
     from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
@@ -103,10 +103,10 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         serverapp.log.warning("%s", line)
     ours: list[tuple[str, type[RequestHandler]]] = []
     if isinstance(serverapp.kernel_manager, GatewayMappingKernelManager):
-        link_events.register(serverapp.event_logger)
+        links.register(serverapp.event_logger)
         ours += KERNEL_HANDLERS
     if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
-        kernelspec_events.register(serverapp.event_logger)
+        kernelspecs.register(serverapp.event_logger)
         ours += KERNELSPEC_HANDLERS
     base_url = serverapp.web_app.settings["base_url"]
     handlers = [(url_path_join(base_url, pattern), kind) for pattern, kind in ours]

@@ -18,9 +18,9 @@ from jupyter_relay.redact import in_lines
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.server.built_in_names import BuiltInServerKernelNames
+from jupyter_relay.server.events.links import emit
 from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.jupyter_server_private import OpenKernelManager, isoformat, utcnow
-from jupyter_relay.server.link_events import emit
 from jupyter_relay.server.relay import Relay
 
 Model: TypeAlias = dict[str, Any]

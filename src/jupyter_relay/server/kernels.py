@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from datetime import datetime
 from typing import Any, Final
 
-from jupyter_server.utils import ApiPath, to_os_path
 from traitlets import default
 from traitlets.utils.importstring import import_item
 
 from jupyter_relay.kernels.roster import Turns
 from jupyter_relay.link.life import NOT_STARTED
+from jupyter_relay.server.activity import KernelActivity
 from jupyter_relay.server.built_in_names import BuiltInMappingNames
+from jupyter_relay.server.http.bodies import check_path
 from jupyter_relay.server.http.http_errors import PlainHTTPError, http_errors
 from jupyter_relay.server.identity import notebook_user
-from jupyter_relay.server.jupyter_server_private import OpenMappingKernelManager
 from jupyter_relay.server.kernel import GatewayKernelManager, Model
 from jupyter_relay.server.relay import relay_for_kernels
-from jupyter_relay.wire.message import quoted
 
 _FAREWELL_SECONDS: Final = 30.0
 """How long the pages of a kernel that is gone keep their websockets: JupyterLab finds out by its
 lists, every 10 s, and closes kernel and session together."""
 
 
-class GatewayMappingKernelManager(BuiltInMappingNames, OpenMappingKernelManager):
+class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
     """The kernels of one server, and only those: what others run on the gateway is not shown.
 
     A kernel that is gone from the gateway is not listed, as one that was culled here, and neither
@@ -51,53 +48,12 @@ class GatewayMappingKernelManager(BuiltInMappingNames, OpenMappingKernelManager)
         """The models of the listed kernels."""
 
     @property
-    def last_kernel_activity(self) -> datetime:
-        """When a kernel of ours last worked, by our clock; that one is culled is no activity.
-
-        It is part of what the server reports as its own activity, to JupyterHub for one. A kernel
-        without a page has no link that hears it, so its gateway is asked behind the answer, for the
-        next caller.
-        """
-        self.known.refresh_behind()
-        worked = self.known.last_activity()
-        return self._last_activity if worked is None else max(worked, self._last_activity)
-
-    @last_kernel_activity.setter
-    def last_kernel_activity(self, date: datetime) -> None:
-        self._last_activity = date
-
-    @property
     def untracked(self) -> frozenset[str]:
         """The ``untracked_message_types``: one set for all kernels, since each takes 2 kB."""
         types = frozenset(self.untracked_message_types)
         if types != self._untracked:
             self._untracked = types
         return self._untracked
-
-    def list_kernel_ids(self) -> list[str]:
-        """Return the ids of the kernels that are not known to be dead.
-
-        One that is known to be dead is remembered for a while, so that its pages can read why.
-        """
-        return [
-            kernel_id
-            for kernel_id, kernel in tuple(self.managers.items())
-            if kernel.remote is not None and kernel.remote.model.execution_state != "dead"
-        ]
-
-    def __len__(self) -> int:
-        """Return how many kernels `list_kernel_ids` lists.
-
-        With ``shutdown_no_activity_timeout`` the server asks this once a minute, and ends if there
-        are none. Without pages nobody else asks for the kernels, so the gateway is asked behind the
-        answer.
-        """
-        self.known.refresh_behind()
-        return len(self.list_kernel_ids())
-
-    def __bool__(self) -> bool:
-        """True: the server shuts down no manager that is false, and an empty one would be."""
-        return True
 
     def default_manager_class(self) -> str:
         """Return the class of ours."""
@@ -144,19 +100,11 @@ class GatewayMappingKernelManager(BuiltInMappingNames, OpenMappingKernelManager)
             await self.known.look_again(kernel_id)
             return kernel_id
         if path is not None:
-            self._check_path(path)
+            check_path(path, self.root_dir)
             # It looks for folders, which may be far away.
             env = kwargs.get("env", {})
             kwargs["cwd"] = await asyncio.to_thread(self.cwd_for_path, path, env=env)
         return await self._start(None, **kwargs)
-
-    def _check_path(self, path: str) -> None:
-        """Raise a 400 for an API path that leads out of the server's files, whether there is such
-        a folder or not: the answer would tell which folders the server's machine has."""
-        root = os.path.normpath(self.root_dir)
-        if not _is_below(root, to_os_path(ApiPath(path), root)):
-            shown = quoted(path)
-            raise PlainHTTPError(400, f"The path {shown!r} leads out of this server's files.")
 
     async def _start(self, kernel_id: str | None, **kwargs: Any) -> str:
         kwargs["kernel_name"] = name = kwargs.get("kernel_name") or self.default_kernel_name
@@ -248,28 +196,3 @@ class GatewayMappingKernelManager(BuiltInMappingNames, OpenMappingKernelManager)
         kernel = self.remove_kernel(kernel_id)
         if kernel is not None:
             await kernel.cleanup_resources()
-
-    async def cull_kernels(self) -> None:
-        """Cull what is idle for too long, by what the gateway says at this time; a slow answer is
-        waited for, since no page waits for this."""
-        if await self.known.refresh_fully():
-            await super().cull_kernels()
-
-    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        """Cull a kernel if it is idle, and nobody listens unless ``cull_connected`` says so.
-
-        One that was found gone stays for its pages for a while.
-        """
-        kernel: GatewayKernelManager | None = self.managers.get(kernel_id)
-        if kernel is None or kernel.remote is None or self.known.found_gone(kernel_id):
-            return
-        self.connection_counts[kernel_id] = kernel.model()["connections"]
-        await super().cull_kernel_if_idle(kernel_id)
-
-
-def _is_below(root: str, path: str) -> bool:
-    """Whether a normalised path is a folder's own, or one below it."""
-    try:
-        return os.path.commonpath([root, path]) == root
-    except ValueError:  # on another drive
-        return False

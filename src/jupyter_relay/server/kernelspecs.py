@@ -17,9 +17,9 @@ from jupyter_relay.rest.models import KernelSpecModel, KernelSpecs
 from jupyter_relay.rest.urls import file_of_kernelspec
 from jupyter_relay.rest.users import NotebookUser
 from jupyter_relay.server.built_in_names import BuiltInKernelSpecNames
+from jupyter_relay.server.events.kernelspecs import KernelspecEvents
 from jupyter_relay.server.http.http_errors import http_errors
 from jupyter_relay.server.identity import notebook_user
-from jupyter_relay.server.kernelspec_events import KernelspecEvents
 from jupyter_relay.server.relay import relay_of
 from jupyter_relay.wire.message import quoted
 

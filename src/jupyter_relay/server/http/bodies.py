@@ -1,4 +1,4 @@
-"""Reads and checks the bodies of requests about kernels and sessions.
+"""Reads and checks the bodies of requests about kernels and sessions, and the paths in them.
 
 Jupyter Server's own handlers check no field, and answer most wrong ones with a 500.
 """
@@ -6,10 +6,14 @@ Jupyter Server's own handlers check no field, and answer most wrong ones with a 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from jupyter_server.utils import ApiPath, to_os_path
+
 from jupyter_relay.server.http.http_errors import PlainHTTPError
+from jupyter_relay.wire.message import quoted
 
 _Fields: TypeAlias = Mapping[str, "_Fields | None"]
 """The fields of an object that handlers use: None for a text, or the fields of a nested object."""
@@ -75,3 +79,20 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_path(path: str, root_dir: str) -> None:
+    """Raise a 400 for an API path that leads out of the server's files, whether there is such a
+    folder or not: the answer would tell which folders the server's machine has."""
+    root = os.path.normpath(root_dir)
+    if not _is_below(root, to_os_path(ApiPath(path), root)):
+        shown = quoted(path)
+        raise PlainHTTPError(400, f"The path {shown!r} leads out of this server's files.")
+
+
+def _is_below(root: str, path: str) -> bool:
+    """Whether a normalised path is a folder's own, or one below it."""
+    try:
+        return os.path.commonpath([root, path]) == root
+    except ValueError:  # on another drive
+        return False

@@ -12,7 +12,7 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from tornado.web import RequestHandler
 
 from jupyter_relay.errors import ConnectionFailed
-from jupyter_relay.server.kernelspec_events import KERNELSPEC_EVENTS, KernelspecEvents, register
+from jupyter_relay.server.events.kernelspecs import KERNELSPEC_EVENTS, KernelspecEvents, register
 from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset, Silence
 from tests.server.test_error_table import At
 from tests.server.test_gateway_down import SPECS

@@ -14,7 +14,7 @@ LINK_EVENTS = "https://events.jupyter.org/jupyter_relay/link/v1"
 """The id of the events' schema, by which listeners subscribe to them."""
 
 # Read at the import, since a running server must not wait for files.
-_SCHEMA = (Path(__file__).with_name("events") / "link.v1.yaml").read_text(encoding="utf-8")
+_SCHEMA = Path(__file__).with_name("link.v1.yaml").read_text(encoding="utf-8")
 
 
 def register(logger: EventLogger | None) -> None:

@@ -15,7 +15,7 @@ KERNELSPEC_EVENTS = "https://events.jupyter.org/jupyter_relay/kernelspecs/v1"
 """The id of the schema, under which listeners find them."""
 
 # Read here, since a running server must not wait for files.
-_SCHEMA = (Path(__file__).with_name("events") / "kernelspecs.v1.yaml").read_text(encoding="utf-8")
+_SCHEMA = Path(__file__).with_name("kernelspecs.v1.yaml").read_text(encoding="utf-8")
 
 _MOST_USERS: Final = 64
 """For how many users it is remembered what they were told."""
