@@ -178,3 +178,36 @@ CLASS = "class A(Thread):\n"
 def test_private_names_of_others_finds_each_way_to_name_one(source: str, found: list[str]) -> None:
     module = {"A": type("A", (Thread,), {"__module__": "jupyter_relay.a"})}
     assert list(private_names_of_others(source, module)) == found
+
+
+OWNED_BY_ROSTER = {"KernelStart", "Starts", "Store", "Claim", "find_kernels"}
+"""What only the roster of a gateway's kernels uses, of all that decide something about them."""
+
+
+def names_in(source: Path) -> Iterator[str]:
+    """Every name that a file imports, uses, or reads of something."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("package", ["server", "headless"])
+def test_adapters_leave_starts_claims_and_lists_to_the_roster(package: str) -> None:
+    sources = sorted((Path(jupyter_relay.__file__).parent / package).rglob("*.py"))
+    assert len(sources) > 5
+    used = {
+        f"{source.name}: {name}"
+        for source in sources
+        for name in names_in(source)
+        if name in OWNED_BY_ROSTER
+    }
+    assert used == set()
+
+
+def test_the_map_of_kernels_has_at_most_200_lines() -> None:
+    source = Path(jupyter_relay.__file__).parent / "server" / "kernels.py"
+    assert len(source.read_text().splitlines()) <= 200
