@@ -108,7 +108,7 @@ async def test_connection_releases_the_message_that_a_socket_was_cut_in() -> Non
     message = request()
     held_by_the_test = sys.getrefcount(message)
     driven.connection.perform(driven.link.attach("tab"))
-    driven.connection.perform(driven.link.send("tab", message))
+    driven.connection.perform(driven.link.accept("tab", message))
     await asyncio.wait_for(broken.closed.wait(), 5)
     await driven.connection.close("The end.")
     broken.failure = None  # its traceback holds the frames that it passed
@@ -120,7 +120,7 @@ async def test_connection_whose_socket_cannot_be_written_replaces_it(failure: Ex
     broken, well = ScriptedSocket(failure), ScriptedSocket()
     driven = Driven(broken, well)
     driven.connection.perform(driven.link.attach("tab"))
-    driven.connection.perform(driven.link.send("tab", request()))
+    driven.connection.perform(driven.link.accept("tab", request()))
     await asyncio.wait_for(well.written.wait(), 5)  # the barrier
     assert broken.closed.is_set()
     await driven.connection.close("The end.")
@@ -132,7 +132,7 @@ async def test_connection_that_fails_unforeseen_tries_again_and_logs_it(
 ) -> None:
     well = ScriptedSocket()
     driven = Driven(RuntimeError("unforeseen"), well)
-    driven.connection.perform(driven.link.send("tab", request()))
+    driven.connection.perform(driven.link.accept("tab", request()))
     await asyncio.wait_for(well.written.wait(), 5)
     assert "unforeseen" in caplog.text
     await driven.connection.close("The end.")
@@ -156,7 +156,7 @@ async def test_probe_that_finds_no_kernel_ends_the_link() -> None:
         raise KernelNotFound("It was culled.", status=404)
 
     driven.answer = find_nothing
-    driven.connection.perform(driven.link.send("tab", request()))
+    driven.connection.perform(driven.link.accept("tab", request()))
     await asyncio.wait_for(socket.written.wait(), 5)
     driven.connection.perform([Probe()])
     await asyncio.wait_for(socket.closed.wait(), 5)
@@ -174,7 +174,7 @@ async def test_probe_that_finds_no_gateway_changes_nothing() -> None:
         raise GatewayUnavailable("It is away.")
 
     driven.answer = find_no_gateway
-    driven.connection.perform(driven.link.send("tab", request()))
+    driven.connection.perform(driven.link.accept("tab", request()))
     await asyncio.wait_for(socket.written.wait(), 5)
     driven.connection.perform([Probe()])
     await asyncio.wait_for(asked.wait(), 5)

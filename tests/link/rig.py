@@ -139,7 +139,7 @@ class Rig:
     def send(self, message: Message | None = None, subscriber: str = "tab") -> Message:
         """A subscriber speaks: by default, it asks to execute something."""
         message = message or request(session=subscriber)
-        self.do(self.link.send(subscriber, message))
+        self.do(self.link.accept(subscriber, message))
         return message
 
     def hear(self, *messages: Message) -> None:

@@ -31,7 +31,7 @@ def test_below_the_bound_all_is_kept_in_order() -> None:
     backlog = filled(9999, LINE, REPLY, STATUS)
     assert drained(backlog) == [LINE, REPLY, STATUS]
     assert backlog.pop_dropped() is None
-    assert backlog.size == 0
+    assert backlog.held_bytes == 0
 
 
 def test_stream_output_goes_first_and_is_counted_once() -> None:
@@ -65,7 +65,7 @@ def test_replies_survive_a_flood() -> None:
 
 def test_a_flood_of_replies_is_bounded_too() -> None:
     backlog = filled(20_000, *[REPLY] * 500)
-    assert backlog.size <= 20_000
+    assert backlog.held_bytes <= 20_000
     assert (dropped := backlog.pop_dropped()) is not None
     assert dropped.count == 500 - len(backlog)
 
@@ -91,7 +91,7 @@ def test_the_bound_holds_again_once_the_large_one_is_taken() -> None:
     assert backlog.pop() is large
     for _ in range(50):
         backlog.append(LINE)
-    assert backlog.size <= 4000
+    assert backlog.held_bytes <= 4000
 
 
 def test_the_parent_of_what_was_dropped_does_not_keep_the_frame_alive() -> None:
@@ -110,7 +110,7 @@ def test_what_is_put_back_comes_first() -> None:
     backlog = filled(9999, REPLY)
     backlog.push_back(LINE)
     assert drained(backlog) == [LINE, REPLY]
-    assert backlog.size == 0
+    assert backlog.held_bytes == 0
 
 
 @given(st.lists(st.sampled_from([LINE, STATUS, REPLY])), st.integers(2000, 9000))
@@ -118,7 +118,7 @@ def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
     messages: list[Message], max_bytes: int
 ) -> None:
     backlog = filled(max_bytes, *messages)
-    size = backlog.size
+    size = backlog.held_bytes
     dropped = backlog.pop_dropped()
     kept = drained(backlog)
     assert size == sum(message.size for message in kept)
@@ -134,7 +134,7 @@ def test_batches_are_in_order_and_no_longer_than_they_must_be(
     batches = []
     while batch := backlog.pop_many(max_bytes):
         batches.append(batch)
-        assert backlog.size == sum(m.size for m in messages) - sum(
+        assert backlog.held_bytes == sum(m.size for m in messages) - sum(
             m.size for batch in batches for m in batch
         )
     assert [message for batch in batches for message in batch] == messages
@@ -150,7 +150,7 @@ def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
     assert backlog.pop_many(10**6) == [LINE, large]
     for _ in range(50):
         backlog.append(LINE)
-    assert backlog.size <= 4000
+    assert backlog.held_bytes <= 4000
 
 
 def test_two_messages_above_the_bound_are_kept_if_the_larger_came_first() -> None:

@@ -46,7 +46,7 @@ def test_at_the_bound_of_bytes_nothing_is_held() -> None:
     assert outbox.append(sized(6000), flowing=False)
     assert not outbox.append(sized(6000), flowing=False)
     assert outbox.append(sized(4000), flowing=False)
-    assert outbox.size == 10_000
+    assert outbox.held_bytes == 10_000
 
 
 def test_one_message_larger_than_the_bound_is_held_alone() -> None:
@@ -59,7 +59,7 @@ def test_what_is_taken_makes_room() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
     outbox.append(sized(9000), flowing=False)
     outbox.pop()
-    assert outbox.size == 0
+    assert outbox.held_bytes == 0
     assert outbox.append(sized(9000), flowing=False)
 
 
@@ -69,7 +69,7 @@ def test_what_is_too_large_is_removed_and_the_others_stay_in_order() -> None:
     for message in messages:
         outbox.append(message, flowing=False)
     assert outbox.remove_larger(messages[1].frame_size) == [messages[1], messages[3]]
-    assert outbox.size == 5000
+    assert outbox.held_bytes == 5000
     assert drained(outbox) == [messages[0], messages[2]]
     assert outbox.remove_larger(1) == []
 
@@ -78,7 +78,7 @@ def test_clear_leaves_nothing() -> None:
     outbox = Outbox(max_messages=9, max_bytes=9999)
     outbox.append(request(), flowing=False)
     outbox.clear()
-    assert (len(outbox), outbox.size, outbox.pop()) == (0, 0, None)
+    assert (len(outbox), outbox.held_bytes, outbox.pop()) == (0, 0, None)
 
 
 def test_while_messages_flow_more_of_them_may_pass_at_once() -> None:

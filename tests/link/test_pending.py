@@ -16,7 +16,7 @@ from tests.support.messages import request
 
 
 def added(pending: Pending, message: Message | None = None) -> Request:
-    entry = pending.add(message or request(), "tab")
+    entry = pending.add_request(message or request(), "tab")
     assert entry is not None
     return entry
 
@@ -54,13 +54,13 @@ def test_a_reply_is_what_is_awaited() -> None:
 )
 def test_what_has_no_reply_is_not_waited_for(message: Message) -> None:
     pending = Pending()
-    assert pending.add(message, "tab") is None
+    assert pending.add_request(message, "tab") is None
     assert not pending.awaits_reply
 
 
 def test_a_header_that_cannot_be_read_raises() -> None:
     with pytest.raises(MalformedFrame):
-        Pending().add(Message(channel=Channel.SHELL, header=b"["), "tab")
+        Pending().add_request(Message(channel=Channel.SHELL, header=b"["), "tab")
 
 
 def test_what_came_of_it_is_noted() -> None:
@@ -238,7 +238,7 @@ def test_a_request_is_given_up_once_though_it_lacks_its_idle_in_two_ways() -> No
     pending.mark_ended(added(pending, second))
     third = added(pending, last)
     pending.mark_replied(third)
-    assert pending.make_room(2 * first.size) == [first, third]
+    assert pending.make_room(2 * first.memory) == [first, third]
 
 
 def test_a_request_that_is_not_pending_can_be_removed() -> None:
@@ -246,4 +246,4 @@ def test_a_request_that_is_not_pending_can_be_removed() -> None:
     entry = added(pending)
     pending.remove(entry)
     pending.remove(entry)
-    assert (len(pending), pending.size, pending.awaits_reply) == (0, 0, False)
+    assert (len(pending), pending.memory, pending.awaits_reply) == (0, 0, False)

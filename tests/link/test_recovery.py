@@ -14,7 +14,7 @@ from tests.support.messages import request
 def under_way(*messages: Message) -> list[Request]:
     pending = Pending()
     for message in messages:
-        pending.add(message, "tab")
+        pending.add_request(message, "tab")
     return list(pending)
 
 

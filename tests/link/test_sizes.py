@@ -80,20 +80,20 @@ def test_requests_with_huge_headers_are_refused_at_the_bound_of_bytes_and_told_s
 
 def test_what_is_counted_of_requests_goes_with_them() -> None:
     pending = Pending()
-    entries = [pending.add(request(msg_id=HUGE + str(n)), "tab") for n in range(3)]
-    assert pending.size > 6_000_000
-    again = pending.add(request(msg_id=HUGE + "0"), "tab")
+    entries = [pending.add_request(request(msg_id=HUGE + str(n)), "tab") for n in range(3)]
+    assert pending.memory > 6_000_000
+    again = pending.add_request(request(msg_id=HUGE + "0"), "tab")
     assert len(pending) == 3
     for entry in (*entries, again):
         if entry is not None and entry in pending:
             pending.mark_replied(entry)
             pending.mark_ended(entry)
-    assert pending.size == 0
+    assert pending.memory == 0
 
 
 def test_make_room_gives_up_as_many_as_the_bytes_need() -> None:
     pending = Pending(max_bytes=10_000_000)
-    entries = [pending.add(request(msg_id=HUGE + str(n)), "tab") for n in range(4)]
+    entries = [pending.add_request(request(msg_id=HUGE + str(n)), "tab") for n in range(4)]
     assert pending.make_room(4_000_000) is None, "the kernel may still answer all of them"
     last = entries[-1]
     assert last is not None

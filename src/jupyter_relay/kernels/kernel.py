@@ -18,13 +18,10 @@ from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.kernels.upstream import Upstream, new_id
 from jupyter_relay.link.actions import LinkSnapshot, Report
 from jupyter_relay.link.life import DEAD, NOT_STARTED, Life, LifeEvent
-from jupyter_relay.link.table import State
+from jupyter_relay.link.table import OPEN, State
 from jupyter_relay.log import Log
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.wire.message import Message
-
-_OPEN: Final = State.OPEN
-"""It is asked for with each kernel of a list; see ``link/link.py``."""
 
 _SETTLED: Final = frozenset({State.IDLE, State.GONE})
 """The states in which a link without subscribers stays as it is."""
@@ -172,7 +169,7 @@ class RemoteKernel:
     @property
     def connections(self) -> int:
         """How many listen to it: here, and beside us on its gateway."""
-        ours = self._upstream.link.state is _OPEN
+        ours = self._upstream.link.state is OPEN
         return max(0, self._model.connections - ours) + len(self._upstream.audience)
 
     @property

@@ -38,7 +38,7 @@ class Mailbox:
     @property
     def size(self) -> int:
         """The bytes kept."""
-        return self._backlog.size
+        return self._backlog.held_bytes
 
     @property
     def over_half_full(self) -> bool:

@@ -123,7 +123,7 @@ class Upstream:
 
     def send(self, subscriber_id: str, message: Message) -> None:
         """Send a message; one that cannot be sent now waits, or is answered with an error."""
-        self._connection.perform(self.link.send(subscriber_id, message))
+        self._connection.perform(self.link.accept(subscriber_id, message))
 
     def describe(self, dropped: Dropped) -> Message:
         """Return the notice of what a slow or absent subscriber has not received."""

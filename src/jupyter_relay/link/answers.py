@@ -211,7 +211,7 @@ class Answers:
     def refuse(self, request: Request) -> list[Action]:
         """Answer a request for which there is no room among the pending ones."""
         text = (
-            f"{len(self.pending)} requests to the kernel ({self.pending.size} bytes) are already "
+            f"{len(self.pending)} requests to the kernel ({self.pending.memory} bytes) are already "
             "under way; this one was not sent."
         )
         return self.fail(request, text)
@@ -219,7 +219,7 @@ class Answers:
     def give_up(self, requests: Sequence[Request]) -> list[Action]:
         """Answer the requests that make room for another one."""
         text = (
-            f"{len(self.pending)} requests to the kernel ({self.pending.size} bytes) were under "
+            f"{len(self.pending)} requests to the kernel ({self.pending.memory} bytes) were under "
             "way. This one was given up, since the kernel has answered a later one."
         )
         return self.finish(requests, text)

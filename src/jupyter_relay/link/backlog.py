@@ -47,7 +47,7 @@ class Backlog:
         return len(self._messages)
 
     @property
-    def size(self) -> int:
+    def held_bytes(self) -> int:
         """The bytes held."""
         return self._bytes
 

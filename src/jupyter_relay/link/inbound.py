@@ -185,7 +185,7 @@ class Inbound:
         ours = self._session
         self._our_sessions = (ours,) if session == ours else (ours, session)
 
-    def reset(self) -> None:
+    def process_changed(self) -> None:
         """Another process is the kernel. It is not known yet, and has received no request."""
         self.restarts += 1
         self._process = ""
@@ -201,7 +201,7 @@ class Inbound:
         """
         if self.recovery.has_barrier(msg_id):
             return False
-        request = self._pending.get(msg_id)
+        request = self._pending.find(msg_id)
         if request is not None and not request.seen:
             self._numbering.reset()
             return False
@@ -220,7 +220,7 @@ class Inbound:
             (message.channel is SHELL or (head.msg_type == "status" and not self._process))
             and head.session not in {"", parent.session}
             and (
-                self._pending.get(parent.msg_id) is not None
+                self._pending.find(parent.msg_id) is not None
                 or self.recovery.has_barrier(parent.msg_id)
             )
         )
@@ -289,7 +289,7 @@ class Inbound:
         parent = message.parent
         if self.answers.has_answered(parent.msg_id):
             return []  # it was answered in the kernel's place
-        request = self._pending.get(parent.msg_id)
+        request = self._pending.find(parent.msg_id)
         if request is not None:
             request.answered = number
             self.recovery.request_replied(request)

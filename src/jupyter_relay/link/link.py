@@ -145,8 +145,8 @@ class Link(StateMachine):
         self.watch.subscribers.pop(subscriber, None)
         return self.watch.update_timers(self.state)
 
-    def send(self, subscriber: str, message: Message) -> list[Action]:
-        """A subscriber sent a message. Raises `MalformedFrame` if its header cannot be read."""
+    def accept(self, subscriber: str, message: Message) -> list[Action]:
+        """Accept a subscriber's message. Raises `MalformedFrame` if its header cannot be read."""
         if self.state in _ENDED:
             request = Request.from_message(message, subscriber)
             return self._answers.fail(request, self.reason) if request else []
@@ -156,7 +156,7 @@ class Link(StateMachine):
         skipped = self.pending.make_room(pending_size(message.header))
         if skipped is None and (request := Request.from_message(message, subscriber)) is not None:
             return self._answers.refuse(request)
-        request = self.pending.add(message, subscriber)
+        request = self.pending.add_request(message, subscriber)
         is_open = self.state is OPEN
         if not self._outbox.append(message, flowing=is_open):
             full = self._outbox.describe_full(self._gateway, self.outage.seconds)
@@ -173,7 +173,7 @@ class Link(StateMachine):
 
     def unsendable(self, message: Message, reason: str) -> list[Action]:
         """A message from `next_message` cannot be written in the gateway's subprotocol."""
-        failed = self._answers.fail_unsent(self.pending.get(message.head.msg_id), reason)
+        failed = self._answers.fail_unsent(self.pending.find(message.head.msg_id), reason)
         return [*failed, *self.watch.update_timers(self.state)]
 
     # Upstream: the socket, and what the kernel sends.
@@ -233,7 +233,7 @@ class Link(StateMachine):
                 is_stale = self._answers.has_answered(head.msg_id)
             if is_stale:
                 continue
-            request = self.pending.get(head.msg_id)
+            request = self.pending.find(head.msg_id)
             if request is not None:
                 request.sent = True
             else:
@@ -269,7 +269,7 @@ class Link(StateMachine):
                     reason = f"The kernel died; {self._gateway} starts it again."
                     report = Report(Happening.RESTARTED, reason)
                     failed = self._answers.fail_all(report, self.pending.sent, reason)
-                    inbound.reset()
+                    inbound.process_changed()
                     return [Deliver(message), *failed, *self._replace_socket()]
                 case "dead":
                     return self.gone(f"The kernel died, says {self._gateway}.")
@@ -331,7 +331,7 @@ class Link(StateMachine):
         if restarted:
             before = [request for request in self._before_pause if request in self.pending]
             actions = self._answers.finish(before, "The kernel was restarted.")
-            self.inbound.reset()
+            self.inbound.process_changed()
         self._before_pause.clear()
         return [*actions, *self._resume()]
 

@@ -47,7 +47,7 @@ class Outbox:
         return len(self._messages or ())
 
     @property
-    def size(self) -> int:
+    def held_bytes(self) -> int:
         """The bytes held."""
         return self._bytes
 
@@ -263,7 +263,7 @@ class SizeLimit:
             f"{size / 2**20:.1f} MiB was sent. It is probably larger than "
             f"{self._gateway} takes, which is 10 MiB unless it is set up otherwise."
         )
-        request = self._pending.get(unfinished.head.msg_id)
+        request = self._pending.find(unfinished.head.msg_id)
         self._mark_doubted()
         if request is not None and request.seen:
             return []
@@ -290,7 +290,7 @@ class SizeLimit:
         self._learned = limit
         self.unchecked_bytes = min(self.unchecked_bytes, limit - 1)
         for message in self._outbox.remove_larger(limit):
-            held = self._pending.get(message.head.msg_id)
+            held = self._pending.find(message.head.msg_id)
             if held is not None:
                 self._pending.remove(held)
             actions += self.refuse(message, held, self._too_large(message.frame_size))

@@ -94,7 +94,7 @@ class Request:
         return self.msg_type == "execute_request"
 
     @property
-    def size(self) -> int:
+    def memory(self) -> int:
         """The bytes of memory that it takes: its header, and the fields read from that."""
         return pending_size(self.header)
 
@@ -134,7 +134,7 @@ class Pending:
     """The pending requests of one link, in the order they came: at most ``max_requests``, which
     take at most ``max_bytes`` of memory.
 
-    Before `add`, call `make_room`, and answer the requests that it gives up.
+    Before `add_request`, call `make_room`, and answer the requests that it gives up.
     """
 
     __slots__ = (
@@ -178,7 +178,7 @@ class Pending:
         return iter(tuple(self._requests.values()))
 
     @property
-    def size(self) -> int:
+    def memory(self) -> int:
         """The bytes of memory that they take."""
         return self._bytes
 
@@ -238,14 +238,14 @@ class Pending:
                     break
                 if request.msg_id not in given_up:
                     given_up[request.msg_id] = request
-                    excess -= request.size
+                    excess -= request.memory
         if len(given_up) >= too_many and excess <= 0:
             self._replies_to_wait = max(0, many - len(given_up))
             return [*given_up.values()]
         self._replies_to_wait = max(1, many)
         return None
 
-    def add(self, message: Message, subscriber: str) -> Request | None:
+    def add_request(self, message: Message, subscriber: str) -> Request | None:
         """Add a message's request and return it; None as in `Request.from_message`.
 
         A pending request with the same id is replaced.
@@ -259,13 +259,13 @@ class Pending:
             earlier = self._requests.get(request.msg_id)
             if earlier is not None:
                 self.remove(earlier)
-            self._bytes += request.size
+            self._bytes += request.memory
             self._unanswered += 1
             self._lanes.setdefault(request.lane, _Lane()).count += 1
             self._requests[request.msg_id] = request
         return request
 
-    def get(self, msg_id: str) -> Request | None:
+    def find(self, msg_id: str) -> Request | None:
         """Return the pending request with this id, or None."""
         return self._requests.get(msg_id)
 
@@ -274,7 +274,7 @@ class Pending:
         removed = self._requests.pop(request.msg_id, None)
         if removed is None:
             return
-        self._bytes -= removed.size
+        self._bytes -= removed.memory
         self._unanswered -= not removed.replied
         lane = self._lanes[removed.lane]
         lane.count -= 1

@@ -24,10 +24,7 @@ class State(Enum):
 
 
 OPEN: Final = State.OPEN
-"""This and the next: aliases for code that runs with every message, or for each kernel of a list;
-see `Channel`."""
-
-GONE: Final = State.GONE
+"""An alias for code that runs with every message, or for each kernel of a list; see `Channel`."""
 
 
 class Event(Enum):
