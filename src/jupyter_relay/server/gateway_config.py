@@ -1,4 +1,4 @@
-"""What a server knows of its gateway: the options, read once, and what Jupyter Server is told."""
+"""The gateway options of a server, read once, also as the class that Jupyter Server expects."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ if TYPE_CHECKING:
 
 
 class GatewayConfig(BuiltInGatewayClient):
-    """The ``gateway_config`` of a server: Jupyter Server's own class, told what it can know.
+    """The ``gateway_config`` of a server: Jupyter Server's own class, with the options that it has.
 
-    It has those options that it knows, with values that it takes, so it never refuses nor
-    misses one; and the URL without what is secret in it, since the server prints that.
-    ``options`` are all of them, as they were given. Raises `ConfigurationError` for a value that
-    makes no sense.
+    It gets only values that it accepts, so that it never refuses one, and the URL without secrets,
+    since the server prints it. ``options`` has all options as they were given. Raises
+    `ConfigurationError` for a value that makes no sense.
     """
 
     def __init__(self, *, options: GatewayClient, **kwargs: Any) -> None:
-        super().__init__(config=Config(GatewayClient=self._known_of(options)), **kwargs)
+        super().__init__(config=Config(GatewayClient=self._values_for_built_in(options)), **kwargs)
         self.options = options
         self.relay: Relay | None = None
         """What the server has of the gateway; set when the extension is linked, if ours is used."""
 
     @classmethod
     def install(cls, server: Configurable) -> GatewayConfig:
-        """Read the options of a server, and be the instance that it will find.
+        """Read the options of a server, and make the instance that the server will find.
 
-        One of another server in this process is left to that server.
+        An instance of another server in this process stays that server's.
         """
         options = GatewayClient(parent=server)
         options.check()
@@ -43,12 +42,12 @@ class GatewayConfig(BuiltInGatewayClient):
 
     @classmethod
     def withdraw(cls) -> None:
-        """Leave it to the server to make an instance of its own class."""
+        """Remove the instance, so that the server makes one of its own class."""
         for kind in (cls, BuiltInGatewayClient):
             kind.clear_instance()
 
     @classmethod
-    def _known_of(cls, options: GatewayClient) -> dict[str, object]:
+    def _values_for_built_in(cls, options: GatewayClient) -> dict[str, object]:
         known = cls.class_traits(config=True)
         values = {
             option.name: getattr(options, option.name)
@@ -73,7 +72,7 @@ class GatewayConfig(BuiltInGatewayClient):
 
 
 def options_of(manager: Configurable) -> GatewayClient:
-    """Return the options of a manager's server; read now, if that server did not read them."""
+    """Return the options of a manager's server; they are read if the server has not read them."""
     config = getattr(manager.parent, "gateway_config", None)
     if isinstance(config, GatewayConfig):
         return config.options

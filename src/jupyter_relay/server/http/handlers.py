@@ -1,4 +1,4 @@
-"""Handlers of Jupyter Server that would hide what went wrong, or tell it where it must not be."""
+"""Handlers in the place of those of Jupyter Server that hide a gateway's error, or log secrets."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager, Model
 from jupyter_relay.wire.message import quoted
 
-_PIECE: Final = 256 * 1024
-"""How many bytes of an answer are encoded or compressed in one go; that takes some milliseconds."""
+_PIECE_BYTES: Final = 256 * 1024
+"""How many bytes of an answer are encoded or compressed at a time; that takes some milliseconds."""
 
-_MONTH = 30 * 24 * 60 * 60
+_MONTH_SECONDS: Final = 30 * 24 * 60 * 60
 
 
-class _Tells(web.RequestHandler):
-    """Tells the HTTP error of a gateway, also where another covers it, and logs that one."""
+class _ReportsGatewayErrors(web.RequestHandler):
+    """Sends and logs the HTTP error of a gateway, also if another error wraps it."""
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Send an error; one that a gateway caused keeps its status and sentence."""
-        error = _told(kwargs.get("exc_info", (None, None, None))[1])
+        """Send an error; one that a gateway caused, with its status and its sentence."""
+        error = _error_to_send(kwargs.get("exc_info", (None, None, None))[1])
         if error is not None:
             status_code = error.status_code
             kwargs["exc_info"] = (type(error), error, error.__traceback__)
@@ -69,8 +69,8 @@ class _Tells(web.RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Log an error by the request's method and path alone: its query may hold a token."""
-        error = _told(value)
+        """Log an error with the request's method and path alone: its query may contain a token."""
+        error = _error_to_send(value)
         method, path = self.request.method, quoted(self.request.path, MAX_QUOTED)
         if error is None:
             what = "Unexpected error at %s %s"
@@ -79,8 +79,8 @@ class _Tells(web.RequestHandler):
             app_log.warning("%d %s %s: %s", error.status_code, method, path, text)
 
 
-class _Reads(_Tells, APIHandler):
-    """Takes only bodies that say what they must."""
+class _ChecksBody(_ReportsGatewayErrors, APIHandler):
+    """Refuses bodies that are not as `read_body` wants them."""
 
     @cached_property
     def _body(self) -> dict[str, Any] | None:
@@ -91,8 +91,8 @@ class _Reads(_Tells, APIHandler):
         return self._body
 
 
-def _told(error: BaseException | None) -> web.HTTPError | None:
-    """The HTTP error to tell for what was raised: itself, or rather the one that it covers, cut."""
+def _error_to_send(error: BaseException | None) -> web.HTTPError | None:
+    """Return the HTTP error to send for what was raised: one that it wraps, or itself; cut."""
     cause = error.__cause__ if error is not None else None
     for candidate in (cause, error):
         if isinstance(candidate, web.HTTPError):
@@ -101,12 +101,12 @@ def _told(error: BaseException | None) -> web.HTTPError | None:
 
 
 async def _finish_in_pieces(handler: JupyterHandler, pieces: Iterable[bytes]) -> None:
-    """Write an answer that may be of many megabytes. To encode it, and to compress it, takes its
-    time; others have their turn after each piece. The rest is left out if the client goes away."""
+    """Write an answer that may have many megabytes. After each piece, which is encoded and
+    compressed, other requests have their turn. If the client goes away, the rest is left out."""
     waiting = b""
     for piece in pieces:
         waiting += piece
-        if len(waiting) > _PIECE:
+        if len(waiting) > _PIECE_BYTES:
             handler.write(waiting)
             try:
                 await handler.flush()
@@ -118,7 +118,7 @@ async def _finish_in_pieces(handler: JupyterHandler, pieces: Iterable[bytes]) ->
 
 
 def _encoded(model: Model) -> Iterator[bytes]:
-    """Write the model of a list of kernelspecs as JSON, each of them by itself."""
+    """Yield the JSON of a list of kernelspecs, each of them by itself."""
     rest = {key: value for key, value in model.items() if key != "kernelspecs"}
     yield msgspec.json.encode(rest)[:-1] + b',"kernelspecs":{'
     for number, (name, spec) in enumerate(model["kernelspecs"].items()):
@@ -127,11 +127,11 @@ def _encoded(model: Model) -> Iterator[bytes]:
 
 
 def _pieces(content: bytes) -> Iterator[bytes]:
-    for at in range(0, len(content), _PIECE):
-        yield content[at : at + _PIECE]
+    for at in range(0, len(content), _PIECE_BYTES):
+        yield content[at : at + _PIECE_BYTES]
 
 
-class GatewayKernelsHandler(_Reads, MainKernelHandler):
+class GatewayKernelsHandler(_ChecksBody, MainKernelHandler):
     """Lists and starts kernels."""
 
     @web.authenticated
@@ -142,22 +142,22 @@ class GatewayKernelsHandler(_Reads, MainKernelHandler):
         self.finish(msgspec.json.encode(await kernels.list_kernels()))
 
 
-class GatewayKernelHandler(_Tells, KernelHandler):
-    """Gives and deletes kernels."""
+class GatewayKernelHandler(_ReportsGatewayErrors, KernelHandler):
+    """Gets and deletes kernels."""
 
     @web.authenticated
     @authorized
     async def get(self, kernel_id: str) -> None:
-        """Get the model of a kernel, by what the gateway says at this time."""
+        """Get the model of a kernel; the gateway is asked for it."""
         kernels = cast(GatewayMappingKernelManager, self.kernel_manager)
         await kernels.known.look_again(kernel_id)
         self.finish(msgspec.json.encode(await kernels.kernel_model(kernel_id)))
 
 
-class GatewayKernelActionHandler(_Tells, KernelActionHandler):
+class GatewayKernelActionHandler(_ReportsGatewayErrors, KernelActionHandler):
     """Interrupts and restarts kernels.
 
-    Jupyter Server before 2.20 hides why a restart failed, in an answer of its own.
+    Jupyter Server before 2.20 answers a failed restart without the reason.
     """
 
     @web.authenticated
@@ -174,28 +174,28 @@ class GatewayKernelActionHandler(_Tells, KernelActionHandler):
         self.finish(msgspec.json.encode(await kernels.kernel_model(kernel_id)))
 
 
-class GatewayKernelWebSocketHandler(_Tells, KernelWebsocketHandler):
+class GatewayKernelWebSocketHandler(_ReportsGatewayErrors, KernelWebsocketHandler):
     """Opens the websocket of a page."""
 
     @property
     def max_message_size(self) -> int:
-        """The largest message of a page that is read: as large as the server's other requests may
-        be, unless its ``websocket_max_message_size`` is set. At a larger one Tornado closes the
-        websocket; one that is read and too large for the kernel is answered."""
+        """How many bytes a message of a page may have: the server's ``websocket_max_message_size``,
+        or else what its other requests may have. At a larger message Tornado closes the websocket.
+        A smaller one that is too large for the kernel gets an answer."""
         most: int | None = self.settings.get("websocket_max_message_size")
         if most is None and self.serverapp is not None:
             most = self.serverapp.max_buffer_size
         return most or super().max_message_size
 
 
-class _ChecksKernel(_Reads):
-    """Takes for a session no kernel of this server that is gone."""
+class _RefusesGoneKernel(_ChecksBody):
+    """Refuses a session with a kernel of this server that is gone."""
 
     async def check_kernel(self, gone: HTTPStatus) -> None:
-        """Look at the kernel that the body asks for by its id. Raises an HTTP error, with the
-        status ``gone``, if the kernel is gone.
+        """Look for the kernel whose id is in the body. Raises an HTTP error with the status
+        ``gone`` if the kernel is gone.
 
-        For users who are authorized: the answer tells whether there is such a kernel.
+        Only for authorized users: the answer shows whether there is such a kernel.
         """
         model = self.get_json_body()
         kernel = model.get("kernel") if model is not None else None
@@ -209,7 +209,7 @@ class _ChecksKernel(_Reads):
             raise PlainHTTPError(gone.value, reason)
 
 
-class GatewaySessionRootHandler(_ChecksKernel, SessionRootHandler):
+class GatewaySessionRootHandler(_RefusesGoneKernel, SessionRootHandler):
     """Lists and starts sessions."""
 
     @web.authenticated
@@ -220,8 +220,8 @@ class GatewaySessionRootHandler(_ChecksKernel, SessionRootHandler):
         await ensure_async(super().post())
 
 
-class GatewaySessionHandler(_ChecksKernel, SessionHandler):
-    """Gives, changes and deletes sessions."""
+class GatewaySessionHandler(_RefusesGoneKernel, SessionHandler):
+    """Gets, changes and deletes sessions."""
 
     @web.authenticated
     @authorized
@@ -232,15 +232,15 @@ class GatewaySessionHandler(_ChecksKernel, SessionHandler):
         await ensure_async(super().patch(session_id))
 
     def set_status(self, status_code: int, reason: str | None = None) -> None:
-        """Set the status; not the one by which a change covers why its kernel was not started."""
-        error = sys.exception()  # the change is answered while that is being handled
+        """Set the status; raise the gateway's error where Jupyter Server would answer a 501."""
+        error = sys.exception()  # the 501 is set while it is being handled
         if status_code == HTTPStatus.NOT_IMPLEMENTED and isinstance(error, web.HTTPError):
             raise error
         super().set_status(status_code, reason)
 
 
-class GatewayKernelSpecsHandler(_Tells, KernelSpecsAPIHandler):
-    """Lists kernelspecs; the default one is the gateway's of now, not of the time before."""
+class GatewayKernelSpecsHandler(_ReportsGatewayErrors, KernelSpecsAPIHandler):
+    """Lists kernelspecs; the default is the one that the gateway names at this time."""
 
     @web.authenticated
     @authorized
@@ -252,8 +252,8 @@ class GatewayKernelSpecsHandler(_Tells, KernelSpecsAPIHandler):
         await _finish_in_pieces(self, _encoded(model))
 
 
-class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
-    """Gives one kernelspec. Its name is unquoted once: one with a percent sign is no other's."""
+class GatewayKernelSpecHandler(_ReportsGatewayErrors, KernelSpecHandler):
+    """Gets a kernelspec. Its name is unquoted once, so that it may have a percent sign."""
 
     @web.authenticated
     @authorized
@@ -267,14 +267,14 @@ class GatewayKernelSpecHandler(_Tells, KernelSpecHandler):
         self.finish(json.dumps(model))
 
 
-class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
-    """Gives files of kernelspecs; one that the gateway lacks is not looked for here."""
+class GatewayKernelSpecResourceHandler(_ReportsGatewayErrors, JupyterHandler):
+    """Gets files of kernelspecs, from the gateway alone."""
 
     auth_resource = "kernelspecs"
 
     @property
     def content_security_policy(self) -> str:
-        """The server's, and that a page among the files is not one of the server's own."""
+        """The server's policy, and a sandbox for a page among the files."""
         return f"{super().content_security_policy}; sandbox allow-scripts"
 
     @web.authenticated
@@ -287,7 +287,7 @@ class GatewayKernelSpecResourceHandler(_Tells, JupyterHandler):
             name, file = quoted(kernel_name), quoted(path)
             raise PlainHTTPError(404, f"The kernelspec {name!r} has no file {file!r}.")
         if path.lower().endswith(".png"):
-            self.set_header("Cache-Control", f"max-age={_MONTH}")
+            self.set_header("Cache-Control", f"max-age={_MONTH_SECONDS}")
         self.set_header("Content-Type", mimetypes.guess_type(path)[0] or "text/plain")
         await _finish_in_pieces(self, _pieces(content))
 
@@ -305,8 +305,8 @@ KERNEL_HANDLERS = (
 """Handlers for kernels of ours, and their URL patterns below the server's base URL."""
 
 _KERNEL_NAME = r"(?P<kernel_name>[^/]+)"
-"""The name of a kernelspec in a URL: whatever the gateway lists, quoted or not. In the pattern of
-Jupyter Server a ~, @ or parentheses must be quoted, which browsers do not do."""
+"""The name of a kernelspec in a URL, quoted or not. In Jupyter Server's own pattern ~, @ and
+parentheses must be quoted, which browsers do not do."""
 
 KERNELSPEC_HANDLERS = (
     (r"/api/kernelspecs", GatewayKernelSpecsHandler),

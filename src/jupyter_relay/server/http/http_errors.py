@@ -1,4 +1,4 @@
-"""The only place where our errors become HTTP errors."""
+"""Turns our errors into HTTP errors; no other file does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from jupyter_relay.wire.message import quoted
 
 
 def http_error(error: RelayError, failed: str = "") -> web.HTTPError:
-    """Return the HTTP error for one of ours: a fitting status, and its text.
+    """Return the HTTP error for one of ours, with its ``http_status`` and its text.
 
-    A refusal of the gateway keeps the gateway's status. ``failed`` says what has failed, where
-    the person needs to know more than that.
+    ``failed`` is put before the text: what has failed, where a person needs to know more.
     """
     return PlainHTTPError(error.http_status, f"{failed}: {error}" if failed else str(error))
 
@@ -24,9 +23,8 @@ def http_error(error: RelayError, failed: str = "") -> web.HTTPError:
 class PlainHTTPError(web.HTTPError):
     """An HTTP error whose text is shown as it is, percent signs included.
 
-    Jupyter Server puts `log_message` into an answer of JSON as it stands, where tornado has doubled
-    each percent sign; into a page of HTML it puts that text after formatting it. Ours is the same
-    in both.
+    Jupyter Server puts `log_message` into JSON as it is, after tornado has doubled each percent
+    sign; and into HTML after formatting it. This text is the same in both.
     """
 
     def __init__(self, status: int, text: str) -> None:
@@ -40,8 +38,11 @@ class PlainHTTPError(web.HTTPError):
 
 
 def cut_short(error: web.HTTPError) -> web.HTTPError:
-    """Return an HTTP error whose text is cut and cleaned. Those of Jupyter Server quote what a
-    request says, however long it is; ours, which may have several sentences, have that done."""
+    """Return an HTTP error whose text is shortened and cleaned.
+
+    Jupyter Server's own errors quote parts of a request, however long they are. Ours are returned
+    as they are: their quotations are shortened already.
+    """
     text = error.get_message()
     if isinstance(error, PlainHTTPError) or not text or quoted(text, MAX_QUOTED) == text:
         return error
@@ -61,7 +62,7 @@ class _PlainText(str):
 
 @contextmanager
 def http_errors(failed: str = "") -> Iterator[None]:
-    """Let our errors leave the block as HTTP errors; ``failed`` is as in `http_error`."""
+    """Raise our errors of the block as HTTP errors; ``failed`` is as in `http_error`."""
     try:
         yield
     except RelayError as error:
