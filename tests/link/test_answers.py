@@ -22,7 +22,7 @@ NOTICES = Notices(
 
 
 def pending(message: Message) -> Request:
-    entry = Pending().add_request(message, "tab")
+    entry = Request.from_message(message, "tab")
     assert entry is not None
     return entry
 
@@ -112,8 +112,8 @@ def answers() -> tuple[Answers, Pending]:
 
 def test_a_request_that_lacks_its_idle_alone_gets_just_that() -> None:
     written, pending_ones = answers()
-    asked = pending_ones.add_request(request("kernel_info_request", {}), "tab")
-    assert asked is not None
+    asked = pending(request("kernel_info_request", {}))
+    pending_ones.add_request(asked)
     pending_ones.mark_replied(asked)
     (idle,) = written.finish([asked], "It was lost.")
     assert isinstance(idle, Deliver)
@@ -126,8 +126,8 @@ def test_only_the_last_finished_requests_are_remembered() -> None:
     written, pending_ones = answers()
     first, last = request(msg_id="0"), request(msg_id="20000")
     for message in (first, *(request(msg_id=str(n)) for n in range(1, 20_000)), last):
-        asked = pending_ones.add_request(message, "tab")
-        assert asked is not None
+        asked = pending(message)
+        pending_ones.add_request(asked)
         asked.replied = True
         written.finish_output(asked)
     kernel = Voice()

@@ -134,6 +134,17 @@ def test_a_request_that_is_given_up_for_a_new_one_is_answered_with_the_reason() 
     assert types(rig.heard_of(asked[0])) == FAILURE
 
 
+def test_a_message_that_is_no_request_does_not_use_up_the_search_for_room() -> None:
+    rig, kernel = connected(), Voice()
+    asked = [rig.send() for _ in range(10_000)]
+    rig.hear(*kernel.answer(asked[1]))
+    rig.send()
+    rig.send(request("comm_msg"))
+    assert failures(rig.heard_of(asked[0])) == []
+    assert failures(rig.heard_of(rig.send())) == []
+    assert len(failures(rig.heard_of(asked[0]))) == 1
+
+
 def test_many_requests_that_were_refused_do_not_let_an_answered_one_go_up() -> None:
     rig = connected(LinkSettings(outbox_messages=10))
     rig.do(rig.link.pause())

@@ -16,8 +16,9 @@ from tests.support.messages import request
 
 
 def added(pending: Pending, message: Message | None = None) -> Request:
-    entry = pending.add_request(message or request(), "tab")
+    entry = Request.from_message(message or request(), "tab")
     assert entry is not None
+    pending.add_request(entry)
     return entry
 
 
@@ -53,14 +54,12 @@ def test_a_reply_is_what_is_awaited() -> None:
     ],
 )
 def test_what_has_no_reply_is_not_waited_for(message: Message) -> None:
-    pending = Pending()
-    assert pending.add_request(message, "tab") is None
-    assert not pending.awaits_reply
+    assert Request.from_message(message, "tab") is None
 
 
 def test_a_header_that_cannot_be_read_raises() -> None:
     with pytest.raises(MalformedFrame):
-        Pending().add_request(Message(channel=Channel.SHELL, header=b"["), "tab")
+        Request.from_message(Message(channel=Channel.SHELL, header=b"["), "tab")
 
 
 def test_what_came_of_it_is_noted() -> None:

@@ -14,7 +14,9 @@ from tests.support.messages import request
 def under_way(*messages: Message) -> list[Request]:
     pending = Pending()
     for message in messages:
-        pending.add_request(message, "tab")
+        entry = Request.from_message(message, "tab")
+        assert entry is not None
+        pending.add_request(entry)
     return list(pending)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jupyter_relay.link.pending import Pending
+from jupyter_relay.link.pending import Pending, Request
 from jupyter_relay.testing import read_content
 from jupyter_relay.wire.message import MAX_BUFFERS, Frame, Message
 from jupyter_relay.wire.subprotocol import Subprotocol
@@ -78,14 +78,22 @@ def test_requests_with_huge_headers_are_refused_at_the_bound_of_bytes_and_told_s
     assert all("already under way; this one was not sent." in text for text in refused)
 
 
+def add_huge(pending: Pending, number: int) -> Request:
+    """Add a request with a huge id."""
+    entry = Request.from_message(request(msg_id=HUGE + str(number)), "tab")
+    assert entry is not None
+    pending.add_request(entry)
+    return entry
+
+
 def test_what_is_counted_of_requests_goes_with_them() -> None:
     pending = Pending()
-    entries = [pending.add_request(request(msg_id=HUGE + str(n)), "tab") for n in range(3)]
+    entries = [add_huge(pending, n) for n in range(3)]
     assert pending.memory > 6_000_000
-    again = pending.add_request(request(msg_id=HUGE + "0"), "tab")
+    again = add_huge(pending, 0)
     assert len(pending) == 3
     for entry in (*entries, again):
-        if entry is not None and entry in pending:
+        if entry in pending:
             pending.mark_replied(entry)
             pending.mark_ended(entry)
     assert pending.memory == 0
@@ -93,11 +101,9 @@ def test_what_is_counted_of_requests_goes_with_them() -> None:
 
 def test_make_room_gives_up_as_many_as_the_bytes_need() -> None:
     pending = Pending(max_bytes=10_000_000)
-    entries = [pending.add_request(request(msg_id=HUGE + str(n)), "tab") for n in range(4)]
+    entries = [add_huge(pending, n) for n in range(4)]
     assert pending.make_room(4_000_000) is None, "the kernel may still answer all of them"
-    last = entries[-1]
-    assert last is not None
-    pending.mark_replied(last)
+    pending.mark_replied(entries[-1])
     assert pending.make_room(4_000_000) == entries[:2]
     assert pending.make_room(1000) == []
 

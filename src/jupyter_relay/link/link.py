@@ -33,7 +33,7 @@ from jupyter_relay.link.inbound import Inbound
 from jupyter_relay.link.numbering import Numbering
 from jupyter_relay.link.outage import Outage
 from jupyter_relay.link.outbox import USUAL_LIMIT, Outbox, SizeLimit
-from jupyter_relay.link.pending import Pending, Request, pending_size
+from jupyter_relay.link.pending import Pending, Request
 from jupyter_relay.link.recovery import Recovery
 from jupyter_relay.link.settings import LinkSettings
 from jupyter_relay.link.table import OPEN, Event, State, StateMachine
@@ -153,10 +153,14 @@ class Link(StateMachine):
         limit = self._limit
         if message.size > limit.unchecked_bytes and (text := limit.refusal(message)):
             return limit.refuse(message, Request.from_message(message, subscriber), text)
-        skipped = self.pending.make_room(pending_size(message.header))
-        if skipped is None and (request := Request.from_message(message, subscriber)) is not None:
-            return self._answers.refuse(request)
-        request = self.pending.add_request(message, subscriber)
+        request = Request.from_message(message, subscriber)
+        skipped: list[Request] = []
+        if request is not None:
+            room = self.pending.make_room(request.memory)
+            if room is None:
+                return self._answers.refuse(request)
+            skipped = room
+            self.pending.add_request(request)
         is_open = self.state is OPEN
         if not self._outbox.append(message, flowing=is_open):
             full = self._outbox.describe_full(self._gateway, self.outage.seconds)

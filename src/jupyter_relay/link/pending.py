@@ -245,25 +245,17 @@ class Pending:
         self._replies_to_wait = max(1, many)
         return None
 
-    def add_request(self, message: Message, subscriber: str) -> Request | None:
-        """Add a message's request and return it; None as in `Request.from_message`.
-
-        A pending request with the same id is replaced.
-
-        Raises `MalformedFrame` if its header cannot be read.
-        """
-        request = Request.from_message(message, subscriber)
-        if request is not None:
-            self._added += 1
-            request.order = self._added
-            earlier = self._requests.get(request.msg_id)
-            if earlier is not None:
-                self.remove(earlier)
-            self._bytes += request.memory
-            self._unanswered += 1
-            self._lanes.setdefault(request.lane, _Lane()).count += 1
-            self._requests[request.msg_id] = request
-        return request
+    def add_request(self, request: Request) -> None:
+        """Add a request; a pending one with the same id is replaced."""
+        self._added += 1
+        request.order = self._added
+        earlier = self._requests.get(request.msg_id)
+        if earlier is not None:
+            self.remove(earlier)
+        self._bytes += request.memory
+        self._unanswered += 1
+        self._lanes.setdefault(request.lane, _Lane()).count += 1
+        self._requests[request.msg_id] = request
 
     def find(self, msg_id: str) -> Request | None:
         """Return the pending request with this id, or None."""
