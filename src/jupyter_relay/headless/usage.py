@@ -30,12 +30,28 @@ class _Info(msgspec.Struct):
 _read_info = msgspec.json.Decoder(_Info).decode
 
 
+class _Behind:
+    """The request that was sent behind a usage request."""
+
+    __slots__ = ("ended", "replied", "usage")
+
+    def __init__(self, usage: Message) -> None:
+        self.usage: Message | None = usage
+        """The usage request; None once that has its reply."""
+        self.replied = False
+        """True once the reply to the request behind has come."""
+        self.ended = False
+        """True once the idle status of the request behind has come."""
+
+
 class UsageRequests:
-    """The usage requests of one client, each until the one that was sent behind it is answered."""
+    """The usage requests of one client, each until the one that was sent behind it is answered, and
+    its output has ended."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, Message | None] = {}
-        """By the id of the request behind it; None for a request that has been answered."""
+        self._asked: dict[str, _Behind] = {}
+        """By the id of the request behind. Some kernels send no idle status for it: then it stays
+        until `_MOST_ASKED` others have come."""
 
     def follow(self, request: Message) -> Message | None:
         """Return what is to be sent behind a message; None behind what is no usage request."""
@@ -51,7 +67,7 @@ class UsageRequests:
         )
         for msg_id in tuple(self._asked)[: 1 - _MOST_ASKED]:
             del self._asked[msg_id]
-        self._asked[behind.head.msg_id] = request
+        self._asked[behind.head.msg_id] = _Behind(request)
         return behind
 
     def hear(self, message: Message) -> Message | None:
@@ -60,17 +76,29 @@ class UsageRequests:
         if not self._asked:
             return message
         parent = message.parent.msg_id
-        if parent in self._asked:
-            if message.channel is not Channel.CONTROL:
-                return None
-            request = self._asked.pop(parent)
-            return _not_supported(request, message) if request is not None else None
+        behind = self._asked.get(parent)
+        if behind is not None:
+            return self._hear_behind(parent, behind, message)
         if message.channel is Channel.CONTROL:
-            for behind, request in self._asked.items():
-                if request is not None and request.head.msg_id == parent:
-                    self._asked[behind] = None
+            for behind in self._asked.values():
+                if behind.usage is not None and behind.usage.head.msg_id == parent:
+                    behind.usage = None
                     break
         return message
+
+    def _hear_behind(self, msg_id: str, behind: _Behind, message: Message) -> Message | None:
+        """Return what the client hears in the place of a part of the answer to a request behind."""
+        reply = None
+        if message.channel is Channel.CONTROL:
+            if behind.usage is not None:
+                reply = _not_supported(behind.usage, message)
+            behind.usage = None
+            behind.replied = True
+        elif message.execution_state == "idle":
+            behind.ended = True
+        if behind.replied and behind.ended:
+            del self._asked[msg_id]
+        return reply
 
 
 def _not_supported(request: Message, info: Message) -> Message:
