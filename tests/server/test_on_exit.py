@@ -123,6 +123,24 @@ async def test_keep_busy_goes_by_what_was_heard_where_the_gateway_does_not_answe
     assert list(fake_gateway.kernels) == [busy, unknown]
 
 
+async def test_keep_busy_goes_by_what_was_heard_where_the_question_fails_in_an_unforeseen_way(
+    fake_gateway: FakeGateway,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(_: object) -> None:
+        raise ValueError
+
+    async with server_that("keep-busy", fake_gateway, tmp_path) as server:
+        await server.start_kernel()
+        monkeypatch.setattr(server.kernels.roster.gateway, "find_kernels", fail)
+        await server.kernels.shutdown_all()
+    assert not fake_gateway.kernels
+    assert any(record.exc_info for record in caplog.records)
+    assert any("what was heard last: ValueError" in line for line in caplog.messages)
+
+
 async def test_keep_busy_asks_for_each_kernel_where_the_gateway_does_not_list(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:

@@ -162,6 +162,9 @@ class KnownKernels:
             return str(error)
         except TimeoutError:
             return f"{self._gateway.name} has not answered for {PATIENCE:g} s."
+        except Exception as error:  # noqa: BLE001  # whatever is wrong, the kernels are deleted
+            self._log.exception("%s could not be asked for its kernels.", self._gateway.name)
+            return f"{type(error).__name__} (see the log)."
         return ""
 
     async def close(self) -> None:
