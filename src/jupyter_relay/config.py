@@ -17,7 +17,7 @@ from jupyter_relay.errors import ConfigurationError
 from jupyter_relay.settings.kinds import Value
 from jupyter_relay.settings.option_names import GATEWAY_CLIENT
 from jupyter_relay.settings.options import OPTIONS, Option
-from jupyter_relay.settings.origins import require
+from jupyter_relay.settings.origins import check_installed
 from jupyter_relay.settings.settings import GatewaySettings
 
 
@@ -94,7 +94,7 @@ class GatewayClient(LoggingConfigurable):
         settings = GatewaySettings.make(
             given, environment, renew=_Renewer(self), variables=self._variables()
         )
-        require(settings.credentials.token_origin)
+        check_installed(settings.credentials.token_origin)
         return settings
 
     def _variables(self) -> frozenset[str]:

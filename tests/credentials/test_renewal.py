@@ -87,7 +87,7 @@ def shown(headers: Headers) -> str:
     return headers["Authorization"].removeprefix("token ")
 
 
-async def admit(credentials: Credentials, *accepted: str) -> list[str]:
+async def authenticate(credentials: Credentials, *accepted: str) -> list[str]:
     """Ask a gateway that accepts these tokens; return those that it was shown."""
     seen: list[str] = []
 
@@ -96,7 +96,7 @@ async def admit(credentials: Credentials, *accepted: str) -> list[str]:
         await asyncio.sleep(0)
         return seen[-1] in accepted
 
-    await credentials.admit(ask, lambda accepted: not accepted)
+    await credentials.authenticate(ask, lambda accepted: not accepted)
     return seen
 
 
@@ -212,7 +212,7 @@ async def admit_status(credentials: Credentials, status: int) -> int:
         asked += 1
         return status
 
-    await credentials.admit(ask, lambda answered: answered == 401)
+    await credentials.authenticate(ask, lambda answered: answered == 401)
     return asked
 
 
@@ -230,7 +230,7 @@ async def test_ten_requests_with_one_refused_token_cause_one_renewal(
 ) -> None:
     await credentials.headers()
     source.token = Token("two")
-    asked = await asyncio.gather(*(admit(credentials, "two") for _ in range(10)))
+    asked = await asyncio.gather(*(authenticate(credentials, "two") for _ in range(10)))
     assert asked == [["one", "two"]] * 10
     assert source.asked == 2
 
@@ -245,10 +245,10 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_renewed_again(
         return shown(headers)
 
     await credentials.headers()
-    late = asyncio.create_task(credentials.admit(ask, lambda token: token == "one"))
+    late = asyncio.create_task(credentials.authenticate(ask, lambda token: token == "one"))
     await asyncio.sleep(0)
     source.token = Token("two")
-    assert await admit(credentials, "two") == ["one", "two"]
+    assert await authenticate(credentials, "two") == ["one", "two"]
     refused.set()
     assert await late == "two"
     assert source.asked == 2
@@ -261,10 +261,10 @@ async def test_a_refusal_that_no_token_helps_causes_no_storm(
     await credentials.headers()
     for number in range(5):
         source.token = Token(f"fresh {number}")
-        assert len(await admit(credentials)) == (2 if number == 0 else 1)
+        assert len(await authenticate(credentials)) == (2 if number == 0 else 1)
     assert source.asked == 2
     clock.now += 10
-    assert len(await admit(credentials)) == 2
+    assert len(await authenticate(credentials)) == 2
     assert source.asked == 3
 
 
@@ -273,11 +273,11 @@ async def test_a_source_that_gives_the_refused_token_again_is_left_alone_for_a_w
 ) -> None:
     await credentials.headers()
     for _ in range(5):
-        assert await admit(credentials) == ["one"]
+        assert await authenticate(credentials) == ["one"]
     assert source.asked == 2
     clock.now += 10
     source.token = Token("two")
-    assert await admit(credentials, "two") == ["one", "two"]
+    assert await authenticate(credentials, "two") == ["one", "two"]
 
 
 async def test_tokens_that_end_soon_are_renewed_as_often_as_that_helps(
@@ -286,7 +286,7 @@ async def test_tokens_that_end_soon_are_renewed_as_often_as_that_helps(
     for number in range(5):
         token = f"token {number}"
         source.token = Token(token)
-        assert (await admit(credentials, token))[-1] == token
+        assert (await authenticate(credentials, token))[-1] == token
     assert source.asked == 5
 
 
@@ -295,7 +295,7 @@ async def test_a_refusal_stands_when_the_source_fails(
 ) -> None:
     await credentials.headers()
     source.token = NoToken("is not set.")
-    assert await admit(credentials) == ["one"]
+    assert await authenticate(credentials) == ["one"]
     assert credentials.failure is not None
 
 

@@ -14,7 +14,7 @@ from jupyter_relay.settings.origins import (
     FromRenewer,
     FromVariable,
     Origin,
-    require,
+    check_installed,
 )
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.settings.transport import TransportSettings
@@ -181,13 +181,13 @@ def test_an_oauth2_server_without_oauthlib_is_refused_by_its_option(
 ) -> None:
     found = object() if installed else None
     monkeypatch.setattr("jupyter_relay.settings.origins.find_spec", lambda _: found)
-    require(FromFile("/run/token"))
-    require(None)
+    check_installed(FromFile("/run/token"))
+    check_installed(None)
     if installed:
-        require(FromOAuth2(ID_SERVER, "relay"))
+        check_installed(FromOAuth2(ID_SERVER, "relay"))
         return
     with pytest.raises(
         ConfigurationError, match=r"^GatewayClient\.oauth2_token_url needs"
     ) as caught:
-        require(FromOAuth2(ID_SERVER, "relay"))
+        check_installed(FromOAuth2(ID_SERVER, "relay"))
     assert caught.value.option == "oauth2_token_url"

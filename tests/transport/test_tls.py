@@ -247,4 +247,4 @@ async def test_half_written_files_change_nothing_and_are_told_once(
         await gateway.close()
     (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert "GatewayClient.client_cert" in warning
-    assert warning.endswith("What was read before stays in use.")
+    assert warning.endswith("The files that were read before stay in use.")

@@ -1,4 +1,4 @@
-"""What we show a gateway so that it lets us in, and how that stays fresh."""
+"""The credentials that are sent to a gateway, and how they are renewed."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ T = TypeVar("T")
 
 Headers: TypeAlias = Mapping[str, str]
 
-_PAUSE: Final = 10.0
-"""For how many seconds nothing is renewed after that was in vain."""
+_PAUSE_SECONDS: Final = 10.0
+"""For how many seconds no refusal renews a token after a renewal that did not help."""
 
 _log = logging.getLogger(__name__)
 
 
 class Credentials:
-    """The headers of every request and handshake.
+    """The headers of every request and handshake to one gateway.
 
-    A header that the user has set wins over ours, and none is sent for an empty token. A token
-    that has a source is got from it by one request at a time, however many wait for it. It is
-    renewed in the background before its end, at a request; and when the gateway refuses it.
+    A header that the user has set wins over ours. No header is sent for an empty token. One task at
+    a time gets a token from its source, however many requests wait for it. A token is renewed in
+    the background, by a request shortly before the token's end, and when the gateway refuses it.
 
-    A refusal need not mean the token: gateways say 403 for what is forbidden, too. So if the source
-    gives the same token again, fails, or the gateway refuses the new one as well, no refusal
-    renews it for 10 s. While a source fails, the token it gave before goes on being used as long
-    as it may be valid; that is logged once, and ``failure`` is why.
+    A refusal need not be the token's fault: gateways also answer 403 for what is forbidden. So if
+    the source gives the same token again or fails, or the gateway refuses the new token as well, no
+    refusal renews it for 10 s. While a source fails, its last token stays in use as long as it may
+    be valid. The failure is logged once, and stands in ``failure``.
 
-    A token, and a user with a password, are both sent where their headers differ; in one header the
-    token is. ``shown`` is what people call that which is shown, by where it comes from; an empty
-    text where that is nothing. ``unused`` has a sentence for each that is set and not shown.
+    A token, and a user with a password, are both sent if they have different headers. If both need
+    the same header, the token is sent. ``description`` names what is sent, by where it comes from;
+    it is empty if that is nothing. ``unused`` has a sentence for each credential that is set and
+    not sent.
 
     ``clock`` returns Unix time, in seconds.
     """
@@ -59,105 +60,106 @@ class Credentials:
         self._fixed = dict(settings.headers)
         self._clock = clock
         self._token: Token | None = None
-        self._asking: asyncio.Task[Token] | None = None
+        self._fetching: asyncio.Task[Token] | None = None
         self._closed = False
-        self._rest_until = 0.0
+        self._paused_until = 0.0
         taken = {name.lower() for name in self._fixed}
         key = settings.auth_header_key
         self._source = None
         if key.lower() not in taken:
             self._source = source or source_of(settings)
-        shown, self.unused = _chosen(settings, taken, self._source)
-        self.shown = " and ".join(shown.values())
-        if Shown.PASSWORD in shown:
+        shown, self.unused = _choose(settings, taken, self._source)
+        self.description = " and ".join(shown.values())
+        if CredentialKind.PASSWORD in shown:
             self._fixed["Authorization"] = basic_authentication(
                 settings.http_user or "", settings.http_pwd or ""
             )
-        if self._source is None and Shown.TOKEN in shown:
+        if self._source is None and CredentialKind.TOKEN in shown:
             self._fixed |= _header(settings, settings.auth_token)
         elif self._source is not None and settings.auth_token:
-            # What a renewer begins with is good until it has another.
+            # The token that a renewer is given first is used until it returns another.
             self._token = Token(settings.auth_token)
 
     async def headers(self) -> Headers:
-        """Return the headers to show now. Raises `CredentialsUnavailable`, and `GatewayClosed`."""
+        """Return the headers to send now. Raises `CredentialsUnavailable` and `GatewayClosed`."""
         source, token, now = self._source, self._token, self._clock()
         if source is None:
             return self._fixed
         if token is None or now >= token.expires_at:
-            token = await self._renew()
+            token = await self._wait_for_token()
         elif source.each_time:
-            with suppress(CredentialsUnavailable):  # it is logged, and the one before is used
-                token = await self._renew()
-        elif now >= max(token.refresh_at, self._rest_until):
-            self._ask()  # while the old one is used
-        return self._with(token.value)
+            with suppress(CredentialsUnavailable):  # it is logged, and the last token is used
+                token = await self._wait_for_token()
+        elif now >= max(token.refresh_at, self._paused_until):
+            self._begin_fetch()  # the old token is used meanwhile
+        return self._headers_with(token.value)
 
-    async def admit(
+    async def authenticate(
         self, ask: Callable[[Headers], Awaitable[T]], refused: Callable[[T], bool]
     ) -> T:
-        """Return what ``ask`` answers to our headers.
+        """Return the answer of ``ask`` to our headers.
 
-        If they are refused, it is asked once more with others, if there are any by now or the
-        source has any. Raises what ``ask`` does, and `CredentialsUnavailable`.
+        ``refused`` is True for an answer that refuses them. Then ``ask`` is called once more with
+        new headers, if the source has a new token. Raises what ``ask`` does, and
+        `CredentialsUnavailable`.
         """
         shown = await self.headers()
         answer = await ask(shown)
         if not refused(answer):
             return answer
-        renewed = await self._others_than(shown)
+        renewed = await self._headers_after_refusal(shown)
         if renewed is None:
             return answer
         answer = await ask(renewed)
         if refused(answer):
-            self._rest()
+            self._pause_renewals()
         return answer
 
     async def close(self) -> None:
-        """End what is under way with the source, which is not asked any more."""
+        """Cancel the request to the source, and close the source."""
         self._closed = True
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
         if self._source is not None:
             await self._source.close()
 
-    async def _others_than(self, shown: Headers) -> Headers | None:
-        """Return headers that are not those, which were refused; None if there are no others."""
+    async def _headers_after_refusal(self, shown: Headers) -> Headers | None:
+        """Return other headers than those that were refused; None if there are none."""
         source, token = self._source, self._token
         if source is None:
             return None
-        if token is None or self._with(token.value) == shown:
-            if self._clock() < self._rest_until and not source.each_time:
+        if token is None or self._headers_with(token.value) == shown:
+            if self._clock() < self._paused_until and not source.each_time:
                 return None
             try:
-                token = await self._renew()
-            except CredentialsUnavailable:  # it is logged, and ``failure`` goes with the refusal
+                token = await self._wait_for_token()
+            except CredentialsUnavailable:  # it is logged, and becomes the hint of the refusal
                 return None
-        renewed = self._with(token.value)
+        renewed = self._headers_with(token.value)
         if renewed == shown:
-            self._rest()
+            self._pause_renewals()
             return None
         return renewed
 
-    async def _renew(self) -> Token:
-        """Return a token from the source; all who call this meanwhile wait for the same one."""
-        asking = self._ask()
-        await asyncio.wait([asking])  # who stops waiting does not end it for the others
-        if asking.cancelled():
+    async def _wait_for_token(self) -> Token:
+        """Return a token from the source; all callers meanwhile wait for the same one."""
+        fetching = self._begin_fetch()
+        await asyncio.wait([fetching])  # one cancelled caller does not cancel it for all
+        if fetching.cancelled():
             raise closed(self._settings.gateway)
-        return asking.result()
+        return fetching.result()
 
-    def _ask(self) -> asyncio.Task[Token]:
+    def _begin_fetch(self) -> asyncio.Task[Token]:
         if self._closed:
             raise closed(self._settings.gateway)
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._take())
-            # Nobody may be waiting for it; a failure is logged by itself.
-            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._asking
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch_token())
+            # Marks an exception as seen: nobody may wait for the task, and failures are logged.
+            self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._fetching
 
-    async def _take(self) -> Token:
+    async def _fetch_token(self) -> Token:
         source, name = self._source, self._settings.gateway
         assert source is not None  # noqa: S101  # else nobody asks
         try:
@@ -171,17 +173,17 @@ class Credentials:
             if self.failure is None:
                 _log.warning("%s", f"{failure} {error.detail}".rstrip())
             self.failure = failure
-            self._rest()
+            self._pause_renewals()
             raise failure from error
         if self.failure is not None:
             _log.info("There is a token for %s again, from %s.", name, source.name)
         self.failure = None
         return self._token
 
-    def _rest(self) -> None:
-        self._rest_until = self._clock() + _PAUSE
+    def _pause_renewals(self) -> None:
+        self._paused_until = self._clock() + _PAUSE_SECONDS
 
-    def _with(self, token: str) -> dict[str, str]:
+    def _headers_with(self, token: str) -> dict[str, str]:
         return {**self._fixed, **_header(self._settings, token)}
 
 
@@ -190,36 +192,37 @@ def _header(settings: CredentialSettings, token: str) -> dict[str, str]:
     return {settings.auth_header_key: scheme + token}
 
 
-class Shown(Enum):
-    """What a gateway is shown."""
+class CredentialKind(Enum):
+    """A kind of credential."""
 
     TOKEN = auto()
     PASSWORD = auto()
     HEADER = auto()
 
 
-def _chosen(
+def _choose(
     settings: CredentialSettings, taken: Collection[str], source: TokenSource | None
-) -> tuple[dict[Shown, str], tuple[str, ...]]:
-    """Return what is shown, each as people call it, and a sentence for each that is set and is not.
+) -> tuple[dict[CredentialKind, str], tuple[str, ...]]:
+    """Return what is sent, each with what it is called, and a sentence for each credential that is
+    set and not sent.
 
     ``taken`` are the headers, in small letters, that the user has set.
     """
     names, key = settings.names, settings.auth_header_key
-    shown: dict[Shown, str] = {}
+    shown: dict[CredentialKind, str] = {}
     unused: list[str] = []
 
     def header(name: str) -> str:
         return f"the header {name} in {names.of('headers')}"
 
     if source is not None:
-        shown[Shown.TOKEN] = f"the token from {source.name}"
+        shown[CredentialKind.TOKEN] = f"the token from {source.name}"
     elif key.lower() in taken:
         if settings.auth_token or settings.token_origin is not None:
             token = str(settings.token_origin or names.of("auth_token"))
             unused.append(f"{header(key)} is sent, and not the token of {token}")
     elif settings.auth_token:
-        shown[Shown.TOKEN] = names.of("auth_token")
+        shown[CredentialKind.TOKEN] = names.of("auth_token")
     pair = f"{names.of('http_user')} and {names.of('http_pwd')}"
     if settings.http_pwd is not None and not settings.http_user:
         unused.append(
@@ -228,15 +231,15 @@ def _chosen(
     elif settings.http_pwd is not None:
         if "authorization" in taken:
             unused.append(f"{header('Authorization')} is sent, and not {pair}")
-        elif key.lower() == "authorization" and Shown.TOKEN in shown:
+        elif key.lower() == "authorization" and CredentialKind.TOKEN in shown:
             unused.append(
-                f"{shown[Shown.TOKEN]} is sent, and not {pair}; both need the header "
+                f"{shown[CredentialKind.TOKEN]} is sent, and not {pair}; both need the header "
                 f"Authorization, unless {names.of('auth_header_key')} names another for the token"
             )
         else:
-            shown[Shown.PASSWORD] = pair
+            shown[CredentialKind.PASSWORD] = pair
     if not shown:
         named = next((name for name in (key, "Authorization") if name.lower() in taken), None)
         if named is not None:
-            shown[Shown.HEADER] = header(named)
+            shown[CredentialKind.HEADER] = header(named)
     return shown, tuple(f"{text[0].upper()}{text[1:]}." for text in unused)

@@ -1,7 +1,7 @@
 """Tokens of an OAuth2 server (RFC 6749): by client credentials, or by a refresh token.
 
-oauthlib writes the requests and reads the answers, and does no I/O; the requests go through our own
-transport, with certificates and a proxy of their own.
+oauthlib writes the requests and reads the answers, and does no I/O. The requests go through a
+transport of ours, with the certificates and the proxy of the OAuth2 server.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from jupyter_relay.wire.json import ModelError, read_json
 class OAuth2Source(TokenSource):
     """An OAuth2 server.
 
-    The client shows itself by HTTP Basic, as each server must allow (RFC 6749, 2.3.1); if the
-    server answers that it does not know the client, it is told in the body, as some want it, and
-    from then on if that helps. Without a secret there is only the id, in the body. A refresh token
-    that the server replaces is kept in memory, and nowhere else.
+    The client authenticates by HTTP Basic, as each server must allow (RFC 6749, 2.3.1). If the
+    server answers that it does not know the client, its id and secret are sent in the body, as some
+    servers require, and from then on if that helps. Without a secret only the id is sent, in the
+    body. A refresh token that the server replaces is kept in memory alone.
     """
 
     each_time = False
@@ -45,19 +45,19 @@ class OAuth2Source(TokenSource):
 
     async def fetch(self, now: float) -> Token:
         """See `TokenSource.fetch`."""
-        response = await self._ask(in_body=self._in_body)
-        if not self._in_body and _is_stranger(response):
-            other = await self._ask(in_body=True)
+        response = await self._request_token(in_body=self._in_body)
+        if not self._in_body and _is_unknown_client(response):
+            other = await self._request_token(in_body=True)
             if other.status == HTTPStatus.OK:
                 self._in_body = True
                 response = other
-        return self._read(response, now)
+        return self._read_answer(response, now)
 
     async def close(self) -> None:
         """See `TokenSource.close`."""
         await self._transport.close()
 
-    async def _ask(self, *, in_body: bool) -> Response:
+    async def _request_token(self, *, in_body: bool) -> Response:
         origin = self._origin
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
@@ -85,14 +85,14 @@ class OAuth2Source(TokenSource):
         extra = {"audience": origin.audience} if origin.audience else {}
         if in_body and origin.client_secret:
             extra["client_secret"] = origin.client_secret
-        if origin.refresh_token:  # a server may give one that was not asked for
+        if origin.refresh_token:  # a server may give one that was not requested
             shown = {"client_id": origin.client_id} if in_body else {}
             body = client.prepare_refresh_body(scope=scope, **shown, **extra)
         else:
             body = client.prepare_request_body(scope=scope, include_client_id=in_body, **extra)
         return str(body).encode()
 
-    def _read(self, response: Response, now: float) -> Token:
+    def _read_answer(self, response: Response, now: float) -> Token:
         if response.cut and response.status == HTTPStatus.OK:
             raise NoToken("gave far more than a token.", hint="Look at oauth2_token_url.")
         try:
@@ -105,7 +105,7 @@ class OAuth2Source(TokenSource):
                 hint="Look at oauth2_token_url.",
             )
         try:
-            # A scope that was not given in full is for the gateway to judge.
+            # Whether a smaller scope than requested is enough is for the gateway to decide.
             self._client.parse_request_body_response(response.body.decode())
         except OAuth2Error as error:
             quoter = self._quoter(response)
@@ -122,13 +122,13 @@ class OAuth2Source(TokenSource):
         return Token.lasting(value.strip(), now, expiry_after(words.get("expires_in"), now))
 
     def _quoter(self, response: Response) -> Quoter:
-        """What the server's words pass: it may have given another refresh token since."""
+        """Return the quoter of an answer: the server may have given a new refresh token since."""
         origin = self._origin
         known = (origin.client_secret, origin.refresh_token, self._client.refresh_token)
         response.quoter.learn(filter(None, known))
         return response.quoter
 
 
-def _is_stranger(response: Response) -> bool:
-    """Whether an answer says that the client is not known (RFC 6749, 5.2)."""
+def _is_unknown_client(response: Response) -> bool:
+    """True if an answer says that the client is not known (RFC 6749, 5.2)."""
     return response.status == HTTPStatus.UNAUTHORIZED or b'"invalid_client"' in response.body

@@ -7,9 +7,9 @@ from jupyter_relay.settings.origins import Origin
 
 
 class TokenSource:
-    """Somewhere that tokens come from; ``name`` is what people call it.
+    """Where tokens come from; ``name`` is what people call it.
 
-    With ``each_time`` it is asked at each request, since that is cheap, or meant so.
+    ``each_time`` is True if the source is asked at each request.
     """
 
     each_time = True
@@ -22,4 +22,4 @@ class TokenSource:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """Let go of what it holds. It is not asked any more."""
+        """Release what the source holds. It is not asked again."""

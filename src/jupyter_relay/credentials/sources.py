@@ -22,14 +22,14 @@ from jupyter_relay.settings.origins import (
     FromOAuth2,
     FromRenewer,
     FromVariable,
-    require,
+    check_installed,
 )
 
 _COMMAND_SECONDS: Final = 30.0
-"""How long a command may take."""
+"""How long a command may read_printed."""
 
-_MAX_SAID: Final = 2000
-"""How much of a failed command's words goes into the log, in characters; the last ones."""
+_MAX_DETAIL: Final = 2000
+"""How many characters of what a failed command wrote are logged: the last ones."""
 
 
 class VariableSource(TokenSource):
@@ -49,7 +49,7 @@ class VariableSource(TokenSource):
 
 
 class FileSource(TokenSource):
-    """A file. It is looked at each time, and read when it is another or has been written."""
+    """A file. It is checked at each request, and read if it was replaced or written."""
 
     def __init__(self, origin: FromFile) -> None:
         super().__init__(origin)
@@ -58,11 +58,11 @@ class FileSource(TokenSource):
 
     async def fetch(self, now: float) -> Token:
         """See `TokenSource.fetch`."""
-        return await asyncio.to_thread(self._read)
+        return await asyncio.to_thread(self._read_file)
 
-    def _read(self) -> Token:
-        """Read the file if it has changed. Kubernetes replaces it by way of symbolic links, so the
-        one that was opened is looked at, and not its name."""
+    def _read_file(self) -> Token:
+        """Read the file if it has changed. Kubernetes replaces files by symbolic links, so that the
+        opened file is compared, and not its path."""
         try:
             with self._path.open("rb") as file:
                 stat = os.fstat(file.fileno())
@@ -75,13 +75,13 @@ class FileSource(TokenSource):
                 f"cannot be read: {error.strerror or type(error).__name__}.",
                 hint="Look at its path, and at who may read it.",
             ) from None
-        token = Token(_decoded(text).strip())
+        token = Token(_decode(text).strip())
         self._seen = (mark, token)
         return token
 
 
 class CommandSource(TokenSource):
-    """A command, run without a shell, in a session of its own, with nothing to read."""
+    """A command. It is run without a shell, in a session of its own, with an empty stdin."""
 
     each_time = False
 
@@ -91,7 +91,7 @@ class CommandSource(TokenSource):
         self._seconds = seconds
 
     async def fetch(self, now: float) -> Token:
-        """See `TokenSource.fetch`. A command that is not awaited to its end is killed."""
+        """See `TokenSource.fetch`. If it is cancelled, the command is killed."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._argv, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
@@ -103,63 +103,64 @@ class CommandSource(TokenSource):
             ) from None
         try:
             async with asyncio.timeout(self._seconds):
-                printed, said = await _outputs(process)
+                printed, said = await _read_outputs(process)
         except TimeoutError:
             raise NoToken(
                 f"did not end within {self._seconds:g} s.",
-                hint="It must not ask anything: nobody is there to answer it.",
+                hint="It must not ask for input: nobody can answer.",
             ) from None
         finally:
-            await _end(process)
+            await _kill(process)
         if process.returncode != 0:
             raise NoToken(
                 f"failed with exit status {process.returncode}.",
                 hint="Run it by hand; the log has what it wrote to stderr.",
-                detail=f"It said: {_without(said, printed)}",
+                detail=f"It said: {_without_printed_words(said, printed)}",
             )
-        return read_output(_decoded(printed), now)
+        return read_output(_decode(printed), now)
 
 
-async def _outputs(process: Process) -> tuple[bytes, bytes]:
-    """Wait for a command's end; return what it printed, and the end of what it said.
+async def _read_outputs(process: Process) -> tuple[bytes, bytes]:
+    """Wait for a command's end; return its stdout, and the end of its stderr.
 
-    One that prints more than a token can be is not waited for any longer.
+    Raises `NoToken` as soon as it has printed more than a token can have.
     """
     assert process.stdout is not None  # noqa: S101  # both are pipes
     assert process.stderr is not None  # noqa: S101
     printed, said = bytearray(), bytearray()
 
-    async def take(stream: asyncio.StreamReader) -> None:
+    async def read_printed(stream: asyncio.StreamReader) -> None:
         while len(printed) <= MAX_TOKEN_BYTES and (piece := await stream.read(MAX_TOKEN_BYTES)):
             printed.extend(piece)
 
-    async def keep_end(stream: asyncio.StreamReader) -> None:
+    async def read_errors(stream: asyncio.StreamReader) -> None:
         while piece := await stream.read(MAX_TOKEN_BYTES):
             said.extend(piece)
             del said[:-MAX_TOKEN_BYTES]
 
-    saying = asyncio.ensure_future(keep_end(process.stderr))
+    reading_errors = asyncio.ensure_future(read_errors(process.stderr))
     try:
-        await take(process.stdout)
+        await read_printed(process.stdout)
         if len(printed) > MAX_TOKEN_BYTES:
             raise NoToken("gave far more than a token.")
-        await saying
+        await reading_errors
         await process.wait()
     finally:
-        saying.cancel()
-        await asyncio.wait([saying])
+        reading_errors.cancel()
+        await asyncio.wait([reading_errors])
     return bytes(printed), bytes(said)
 
 
-def _without(said: bytes, printed: bytes) -> str:
-    """What a command said, without the words that it printed: one of them may be a token."""
+def _without_printed_words(said: bytes, printed: bytes) -> str:
+    """Return the end of a command's stderr without the words that it printed: one of them may be a
+    token."""
     quoter = Quoter(printed.decode(errors="replace").split())
-    return quoter.quote_end(said.decode(errors="replace"), _MAX_SAID)
+    return quoter.quote_end(said.decode(errors="replace"), _MAX_DETAIL)
 
 
 class RenewerSource(TokenSource):
-    """A class of the user's own. Its errors leave the token as it was, if there was one; that
-    there is no such class is an error of ours, and is raised as it is."""
+    """A class of the user's own. An error that it raises leaves the last token in use. An error of
+    ours, such as for a class that cannot be imported, is raised as it is."""
 
     def __init__(self, origin: FromRenewer, settings: CredentialSettings) -> None:
         super().__init__(origin)
@@ -173,8 +174,8 @@ class RenewerSource(TokenSource):
             token = await asyncio.to_thread(self._renew, *self._header, self._token)
         except RelayError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it raises, it gave no token
-            said = Quoter([self._token]).quote_end(str(error), _MAX_SAID)
+        except Exception as error:  # noqa: BLE001  # any error of the class means that there is no token
+            said = Quoter([self._token]).quote_end(str(error), _MAX_DETAIL)
             raise NoToken(
                 f"raised {type(error).__name__}.", hint="The log has its text.", detail=said
             ) from None
@@ -189,9 +190,9 @@ class RenewerSource(TokenSource):
 def source_of(settings: CredentialSettings) -> TokenSource | None:
     """Return the source of a gateway's token; None where the token is static, or there is none.
 
-    Raises as `require`.
+    Raises as `check_installed`.
     """
-    require(settings.token_origin)
+    check_installed(settings.token_origin)
     match settings.token_origin:
         case FromVariable() as origin:
             return VariableSource(origin, settings.environment)
@@ -209,7 +210,7 @@ def source_of(settings: CredentialSettings) -> TokenSource | None:
             return None
 
 
-async def _end(process: Process) -> None:
+async def _kill(process: Process) -> None:
     """Kill a process that still runs, with all that it has started, and wait for its end."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
@@ -220,7 +221,7 @@ async def _end(process: Process) -> None:
         await process.communicate()
 
 
-def _decoded(text: bytes) -> str:
+def _decode(text: bytes) -> str:
     if len(text) > MAX_TOKEN_BYTES:
         raise NoToken("gave far more than a token.")
     try:

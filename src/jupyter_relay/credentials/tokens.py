@@ -1,4 +1,4 @@
-"""A gateway's token, how long it lasts, and what the outputs of commands say of that."""
+"""A token and its end; reads the outputs of commands that print one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from jupyter_relay.escapes import printable
 from jupyter_relay.wire.json import Json, ModelError, read_json
 
 ASSUMED_LIFE_SECONDS: Final = 600.0
-"""After how many seconds a token is asked for again that does not say how long it lasts."""
+"""After how many seconds a token without a known end is renewed."""
 
 MAX_TOKEN_BYTES: Final = 64 * 1024
-"""How long a token may be, with what a source gives it in; no server takes as much in a header."""
+"""How many bytes a token may have, with what a source wraps it in. No server accepts as much in a
+header."""
 
 _RENEW_AHEAD_SECONDS: Final = 60.0
 _RENEW_AHEAD_SHARE: Final = 0.2
@@ -29,10 +30,10 @@ _END_KEYS: Final = ("expiry", "expires_at", "expires_on", "expirationTimestamp")
 
 
 class NoToken(Exception):
-    """A source has no token to give.
+    """A source gives no token.
 
-    The text is what there is to say of the source, to go behind its name. ``hint`` says what to
-    do, ``detail`` is more for the log. None of them ever holds a token.
+    The text says why, and continues a sentence that begins with the source's name. ``hint`` says
+    what to do, ``detail`` is for the log. None of them holds a token.
     """
 
     def __init__(self, text: str, *, hint: str = "", detail: str = "") -> None:
@@ -45,8 +46,8 @@ class NoToken(Exception):
 class Token:
     """A token. The times are in seconds of Unix time, infinite where there is none.
 
-    From ``refresh_at`` on another is asked for, while this one goes on being used; from
-    ``expires_at`` on it is not used any more.
+    From ``refresh_at`` on a new one is requested, while this one stays in use. From ``expires_at``
+    on it is not used.
     """
 
     value: str = field(repr=False)
@@ -64,10 +65,11 @@ class Token:
 
     @classmethod
     def lasting(cls, value: str, now: float, until: float | None = None) -> Token:
-        """Make a token that expires at ``until``; None where nobody has said.
+        """Make a token that expires at ``until``; None if the source gives no end.
 
-        Then a JWT says it itself. Another token is renewed after `ASSUMED_LIFE_SECONDS`, and used
-        for as long as that fails. Raises `NoToken` for what can be no token.
+        Then the end of a JWT is read from the JWT. Any other token is renewed after
+        `ASSUMED_LIFE_SECONDS`, and used for as long as that fails. Raises `NoToken` for what can be
+        no token.
         """
         until = until or _expiry_of_jwt(value)
         if until is None:
@@ -105,7 +107,7 @@ def read_output(text: str, now: float) -> Token:
 
 
 def expiry_after(life: Json, now: float) -> float | None:
-    """Return the time that is ``life`` seconds from now; None for what is no number."""
+    """Return the time that is ``life`` seconds from now; None if that is no number."""
     seconds = _read_number(life)
     return None if seconds is None else now + seconds
 
@@ -140,7 +142,7 @@ def _read_number(value: Json) -> float | None:
 def _expiry_of_jwt(text: str) -> float | None:
     """Return the ``exp`` of a JWT (RFC 7519, 4.1.4), None for another text.
 
-    It is not verified: that is for those whom it is shown.
+    It is not verified: that is for the gateway.
     """
     parts = text.split(".")
     if len(parts) != 3:  # header, payload, signature

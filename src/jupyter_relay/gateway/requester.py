@@ -78,7 +78,7 @@ class Requester:
         self._clocks = clocks
         self._credentials = Credentials(settings.credentials)
         self.unused = self._credentials.unused
-        self._refusals = Refusals(settings.name, self._credentials.shown)
+        self._refusals = Refusals(settings.name, self._credentials.description)
         self._closing = asyncio.Event()
 
     async def request(
@@ -204,7 +204,9 @@ class Requester:
         """
         try:
             async with asyncio.timeout_at(deadline if deadline < inf else None) as limit:
-                return await self._credentials.admit(ask, lambda answer: answer.status in _REFUSED)
+                return await self._credentials.authenticate(
+                    ask, lambda answer: answer.status in _REFUSED
+                )
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -222,7 +224,7 @@ class Requester:
             except HandshakeRefused as error:
                 return error
 
-        answer = await self._credentials.admit(
+        answer = await self._credentials.authenticate(
             ask,
             lambda answer: (
                 isinstance(answer, HandshakeRefused) and answer.response.status in _REFUSED

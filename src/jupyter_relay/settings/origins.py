@@ -211,7 +211,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def require(origin: Origin | None) -> None:
+def check_installed(origin: Origin | None) -> None:
     """Raise `ConfigurationError` where a source needs a package that is not installed."""
     if isinstance(origin, FromOAuth2) and find_spec("oauthlib") is None:
         raise ConfigurationError(

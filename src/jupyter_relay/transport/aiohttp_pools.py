@@ -1,4 +1,4 @@
-"""The connections of aiohttp: how many, by which way, and what each request carries."""
+"""The connections of aiohttp: how many there are, their proxies, cookies and XSRF headers."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from jupyter_relay.transport.tls import Tls
 from jupyter_relay.transport.transport import Share
 from jupyter_relay.transport.tunnel import TunnelRefused, open_tunnel
 
-_KEEP_ALIVE: Final = 50.0
-"""How long an idle connection stays in the pool, in seconds: pages ask every 10 s, and common
-proxies end what has been idle for 60 s."""
+_KEEP_ALIVE_SECONDS: Final = 50.0
+"""For how many seconds an idle connection stays in the pool: pages ask every 10 s, and common
+proxies close connections that have been idle for 60 s."""
 
-_PROBES: Final = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""TCP keep-alive: a connection whose peer is gone is out of the pool after 50 s. The system's own
+_KEEP_ALIVE_OPTIONS: Final = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""TCP keep-alive: a connection whose peer is gone leaves the pool after 50 s. The system's own
 default is two hours."""
 
 
 _MAX_LAST_REQUESTS: Final = 500
-"""How many requests of a program that ends are under way at once. A process may often have no more
-than 1024 files and sockets open."""
+"""How many requests of a program that ends may be under way at once. Many systems let a process
+have 1024 files and sockets open."""
 
 
 class Pools:
     """The pools of connections to one gateway, made in the current event loop.
 
-    Each open websocket holds a connection for its whole life: in a pool with a bound no request
-    would pass any more. So ``requests`` has one with a bound, and ``sockets`` one without; their
-    cookies are the same. Of that bound, starts take half at most and restarts a quarter, but
-    each of them one. What is asked last, by a program that ends, has a pool of its own.
+    Each open websocket holds a connection for its whole life, and would use up a pool with a bound.
+    So ``requests`` has a pool with a bound, ``sockets`` one without, and both the same cookies.
+    Of the bound, starts may use half and restarts a quarter, but at least one connection each. The
+    requests of a program that ends have a pool of their own.
     """
 
     def __init__(self, settings: TransportSettings, tls: Tls) -> None:
@@ -53,7 +53,7 @@ class Pools:
         self._middlewares = (_refuse_redirected_handshake, *_xsrf_pairs(settings))
         size, proxy = settings.pool_size, settings.ws_proxy
         pool = aiohttp.TCPConnector(
-            limit=size, keepalive_timeout=_KEEP_ALIVE, socket_factory=_tcp_socket
+            limit=size, keepalive_timeout=_KEEP_ALIVE_SECONDS, socket_factory=_tcp_socket
         )
         self.requests = self._session(pool, settings.proxy)
         self._last: aiohttp.ClientSession | None = None
@@ -62,7 +62,7 @@ class Pools:
         else:
             direct = aiohttp.TCPConnector(limit=0, socket_factory=_tcp_socket)
             self.sockets = self._session(direct, proxy)
-        self._turns = (
+        self._slots = (
             {
                 Share.STARTS: asyncio.Semaphore(max(1, size // 2)),
                 Share.RESTARTS: asyncio.Semaphore(max(1, size // 4)),
@@ -71,9 +71,9 @@ class Pools:
             else {}
         )
 
-    def turn(self, share: Share) -> AbstractAsyncContextManager[None]:
-        """Wait until it is the turn of a request; it lasts as long as the request is under way."""
-        return self._turns.get(share) or nullcontext()
+    def slot(self, share: Share) -> AbstractAsyncContextManager[None]:
+        """Wait until it is the slot of a request; it lasts as long as the request is under way."""
+        return self._slots.get(share) or nullcontext()
 
     def session(self, share: Share) -> aiohttp.ClientSession:
         """Return the session that makes requests of this share."""
@@ -96,52 +96,54 @@ class Pools:
             connector=connector,
             middlewares=self._middlewares,
             cookie_jar=self._jar,
-            trace_configs=[self._watched()],
+            trace_configs=[self._trace_config()],
             # Without a total, which would cut handshakes short too.
             timeout=aiohttp.ClientTimeout(sock_connect=self._settings.connect_timeout),
             # Not ``trust_env``: that asks in a thread of its own for each request.
             proxy=proxy,
         )
 
-    def _watched(self) -> aiohttp.TraceConfig:
-        """Look at the certificate files before each handshake, and at no other time; tell who asks
-        that there is a connection for the request."""
+    def _trace_config(self) -> aiohttp.TraceConfig:
+        """Return callbacks that check the certificate files before each TLS handshake, and call
+        the ``on_send`` of a request once it has a connection."""
 
-        async def note(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
-            noted.used = self._tls.current
+        async def remember(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+            context.tls = self._tls.current
 
-        async def look(session: aiohttp.ClientSession, noted: SimpleNamespace, _: object) -> None:
-            if noted.used is not None and await self._tls.renewed(noted.used):
-                raise Renewed
-            if session.closed:  # meanwhile; aiohttp looks only once it is connected
+        async def check(
+            session: aiohttp.ClientSession, context: SimpleNamespace, _: object
+        ) -> None:
+            if context.tls is not None and await self._tls.is_outdated(context.tls):
+                raise TlsContextOutdated
+            if session.closed:  # meanwhile; aiohttp checks that only after it has connected
                 raise aiohttp.ClientConnectionError("Session is closed.")
 
-        async def tell(_: aiohttp.ClientSession, noted: SimpleNamespace, __: object) -> None:
-            if noted.trace_request_ctx is not None:
-                noted.trace_request_ctx()
+        async def report(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+            if context.trace_request_ctx is not None:
+                context.trace_request_ctx()
 
         trace = aiohttp.TraceConfig()
-        trace.on_request_start.append(note)
-        trace.on_connection_create_start.append(look)
-        trace.on_connection_create_end.append(tell)
-        trace.on_connection_reuseconn.append(tell)
+        trace.on_request_start.append(remember)
+        trace.on_connection_create_start.append(check)
+        trace.on_connection_create_end.append(report)
+        trace.on_connection_reuseconn.append(report)
         return trace
 
 
-class Renewed(Exception):  # an event, not an error
-    """There is a new TLS context; no connection was made with the old one."""
+class TlsContextOutdated(Exception):  # not an error: the request starts again
+    """There is a new TLS context, and no connection was made with the old one."""
 
 
 class _CookieJar(aiohttp.CookieJar):
-    """Sends each value back as it came: quoted anew, or no more, a load balancer does not know it
-    for its own (RFC 6265, 5.2 and 5.4)."""
+    """Sends each value back exactly as it came (RFC 6265, 5.2 and 5.4): a load balancer does not
+    recognise its cookie if quotes were added or removed."""
 
     def __init__(self) -> None:
-        # ``unsafe`` keeps cookies of hosts that are named by their address, too, and no more.
+        # ``unsafe`` only means that cookies of hosts named by their address are kept, too.
         super().__init__(unsafe=True, quote_cookie=False)
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        """Keep cookies, with the values that were sent in place of those that were meant."""
+        """Keep cookies, with their values as they were sent, quotes included."""
         super().update_cookies_from_headers(headers, response_url)
         for morsel in self:
             with suppress(CookieError):  # aiohttp takes more names than the standard library
@@ -177,22 +179,23 @@ class _TunnelConnector(OwnConnector):
 
 
 def _tcp_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Make a socket whose connection the system looks after while nobody uses it."""
+    """Make a socket with TCP keep-alive."""
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _PROBES:
+    for name, value in _KEEP_ALIVE_OPTIONS:
         if (option := getattr(socket, name, None)) is not None:  # not everywhere
             made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
 
 
 def _xsrf_pairs(settings: TransportSettings) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-    """Return what gives each request that changes something a cookie and a header that agree.
+    """Return the middleware that adds an XSRF cookie, and a header of the same value, to each
+    request that changes something.
 
-    Jupyter Server wants them where no token lets us in, some hosted gateways always, and neither
-    cares what they say: so there is a pair of ours until the gateway sets the cookie. The pair is
-    to stop browsers from being misused; a program proves nothing by it.
+    Jupyter Server requires them for requests without a token, some hosted gateways always, and both
+    accept any value. So a pair of ours is sent until the gateway sets the cookie. The pair is to
+    stop browsers from being misused; for a program it proves nothing.
     """
     if not settings.accept_cookies:
         return ()
@@ -218,7 +221,7 @@ def _xsrf_pairs(settings: TransportSettings) -> tuple[aiohttp.ClientMiddlewareTy
 async def _refuse_redirected_handshake(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Do not follow a redirect with a handshake, which aiohttp would: our token is in it."""
+    """Refuse to follow the redirect of a handshake: aiohttp would send our token along."""
     response = await handler(request)
     moved = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST
     if moved and "Upgrade" in request.headers:

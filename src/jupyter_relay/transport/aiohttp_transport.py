@@ -1,4 +1,4 @@
-"""The transport that is used: aiohttp. The one file that knows its errors."""
+"""HTTP requests and websockets by aiohttp. The only file that names its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jupyter_relay.redact import Quoter, secrets_in_headers
 from jupyter_relay.rest.failures import closed, no_answer
 from jupyter_relay.rest.response import REASON_BYTES, Response, retry_after
 from jupyter_relay.settings.transport import TransportSettings
-from jupyter_relay.transport.aiohttp_pools import Pools, Renewed
+from jupyter_relay.transport.aiohttp_pools import Pools, TlsContextOutdated
 from jupyter_relay.transport.tls import Tls
 from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, SocketClosed
 from jupyter_relay.wire.message import Frame
@@ -39,46 +39,46 @@ _Trust: TypeAlias = ssl.SSLContext | Literal[True]
 
 _TEXT, _BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
 
-_CLOSE_TIMEOUT: Final = 5.0
-"""How long a peer may take to answer our close; after that the connection is dropped."""
+_CLOSE_SECONDS: Final = 5.0
+"""For how many seconds a peer may take to answer our close; then the connection is dropped."""
 
 _UNCONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
 )
-"""The errors of a request for which there was no connection; so nothing was sent."""
+"""The errors of a request that had no connection, so that nothing was sent."""
 
-_SAID: Final[tuple[tuple[type[Exception], str], ...]] = (
+_TEXTS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ServerDisconnectedError, "the connection was closed without an answer."),
     (aiohttp.ClientConnectionError, "the connection was closed."),
     (aiohttp.ClientPayloadError, "its answer was cut off, or cannot be read."),
     (aiohttp.ClientResponseError, "its answer is no HTTP that can be read."),
     (aiohttp.InvalidURL, "its URL is none."),
 )
-"""What is said for errors whose own texts speak of transports and payloads, or quote what a parser
-could not read, or the URL."""
+"""Texts for errors whose own texts are about transports and payloads, or quote the URL or what a
+parser could not read."""
 
-_STRETCH: Final = 512 * 1024
-"""After how many bytes of a body others have their turn."""
+_BYTES_IN_ONE_GO: Final = 512 * 1024
+"""After how many bytes of a body the event loop runs other tasks."""
 
-_IN_PATHS: Final = "/%:@!$&'()*+,;=~"
-"""What may stand in the path of a URL as it is (RFC 3986, section 3.3), and the signs of quotes."""
+_KEPT_IN_PATHS: Final = "/%:@!$&'()*+,;=~"
+"""The characters of a path that are not quoted (RFC 3986, section 3.3), and the sign of a quote."""
 
 _TOO_BIG: Final = aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 
-_BROKEN: Final[dict[int, str]] = {_TOO_BIG: "sent a message larger than max_message_bytes"}
-_BROKEN_ELSE: Final = "sent frames that are none of the websocket protocol"
-"""What a peer did at whose frames aiohttp ended the websocket, by the code that it was sent; the
-text of the error may quote the frame."""
+_VIOLATIONS: Final[dict[int, str]] = {_TOO_BIG: "sent a message larger than max_message_bytes"}
+_OTHER_VIOLATION: Final = "sent frames that break the websocket protocol"
+"""What a peer did when aiohttp ended the websocket, by the close code that aiohttp sent. The text
+of its error may quote the frame."""
 
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 
 class AiohttpTransport:
-    """HTTP and websockets to one gateway, in the event loop that first uses it.
+    """HTTP requests and websockets to one server, in the event loop that first uses it.
 
-    Once it is closed it raises `GatewayClosed`, also to who is under way.
+    Once it is closed, all requests raise `GatewayClosed`, also those that are under way.
     """
 
     def __init__(self, settings: TransportSettings) -> None:
@@ -92,14 +92,14 @@ class AiohttpTransport:
         """See `Transport.request`."""
 
         async def ask(trust: _Trust) -> Response:
-            settings, pools = self._settings, self._open()
+            settings, pools = self._settings, self._get_pools()
             timeout = aiohttp.ClientTimeout(
                 total=settings.request_timeout, sock_connect=settings.connect_timeout
             )
             try:
                 async with pools.session(request.share).request(
                     request.method,
-                    _as_written(request.url),
+                    _keep_quoting(request.url),
                     headers=request.headers,
                     data=request.body,
                     allow_redirects=False,
@@ -107,9 +107,9 @@ class AiohttpTransport:
                     ssl=trust,
                     trace_request_ctx=request.on_send,
                 ) as answer:
-                    quoter = self._quoter_after(answer.request_info.headers)
+                    quoter = self._quoter_knowing(answer.request_info.headers)
                     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-                        raise _refused_by_proxy(answer.status, settings.name)
+                        raise _proxy_refusal(answer.status, settings.name)
                     content, cut = await _read_body(answer, request.at_most)
                     return Response(
                         status=answer.status,
@@ -124,16 +124,16 @@ class AiohttpTransport:
                         quoter=quoter,
                     )
             except asyncio.CancelledError:
-                if not self._cut():
+                if not self._is_cut_by_close():
                     raise
                 failure: Exception = closed(settings.name)
                 cause = None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure, cause = self._translated(error, request.headers), _harmless(error)
-            raise failure from cause  # here, without a context: see `_harmless`
+                failure, cause = self._to_our_error(error, request.headers), _safe_cause(error)
+            raise failure from cause  # here, without a context: see `_safe_cause`
 
-        async with self._open().turn(request.share):
-            return await self._trusting(ask)
+        async with self._get_pools().slot(request.share):
+            return await self._with_tls_context(ask)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
@@ -141,7 +141,7 @@ class AiohttpTransport:
         """See `Transport.connect`."""
 
         async def ask(trust: _Trust) -> Socket:
-            settings, pools = self._settings, self._open()
+            settings, pools = self._settings, self._get_pools()
             cause: Exception | None = None
             try:
                 async with asyncio.timeout(settings.handshake_timeout or None):
@@ -152,13 +152,13 @@ class AiohttpTransport:
                         heartbeat=settings.ping_interval or None,
                         max_msg_size=settings.max_message_bytes,
                         decode_text=False,
-                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
                         ssl=trust,
                     )
             except aiohttp.WSServerHandshakeError as error:
-                quoter = self._quoter_after(error.request_info.headers)
+                quoter = self._quoter_knowing(error.request_info.headers)
                 failure: Exception = (
-                    _refused_by_proxy(error.status, settings.name)
+                    _proxy_refusal(error.status, settings.name)
                     if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
                     else HandshakeRefused(
                         Response(
@@ -170,16 +170,16 @@ class AiohttpTransport:
                     )
                 )
             except asyncio.CancelledError:
-                if not self._cut():
+                if not self._is_cut_by_close():
                     raise
                 failure = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure, cause = self._translated(error, headers), _harmless(error)
+                failure, cause = self._to_our_error(error, headers), _safe_cause(error)
             else:
                 return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
-            raise failure from cause  # here, without a context: see `_harmless`
+            raise failure from cause  # here, without a context: see `_safe_cause`
 
-        return await self._trusting(ask)
+        return await self._with_tls_context(ask)
 
     async def close(self) -> None:
         """See `Transport.close`."""
@@ -188,52 +188,53 @@ class AiohttpTransport:
         if pools is not None:
             await pools.close()
 
-    async def _trusting(self, ask: Callable[[_Trust], Awaitable[_T]]) -> _T:
-        """Ask with the TLS context; anew, if its files have changed before a connection was made.
+    async def _with_tls_context(self, ask: Callable[[_Trust], Awaitable[_T]]) -> _T:
+        """Call ``ask`` with the TLS context; again, if the certificate files were found to have
+        changed before a connection was made.
 
-        A connection of the pool is used as it is: files are looked at before a handshake only.
+        A connection of the pool is used as it is: files are checked before a handshake only.
         """
         while True:
             try:
                 return await ask(await self._tls.context() or True)
-            except Renewed:
+            except TlsContextOutdated:
                 continue
 
-    def _open(self) -> Pools:
+    def _get_pools(self) -> Pools:
         if self._closed:
             raise closed(self._settings.name)
         if self._pools is None:
             self._pools = Pools(self._settings, self._tls)
         return self._pools
 
-    def _cut(self) -> bool:
-        """Whether this task was not cancelled, but what it waits for in a pool that was closed:
-        whoever waits for a connection or an address is told so by aiohttp in no other way."""
+    def _is_cut_by_close(self) -> bool:
+        """True if this task was not cancelled, but waited for a pool that was closed: aiohttp
+        cancels what waits for a connection or an address then."""
         task = asyncio.current_task()
         return self._closed and task is not None and not task.cancelling()
 
-    def _quoter_after(self, headers: Mapping[str, str]) -> Quoter:
-        """The quoter, which knows what was sent with a request by then."""
+    def _quoter_knowing(self, headers: Mapping[str, str]) -> Quoter:
+        """Return the quoter, which cuts out what was sent with a request from then on."""
         self._quoter.learn(secrets_in_headers(headers))
         return self._quoter
 
-    def _translated(
+    def _to_our_error(
         self, error: Exception, headers: Mapping[str, str]
     ) -> GatewayUnavailable | GatewayClosed:
         if self._closed:
             return closed(self._settings.name, doubtful=_is_doubtful(error))
-        return _translated(error, self._settings, self._quoter_after(headers))
+        return _to_our_error(error, self._settings, self._quoter_knowing(headers))
 
 
 class AiohttpSocket:
     """An open websocket of aiohttp, with quick acknowledgements.
 
-    Gateways never set TCP_NODELAY, so each small frame of theirs waits for the acknowledgement of
-    the one before, and Linux delays those by some 40 ms. TCP_QUICKACK sends them at once. The
-    kernel takes the option back as it likes, so it is set again after each batch of reads.
+    Gateways never set TCP_NODELAY. So each small frame that they send waits for the acknowledgement
+    of the frame before, which Linux delays by some 40 ms. TCP_QUICKACK sends it at once. Linux
+    resets the option by itself, so it is set again after each batch of reads.
 
-    ``patience`` is after how many seconds without a byte from the peer aiohttp ends it: one
-    heartbeat until it pings, and half of one for the answer.
+    ``patience`` is after how many seconds without a byte from the peer aiohttp ends the websocket:
+    one heartbeat until it pings, and half of one for the answer.
     """
 
     def __init__(
@@ -244,8 +245,8 @@ class AiohttpSocket:
         self._tcp: socket.socket | None = (
             websocket.get_extra_info("socket") if _QUICKACK is not None else None
         )
-        self._arming = False
-        self._arm()
+        self._quickack_is_due = False
+        self._set_quickack()
 
     @property
     def subprotocol(self) -> str | None:
@@ -255,10 +256,10 @@ class AiohttpSocket:
     async def receive(self) -> Frame:
         """See `Socket.receive`."""
         message = await self._websocket.receive()
-        if not self._arming and self._tcp is not None:
-            # Frames that came in one read are received without the loop turning: arm once for all.
-            self._arming = True
-            asyncio.get_running_loop().call_soon(self._arm)
+        if not self._quickack_is_due and self._tcp is not None:
+            # All frames of one read are received before the loop runs again: set it once for all.
+            self._quickack_is_due = True
+            asyncio.get_running_loop().call_soon(self._set_quickack)
         if message.type is _BINARY:
             return Frame(message.data)
         if message.type is _TEXT:
@@ -271,14 +272,14 @@ class AiohttpSocket:
         try:
             await self._websocket.send_frame(frame.data, kind)
         except (aiohttp.ClientError, OSError) as error:
-            raise SocketClosed(_told(error)) from error
+            raise SocketClosed(_text_of(error)) from error
 
     async def close(self) -> None:
         """See `Socket.close`."""
         await self._websocket.close()
 
-    def _arm(self) -> None:
-        self._arming = False
+    def _set_quickack(self) -> None:
+        self._quickack_is_due = False
         if self._tcp is None or _QUICKACK is None or self._websocket.closed:
             return
         try:
@@ -287,8 +288,8 @@ class AiohttpSocket:
             self._tcp = None
 
     def _close_of(self, last: aiohttp.WSMessage | WSMessageTextBytes) -> SocketClosed:
-        """Return why it ended. A closing frame says so itself: what came of our answer to that,
-        which the peer need not have waited for, says less."""
+        """Return why the websocket ended. The code of a closing frame counts first: an error of our
+        answer to that frame, for which the peer need not have waited, says less."""
         if last.type is aiohttp.WSMsgType.CLOSE and last.data == _TOO_BIG:
             return SocketClosed("a message was larger than it takes.", _TOO_BIG, too_large=True)
         if last.type is aiohttp.WSMsgType.CLOSE and last.data:
@@ -301,22 +302,22 @@ class AiohttpSocket:
             text = f"it has been silent for {self._patience:g} s, even to a ping."
             return SocketClosed(text, code, silent=self._patience)
         if isinstance(error, aiohttp.WebSocketError):
-            return SocketClosed(f"it {_BROKEN.get(error.code, _BROKEN_ELSE)}.", code)
+            return SocketClosed(f"it {_VIOLATIONS.get(error.code, _OTHER_VIOLATION)}.", code)
         if error is not None:
-            return SocketClosed(_told(error), code)
+            return SocketClosed(_text_of(error), code)
         if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
             return SocketClosed("it was cut without a word.", code)
         return SocketClosed(f"the gateway closed it (code {code}).", code)
 
 
 async def _read_body(answer: aiohttp.ClientResponse, at_most: int | None) -> tuple[bytes, bool]:
-    """Read a body, and return it with whether there was more; then its connection is closed, and
-    of what was to be read whole nothing is returned.
+    """Read a body of ``at_most`` bytes, as in `Request`; return it, and True if there was more.
 
-    ``at_most`` is as in `Request`.
+    Where there was more the connection is closed, and nothing is returned of a body that was to be
+    read whole.
 
-    aiohttp decompresses it piece by piece, and only as it is read. What has come is read without a
-    wait, so others have their turn in between.
+    aiohttp decompresses a body piece by piece, as it is read. Reading what has come does not wait,
+    so the event loop is let run other tasks in between.
     """
     if at_most is None or answer.status >= HTTPStatus.MULTIPLE_CHOICES:
         at_most = REASON_BYTES
@@ -329,17 +330,17 @@ async def _read_body(answer: aiohttp.ClientResponse, at_most: int | None) -> tup
         if size > at_most:
             answer.close()
             return b"".join(pieces)[:at_most] if at_most <= REASON_BYTES else b"", True
-        if since > _STRETCH:
+        if since > _BYTES_IN_ONE_GO:
             since = 0
             await asyncio.sleep(0)
     return b"".join(pieces), False
 
 
-def _translated(
+def _to_our_error(
     error: Exception, settings: TransportSettings, quoter: Quoter
 ) -> GatewayUnavailable:
     """The one map from aiohttp's errors, and those beneath it, to ours."""
-    return _of_the_proxy(error, settings, quoter) or _meaning(error, settings.name)
+    return _proxy_error(error, settings, quoter) or _gateway_error(error, settings.name)
 
 
 def _is_doubtful(error: Exception) -> bool:
@@ -347,7 +348,7 @@ def _is_doubtful(error: Exception) -> bool:
     return not isinstance(error, _UNCONNECTED)
 
 
-def _harmless(error: Exception) -> Exception | None:
+def _safe_cause(error: Exception) -> Exception | None:
     """Return what may stand as the cause of our error: an error of the operating system.
 
     Others hold the request, and with it our token, or what a parser could not read, which may
@@ -363,18 +364,18 @@ def _harmless(error: Exception) -> Exception | None:
     return None
 
 
-def _of_the_proxy(
+def _proxy_error(
     error: Exception, settings: TransportSettings, quoter: Quoter
 ) -> GatewayUnavailable | None:
-    """Return what an error means if it is the proxy's and not the gateway's, else None."""
+    """Return our error for an error of the proxy; None for one of the gateway."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _refused_by_proxy(error.status, settings.name, quoter.quote(error.message))
+        return _proxy_refusal(error.status, settings.name, quoter.quote(error.message))
     proxies = {urlsplit(url).hostname for url in (settings.proxy, settings.ws_proxy) if url}
     if isinstance(error, aiohttp.ClientProxyConnectionError) or (
         isinstance(error, aiohttp.ClientConnectorDNSError) and error.host in proxies
     ):
         return GatewayUnavailable(
-            f"The proxy on the way to {settings.name} cannot be reached: {_told(error)}",
+            f"The proxy on the way to {settings.name} cannot be reached: {_text_of(error)}",
             hint="Look at HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment.",
             doubtful=False,
             gateway=settings.name,
@@ -382,23 +383,23 @@ def _of_the_proxy(
     return None
 
 
-def _as_written(url: str) -> URL:
+def _keep_quoting(url: str) -> URL:
     """Return a URL whose path stays quoted as it is.
 
-    yarl would take back each quote that is not needed, and the routes of Jupyter Server and Kernel
-    Gateway match kernelspecs with a ~, @ or parentheses in their names by quotes only (seen).
+    yarl would undo each quote that is not needed. The routes of Jupyter Server and Kernel Gateway
+    match kernelspecs with a ~, @ or parentheses in their names only if these are quoted (seen).
     """
     read = URL(url)
     return URL.build(
         scheme=read.scheme,
         authority=read.raw_authority,
-        path=quote(urlsplit(url).path, safe=_IN_PATHS) or "/",
+        path=quote(urlsplit(url).path, safe=_KEPT_IN_PATHS) or "/",
         query_string=read.raw_query_string,
         encoded=True,
     )
 
 
-def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavailable:
+def _proxy_refusal(status: int, name: str, said: str = "") -> GatewayUnavailable:
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return GatewayUnavailable(
             f"The proxy on the way to {name} requires a user and a password, or other ones (407).",
@@ -416,13 +417,13 @@ def _refused_by_proxy(status: int, name: str, said: str = "") -> GatewayUnavaila
     )
 
 
-def _meaning(error: Exception, name: str) -> GatewayUnavailable:
+def _gateway_error(error: Exception, name: str) -> GatewayUnavailable:
     doubtful = _is_doubtful(error)
     if isinstance(error, TimeoutError):
         return no_answer(name, doubtful=doubtful)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
         return TLSFailed(
-            f"The certificate of {name} cannot be verified: {_told(error)}",
+            f"The certificate of {name} cannot be verified: {_text_of(error)}",
             hint="Set ca_certs to the file of the authority that signed it; one that has expired, "
             "or is for another host, can only be replaced at the gateway.",
             retryable=False,
@@ -431,7 +432,7 @@ def _meaning(error: Exception, name: str) -> GatewayUnavailable:
         )
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return TLSFailed(
-            f"TLS with {name} failed: {_told(error)}",
+            f"TLS with {name} failed: {_text_of(error)}",
             hint="Check whether the URL should begin with http:// instead, and whether the gateway "
             "wants a certificate of ours (client_cert).",
             retryable=False,
@@ -440,21 +441,21 @@ def _meaning(error: Exception, name: str) -> GatewayUnavailable:
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return HostNotFound(
-            f"The host of {name} is not known: {_told(error)}",
+            f"The host of {name} is not known: {_text_of(error)}",
             hint="Look at the host name in the gateway's URL.",
             doubtful=doubtful,
             gateway=name,
         )
     return ConnectionFailed(
-        f"{name} cannot be reached: {_told(error)}",
+        f"{name} cannot be reached: {_text_of(error)}",
         hint="Check that the gateway is running, and look at its URL.",
         doubtful=doubtful,
         gateway=name,
     )
 
 
-def _told(error: BaseException) -> str:
-    """What an error says, as the end of a sentence."""
+def _text_of(error: BaseException) -> str:
+    """Return the text of an error as the end of a sentence."""
     cause = error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
@@ -463,8 +464,8 @@ def _told(error: BaseException) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message.rstrip(".") + "."
     if isinstance(cause, ConnectionError) and cause.errno:
-        return os.strerror(cause.errno) + "."  # its own text is about a call, and an address
-    for kind, said in _SAID:
+        return os.strerror(cause.errno) + "."  # its own text is about a system call and an address
+    for kind, said in _TEXTS:
         if isinstance(cause, kind) and not getattr(cause, "errno", None):
             return said
     text = (cause.strerror if isinstance(cause, OSError) else "") or ""

@@ -1,4 +1,4 @@
-"""The transport that is used, made by whoever needs it first."""
+"""Makes the aiohttp transport at its first use, in a thread."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from jupyter_relay.transport.transport import Request, Socket, Transport
 
 
 class DeferredTransport:
-    """`AiohttpTransport`, which is imported when the gateway is first asked something.
+    """An `AiohttpTransport` that is imported and made at the first request.
 
-    That takes some 80 ms, half of it to read the system's certificates. It is done in a thread, so
-    that a server listens earlier, and its event loop is never held up by it.
+    That takes some 80 ms, half of it to read the system's certificates. A thread does it, so that a
+    server listens earlier, and its event loop is not blocked.
     """
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
         self._transport: Transport | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._closed = False
 
     async def request(self, request: Request) -> Response:
         """See `Transport.request`."""
-        transport = self._transport or await self._made()
+        transport = self._transport or await self._get_transport()
         return await transport.request(request)
 
     async def connect(
         self, url: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
     ) -> Socket:
         """See `Transport.connect`."""
-        transport = self._transport or await self._made()
+        transport = self._transport or await self._get_transport()
         return await transport.connect(url, headers=headers, subprotocols=subprotocols)
 
     async def close(self) -> None:
@@ -43,8 +43,8 @@ class DeferredTransport:
         if self._transport is not None:
             await self._transport.close()
 
-    async def _made(self) -> Transport:
-        async with self._turn:
+    async def _get_transport(self) -> Transport:
+        async with self._lock:
             if self._transport is None and not self._closed:
                 self._transport = await _in_a_thread(lambda: _make(self._settings))
             if self._transport is None or self._closed:
@@ -59,7 +59,8 @@ def _make(settings: TransportSettings) -> Transport:
 
 
 async def _in_a_thread(make: Callable[[], Transport]) -> Transport:
-    """Do it in a thread that ends with it; those of the event loop's own executor stay."""
+    """Return what ``make`` returns in a thread of its own, which ends then; threads of the event
+    loop's own executor would stay."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="jupyter_relay")
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, make)

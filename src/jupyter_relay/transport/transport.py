@@ -1,7 +1,7 @@
-"""The seam between what we say to gateways and how it travels.
+"""The interface of a transport: HTTP requests and websockets to one server.
 
-Everything above this file can be tested without a network; everything that knows one stands in an
-implementation of these two protocols.
+All code above this package uses these protocols, and can be tested without a network. An
+implementation of them is the only code that uses one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from jupyter_relay.wire.message import Frame
 
 
 class Share(Enum):
-    """What part of the connections for requests one may take. Those that may last for minutes
-    have a part each, so that none of them takes the room of another, or of all the others. `LAST`
-    is for what a program that ends asks: beside all others, so that it waits for none of them."""
+    """The share of the connections that a request may use.
+
+    Starts and restarts may last for minutes. They have a share each, so that they cannot use up all
+    connections. `LAST` is for the requests of a program that ends: they have connections of their
+    own, and wait for no other request.
+    """
 
     ALL = auto()
     STARTS = auto()
@@ -46,20 +49,20 @@ class Request:
     on_send: Callable[[], None] | None = field(default=None, repr=False)
 
 
-class HandshakeRefused(Exception):  # it is an answer first
-    """A gateway answered a websocket handshake with something else; ``response`` is what."""
+class HandshakeRefused(Exception):  # not an error in itself: the answer decides
+    """A gateway refused a websocket handshake; ``response`` is its answer."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"{response.status} {response.reason}")
         self.response = response
 
 
-class SocketClosed(Exception):  # it ends every socket, errors or not
+class SocketClosed(Exception):  # every socket ends with it, with an error or not
     """The socket is closed; ``code`` is the websocket close code, None if there was none.
 
-    The text says why, for people. ``silent`` is for how many seconds the peer had not given a sign
-    of life when it was found dead; 0 where an end came by itself, as a reset or a close.
-    ``too_large`` says that the peer closed it since a message of ours was larger than it takes.
+    The text says why, for people. ``silent`` is for how many seconds nothing had come from the peer
+    when it was found dead; 0 for any other end, such as a reset or a close. ``too_large`` is True
+    if the peer closed the socket because a message of ours was larger than it accepts.
     """
 
     def __init__(
@@ -90,11 +93,11 @@ class Socket(Protocol):
         """Send a frame; returns when the socket can take another. Raises `SocketClosed`."""
 
     async def close(self) -> None:
-        """Close, with the closing handshake if the peer takes part in it. Raises nothing."""
+        """Close the socket, with a closing handshake if the peer answers. Raises nothing."""
 
 
 class Transport(Protocol):
-    """HTTP and websockets to one gateway."""
+    """HTTP requests and websockets to one server."""
 
     async def request(self, request: Request) -> Response:
         """Send a request, and return its answer, whatever the status.
@@ -115,4 +118,4 @@ class Transport(Protocol):
         """
 
     async def close(self) -> None:
-        """Close all connections, for good: nothing opens one afterwards."""
+        """Close all connections for good: no request opens one afterwards."""

@@ -30,9 +30,9 @@ async def open_tunnel(
 ) -> _P:
     """Connect a protocol to a host through a proxy, and return it.
 
-    The proxy's URL may hold a user and a password, and begin with https://; then ``trust`` is the
-    context by which the proxy is verified. Raises `TunnelRefused`, or `OSError` if the proxy
-    cannot be reached or is none.
+    The proxy's URL may hold a user and a password. If it begins with https://, ``trust`` is the
+    context by which the proxy is verified. Raises `TunnelRefused`, or `OSError` if the proxy cannot
+    be reached or is no proxy.
     """
     parts = urlsplit(proxy)
     loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ async def open_tunnel(
     if status != HTTPStatus.OK:
         transport.abort()
         raise TunnelRefused(status, reason)
-    # Nothing came behind the head: in a tunnel to a server the client speaks first.
+    # Nothing can have come behind the head: in a tunnel the client sends first.
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     return protocol
