@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_relay.link.life import (
+    ATTACHED,
     DEAD,
     LISTED,
     NOT_STARTED,
@@ -64,6 +65,14 @@ def test_dead_states_lead_to_no_other_state_but_ended(life: Life) -> None:
 @pytest.mark.parametrize("life", Life)
 def test_restartable_states_are_those_with_a_restart(life: Life) -> None:
     assert (life in RESTARTABLE) is (E.RESTART in TRANSITIONS[life])
+
+
+@pytest.mark.parametrize("life", Life)
+def test_attached_states_are_those_in_which_a_release_leaves_the_kernel_on_its_gateway(
+    life: Life,
+) -> None:
+    released = TRANSITIONS[life].get(E.RELEASED) is S.RELEASED
+    assert (life in ATTACHED) is (released and life not in {S.STARTING, S.RELEASED})
 
 
 @pytest.mark.parametrize("life", Life)

@@ -32,7 +32,7 @@ from jupyter_relay.kernels.known import KnownKernels
 from jupyter_relay.kernels.operations import NO_PATIENCE
 from jupyter_relay.kernels.shutdown import delete_in_time, lines_of_staying, why_it_stays
 from jupyter_relay.link.actions import Report
-from jupyter_relay.link.life import Life
+from jupyter_relay.link.life import ATTACHED
 from jupyter_relay.log import Log
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
@@ -187,7 +187,7 @@ class Roster:
         async with self._attaching.of(kernel_id):
             model = await self._find(kernel_id)
             kernel = self.kernels.get(model.id)
-            if kernel is not None and kernel.life in (Life.RUNNING, Life.RESTARTING):
+            if kernel is not None and kernel.life in ATTACHED:
                 return kernel
             claim = None
             if self.store is not None:

@@ -95,7 +95,10 @@ TRANSITIONS: Final[dict[Life, dict[LifeEvent, Life]]] = {
 NOT_STARTED: Final = frozenset({Life.STARTING, Life.FAILED})
 """Its gateway has never had it, so its gateway is not asked about it."""
 
-ON_GATEWAY: Final = frozenset({Life.RUNNING, Life.RESTARTING, Life.RELEASED})
+ATTACHED: Final = frozenset({Life.RUNNING, Life.RESTARTING})
+"""Its gateway has it, by all that is known, and this process has a link to it."""
+
+ON_GATEWAY: Final = ATTACHED | {Life.RELEASED}
 """Its gateway has it, by all that is known."""
 
 DEAD: Final = frozenset({Life.FAILED, Life.GONE, Life.ENDED})
