@@ -2,10 +2,14 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { OutageNotice } from './notice.js';
+import { onReturn } from './page.js';
 
 /** The schema of the server's events about its kernelspecs (`events/kernelspecs.v1.yaml`). */
 export const KERNELSPEC_EVENTS =
   'https://events.jupyter.org/jupyter_relay/kernelspecs/v1';
+
+/** For how many milliseconds the server is not asked again because of an event. */
+export const EVENT_PAUSE_MS = 30_000;
 
 /** Why the kernelspecs of the server are unavailable; null where they are not. */
 export async function askWhyUnavailable(
@@ -27,9 +31,6 @@ export interface IPage {
   /** Asks the server; see `askWhyUnavailable`. */
   ask: () => Promise<string | null>;
 
-  /** The name of the page's user; null while it is not known. */
-  userName: () => string | null;
-
   /** Has JupyterLab ask for the kernelspecs once more. */
   refresh: () => Promise<void>;
 
@@ -42,6 +43,9 @@ export interface IPage {
  *
  * The server is asked at the beginning. Then its events tell of each change; when it is asked once
  * more, an event that comes meanwhile counts more than the answer, which may be older.
+ *
+ * An event without words is about some of the server's users. Then the server is asked, since it
+ * may be this one, at most twice a minute: a question that fails may be an event again.
  *
  * When they are available again JupyterLab is to ask for them at once, and not a minute later. That
  * question is no event if it is answered, and has none of its kind behind it if it fails.
@@ -61,19 +65,17 @@ export class KernelspecWatch {
     if (!isObject(event) || event['schema_id'] !== KERNELSPEC_EVENTS) {
       return;
     }
-    const user = textOf(event, 'user');
-    if (user !== undefined && user !== this._page.userName()) {
+    const words = textOf(event, 'msg');
+    if (words === undefined) {
+      this._lookAtMostTwiceAMinute();
       return;
     }
-    const words = textOf(event, 'msg') ?? '';
     this._events += 1;
     if (event['availability'] === 'unavailable') {
       this._notice.begin(words);
     } else {
       this._notice.end(words);
-      this._page.refresh().catch((error: unknown) => {
-        this._debugOnce(error);
-      });
+      this._refresh();
     }
   }
 
@@ -95,15 +97,37 @@ export class KernelspecWatch {
         if (events !== this._events) {
           continue;
         }
-        if (reason === null) {
-          this._notice.withdraw();
-        } else {
+        if (reason !== null) {
           this._notice.begin(reason);
+        } else if (this._notice.withdraw()) {
+          this._refresh();
         }
       } catch (error) {
         this._debugOnce(error);
       }
     }
+  }
+
+  private _lookAtMostTwiceAMinute(): void {
+    if (this._pausing) {
+      this._lookAfterPause = true;
+      return;
+    }
+    this._pausing = true;
+    setTimeout(() => {
+      this._pausing = false;
+      if (this._lookAfterPause) {
+        this._lookAfterPause = false;
+        this._lookAtMostTwiceAMinute();
+      }
+    }, EVENT_PAUSE_MS);
+    void this.look();
+  }
+
+  private _refresh(): void {
+    this._page.refresh().catch((error: unknown) => {
+      this._debugOnce(error);
+    });
   }
 
   private _debugOnce(error: unknown): void {
@@ -119,6 +143,43 @@ export class KernelspecWatch {
   private _looking: Promise<void> | null = null;
   private _askAgain = false;
   private _debugged = false;
+  private _pausing = false;
+  private _lookAfterPause = false;
+}
+
+/** What of JupyterLab's services a watch is connected with. */
+export interface IServices {
+  events: {
+    stream: {
+      connect: (slot: (sender: unknown, event: unknown) => void) => unknown;
+    };
+  };
+  kernelspecs: {
+    ready: Promise<void>;
+    specsChanged: { connect: (slot: () => void) => unknown };
+  };
+}
+
+/** Have a watch take the server's events, and look when something may have been missed. */
+export function connect(
+  watch: KernelspecWatch,
+  services: IServices,
+  page: Parameters<typeof onReturn>[0]
+): void {
+  services.events.stream.connect((_, event) => {
+    watch.take(event);
+  });
+  const look = (): void => {
+    void watch.look();
+  };
+  const begin = (): void => {
+    look();
+    // Events are not repeated: a page without a connection, or asleep, may have missed one.
+    services.kernelspecs.specsChanged.connect(look);
+    onReturn(page, look);
+  };
+  // JupyterLab's own question first: once it is answered, ours is at once.
+  services.kernelspecs.ready.then(begin, begin);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

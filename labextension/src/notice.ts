@@ -64,12 +64,18 @@ export class OutageNotice {
     }
   }
 
-  /** Show nothing more of an outage that has ended unseen. Nothing where there is none. */
-  withdraw(): void {
-    if (this._lasts) {
-      this._lasts = false;
-      this._remove();
+  /**
+   * Show nothing more of an outage that has ended unseen. Nothing where there is none.
+   *
+   * @returns whether there was one
+   */
+  withdraw(): boolean {
+    if (!this._lasts) {
+      return false;
     }
+    this._lasts = false;
+    this._remove();
+    return true;
   }
 
   private _options(reason: string): Notification.IOptions<null> {

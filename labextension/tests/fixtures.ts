@@ -1,3 +1,5 @@
+import { mock } from 'node:test';
+
 import { NotificationManager } from '@jupyterlab/apputils/lib/notification.js';
 
 import { OutageNotice } from '../src/notice.js';
@@ -16,4 +18,27 @@ export class Page {
       ({ type, message }) => `${type}: ${message}`
     );
   }
+}
+
+/** A browser's tab, which is hidden and shown; time has to be mocked. */
+export class Tab {
+  visibilityState: DocumentVisibilityState = 'visible';
+
+  addEventListener(type: string, listener: unknown): void {
+    this._target.addEventListener(type, listener as EventListener);
+  }
+
+  /** Show another tab for some milliseconds. */
+  hideFor(milliseconds: number): void {
+    this.change('hidden');
+    mock.timers.tick(milliseconds);
+    this.change('visible');
+  }
+
+  change(state: DocumentVisibilityState): void {
+    this.visibilityState = state;
+    this._target.dispatchEvent(new Event('visibilitychange'));
+  }
+
+  private readonly _target = new EventTarget();
 }

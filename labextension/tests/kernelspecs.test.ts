@@ -1,30 +1,31 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, mock, test } from 'node:test';
 
 import { ServerConnection } from '@jupyterlab/services';
 
 import {
   askWhyUnavailable,
+  connect,
+  EVENT_PAUSE_MS,
   KERNELSPEC_EVENTS,
   KernelspecWatch
 } from '../src/kernelspecs.js';
-import { Page } from './fixtures.js';
+import { LEFT_MS } from '../src/page.js';
+import { Page, Tab } from './fixtures.js';
 
-/** A server's event about its kernelspecs, as pages get it. */
+/** A server's event about its kernelspecs, as pages get it; without words, about some users. */
 function event(
   availability: 'unavailable' | 'available',
-  msg: string,
-  user?: string
+  msg?: string
 ): object {
   return {
     schema_id: KERNELSPEC_EVENTS,
     schema_version: '1',
     availability,
     gateway: 'gpu',
-    msg,
-    ...(user === undefined ? {} : { user })
+    ...(msg === undefined ? {} : { msg })
   };
 }
 
@@ -36,7 +37,6 @@ class Watched extends Page {
   }[] = [];
   readonly debugged: string[] = [];
   refreshed = 0;
-  userName: string | null = null;
   readonly watch = new KernelspecWatch(this.notice, {
     ask: () =>
       new Promise<string | null>((answer, fail) => {
@@ -46,7 +46,6 @@ class Watched extends Page {
       this.refreshed += 1;
       return Promise.reject(new Error('The server has stopped.'));
     },
-    userName: () => this.userName,
     debug: text => {
       this.debugged.push(text);
     }
@@ -69,13 +68,16 @@ test('look shows nothing when all is well', async () => {
   assert.deepEqual(page.shown, []);
 });
 
-test('look withdraws a warning of an outage whose end was not heard', async () => {
+test('look withdraws a warning of an outage whose end was not heard, and JupyterLab asks anew', async () => {
   const page = new Watched();
   page.watch.take(event('unavailable', 'gpu is silent.'));
-  const looked = page.watch.look();
-  page.questions[0]?.answer(null);
-  await looked;
-  assert.deepEqual(page.shown, []);
+  for (const number of [0, 1]) {
+    const looked = page.watch.look();
+    page.questions[number]?.answer(null);
+    await looked;
+    assert.deepEqual(page.shown, []);
+    assert.equal(page.refreshed, 1);
+  }
 });
 
 test('look while the server is being asked asks once more, behind it', async () => {
@@ -112,7 +114,7 @@ test('JupyterLab asks anew when kernelspecs are available again, and then only',
   const page = new Watched();
   page.watch.take(event('unavailable', 'gpu is silent.'));
   const looked = page.watch.look();
-  page.questions[0]?.answer(null);
+  page.questions[0]?.answer('gpu is silent.');
   await looked;
   assert.equal(page.refreshed, 0);
   page.watch.take(event('available', 'gpu answers again.'));
@@ -121,15 +123,29 @@ test('JupyterLab asks anew when kernelspecs are available again, and then only',
   assert.equal(page.debugged.length, 1);
 });
 
-test('events for another user are not shown', () => {
+test('an event about some users has the server asked, at most twice a minute', async () => {
+  mock.timers.enable({ apis: ['setTimeout'] });
   const page = new Watched();
-  page.watch.take(event('unavailable', 'Not for you.', 'ann'));
-  page.userName = 'bob';
-  page.watch.take(event('unavailable', 'Not for you.', 'ann'));
+  const answer = async (reason: string | null): Promise<void> => {
+    page.questions.at(-1)?.answer(reason);
+    await new Promise(setImmediate);
+  };
+  page.watch.take(event('unavailable'));
   assert.deepEqual(page.shown, []);
-  page.userName = 'ann';
-  page.watch.take(event('unavailable', 'Not for you.', 'ann'));
-  assert.deepEqual(page.shown, ['warning: Not for you.']);
+  await answer('Not for you, ann.');
+  assert.deepEqual(page.shown, ['warning: Not for you, ann.']);
+  page.watch.take(event('unavailable'));
+  page.watch.take(event('available'));
+  await new Promise(setImmediate);
+  assert.equal(page.questions.length, 1);
+  mock.timers.tick(EVENT_PAUSE_MS);
+  assert.equal(page.questions.length, 2);
+  await answer(null);
+  assert.deepEqual(page.shown, []);
+  mock.timers.tick(EVENT_PAUSE_MS);
+  assert.equal(page.questions.length, 2);
+  page.watch.take(event('unavailable'));
+  assert.equal(page.questions.length, 3);
 });
 
 test('events of other schemas, and what is none, are left alone', () => {
@@ -152,6 +168,57 @@ test('questions that fail show nothing, and are noted once', async () => {
   assert.equal(page.debugged.length, 1);
 });
 
+/** JupyterLab's services, of which the question for kernelspecs is not answered yet. */
+class Services {
+  readonly listeners: ((sender: unknown, event: unknown) => void)[] = [];
+  readonly lookers: (() => void)[] = [];
+  succeed!: () => void;
+  fail!: (error: Error) => void;
+  readonly events = {
+    stream: {
+      connect: (slot: (sender: unknown, event: unknown) => void) =>
+        this.listeners.push(slot)
+    }
+  };
+  readonly kernelspecs = {
+    ready: new Promise<void>((succeed, fail) => {
+      this.succeed = succeed;
+      this.fail = fail;
+    }),
+    specsChanged: { connect: (slot: () => void) => this.lookers.push(slot) }
+  };
+}
+
+for (const outcome of ['answered', 'failed'] as const) {
+  test(`a page that is connected asks when JupyterLab's question was ${outcome}`, async () => {
+    mock.timers.enable({ apis: ['Date'] });
+    const page = new Watched();
+    const services = new Services();
+    const tab = new Tab();
+    connect(page.watch, services, tab);
+    services.listeners[0]?.(null, event('unavailable', 'gpu is silent.'));
+    assert.deepEqual(page.shown, ['warning: gpu is silent.']);
+    await new Promise(setImmediate);
+    assert.equal(page.questions.length, 0);
+    if (outcome === 'answered') {
+      services.succeed();
+    } else {
+      services.fail(new Error('502'));
+    }
+    const questions = async (): Promise<number> => {
+      await new Promise(setImmediate);
+      page.questions.at(-1)?.answer('gpu is silent.');
+      await new Promise(setImmediate);
+      return page.questions.length;
+    };
+    assert.equal(await questions(), 1);
+    services.lookers[0]?.();
+    assert.equal(await questions(), 2);
+    tab.hideFor(LEFT_MS);
+    assert.equal(await questions(), 3);
+  });
+}
+
 let server: Server;
 let answer: { status: number; body: string };
 
@@ -167,6 +234,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  mock.timers.reset();
   await new Promise(closed => {
     server.close(closed);
     server.closeAllConnections();

@@ -48,8 +48,9 @@ test('end without an outage shows nothing', () => {
 test('withdraw removes the warning', () => {
   const page = new Page();
   page.notice.begin('gpu is silent.');
-  page.notice.withdraw();
+  assert.equal(page.notice.withdraw(), true);
   assert.deepEqual(page.shown, []);
+  assert.equal(page.notice.withdraw(), false);
 });
 
 test('withdraw leaves what tells of the end', () => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import aiohttp
 import pytest
 from jupyter_server.serverapp import ServerApp
 
+from jupyter_relay.server.extension import IN_PAGE_CONFIG
 from jupyter_relay.testing import FakeGateway
 from jupyter_relay.testing.servers import RunningServer, jupyter_lab, jupyter_server
 from tests.support.server import server_on
@@ -86,6 +89,34 @@ async def test_a_gateway_is_used_however_it_is_given(
     assert "Traceback" not in log
     # The built-in client has another user agent.
     assert "aiohttp" in fake_gateway.requests[-1].headers["User-Agent"]
+
+
+async def page_config_of(server: RunningServer) -> dict[str, Any]:
+    """What JupyterLab's page is configured with."""
+    async with (
+        aiohttp.ClientSession(headers=server.headers) as http,
+        http.get(f"{server.url}/lab") as response,
+    ):
+        page = await response.text()
+    found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert found
+    config: dict[str, Any] = json.loads(found[1])
+    return config
+
+
+@pytest.mark.parametrize("with_gateway", [True, False])
+async def test_pages_are_told_of_the_relay_where_it_is_switched_on_and_nowhere_else(
+    with_gateway: bool, fake_gateway: FakeGateway
+) -> None:
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not among the oldest versions")
+    env = {
+        "JUPYTER_GATEWAY_URL": fake_gateway.url,
+        "JUPYTER_GATEWAY_AUTH_TOKEN": fake_gateway.token,
+    }
+    async with jupyter_lab(env=env if with_gateway else {}) as server:
+        config = await page_config_of(server)
+    assert config["baseUrl"] == "/"
+    assert config.get(IN_PAGE_CONFIG) is (True if with_gateway else None)
 
 
 async def test_all_four_classes_are_ours(fake_gateway: FakeGateway, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from traitlets import Bunch, TraitError
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tornado.web import RequestHandler
 
     from jupyter_relay.server.classes import Classes
+
+IN_PAGE_CONFIG: Final = "jupyterRelay"
+"""What a page's configuration has where the kernelspecs are those of a gateway. Without it our
+JupyterLab extension does nothing."""
 
 
 def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
@@ -108,6 +112,8 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     if isinstance(serverapp.kernel_spec_manager, GatewayKernelSpecManager):
         kernelspecs.register(serverapp.event_logger)
         ours += KERNELSPEC_HANDLERS
+        # As JupyterLab and Notebook have it in their pages.
+        serverapp.web_app.settings.setdefault("page_config_data", {})[IN_PAGE_CONFIG] = True
     base_url = serverapp.web_app.settings["base_url"]
     handlers = [(url_path_join(base_url, pattern), kind) for pattern, kind in ours]
     serverapp.web_app.add_handlers(".*$", handlers)

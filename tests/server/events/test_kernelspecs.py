@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from tornado.web import RequestHandler
 
 from jupyter_relay.errors import ConnectionFailed
-from jupyter_relay.server.events.kernelspecs import KERNELSPEC_EVENTS, KernelspecEvents, register
+from jupyter_relay.server.events.kernelspecs import (
+    KERNELSPEC_EVENTS,
+    MAX_USERS,
+    KernelspecEvents,
+    register,
+)
 from jupyter_relay.testing import Answer, FakeGateway, FaultyProxy, Reset, Silence
 from tests.server.test_error_table import At
 from tests.server.test_gateway_down import SPECS
@@ -113,7 +119,9 @@ class NamedUsers(IdentityProvider):
         return User(handler.request.headers.get("X-User", "nobody"))
 
 
-async def test_what_concerns_one_user_names_them(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+async def test_an_event_about_one_user_has_neither_name_nor_reason(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
     argv = (
         f"--ServerApp.identity_provider_class={__name__}.NamedUsers",
         f"--NamedUsers.token={TOKEN}",
@@ -121,11 +129,58 @@ async def test_what_concerns_one_user_names_them(fake_gateway: FakeGateway, tmp_
     )
     async with server_on(fake_gateway, tmp_path, argv=argv) as server:
         listening = Listening(server.app.event_logger)
-        fake_gateway.fault("GET", SPECS, Answer.json({"reason": "Not for you"}, 403))
+        fault = fake_gateway.fault("GET", SPECS, Answer.json({"reason": "Not for you, ann"}, 403))
         async with server.http.get(server.url + SPECS, headers={"X-User": "ann"}) as answer:
             assert "Not for you" in (await answer.json())["unavailable"]
-        (event,) = await listening.events()
-        assert event["user"] == "ann"
+        fault.lift()
+        async with server.http.get(server.url + SPECS, headers={"X-User": "ann"}) as answer:
+            assert "unavailable" not in await answer.json()
+        assert await listening.events() == [
+            {"availability": "unavailable", "gateway": fake_gateway.url},
+            {"availability": "available", "gateway": fake_gateway.url},
+        ]
+
+
+async def availabilities(users: Iterable[str], *, rounds: int) -> tuple[list[str], list[str]]:
+    """What is emitted while users ask a gateway that is away, in rounds, and after its return."""
+    logger = EventLogger()
+    register(logger)
+    listening = Listening(logger)
+    events = KernelspecEvents(logger, gateway="gpu", log=logging.getLogger("test"))
+    for _ in range(rounds):
+        for user in users:
+            events.report(user, ConnectionFailed("No route."))
+    away = [event["availability"] for event in await listening.events()]
+    for user in users:
+        events.report(user, None)
+    return away, [event["availability"] for event in await listening.events()][len(away) :]
+
+
+async def test_each_of_many_users_in_an_outage_is_an_event_once_and_so_is_their_return() -> None:
+    users = [f"user-{number}" for number in range(100)]
+    away, back = await availabilities(users, rounds=3)
+    assert away == ["unavailable"] * 100
+    assert back == ["available"] * 100
+
+
+async def test_users_that_are_too_many_to_remember_are_one_event_at_the_gateways_return() -> None:
+    users = [f"user-{number}" for number in range(MAX_USERS + 9)]
+    away, back = await availabilities(users, rounds=2)
+    assert away == ["unavailable"] * MAX_USERS
+    # The first one's return is the event for all that are not remembered.
+    assert back == ["available"] * MAX_USERS
+
+
+async def test_the_return_of_a_user_that_was_not_remembered_is_an_event() -> None:
+    logger = EventLogger()
+    register(logger)
+    listening = Listening(logger)
+    events = KernelspecEvents(logger, gateway="gpu", log=logging.getLogger("test"))
+    for number in range(MAX_USERS + 1):
+        events.report(f"user-{number}", ConnectionFailed("No route."))
+    events.report(f"user-{MAX_USERS}", None)
+    events.report(f"user-{MAX_USERS}", None)
+    assert len(await listening.events()) == MAX_USERS + 1
 
 
 def test_an_event_that_cannot_be_emitted_is_logged_and_harms_nothing(

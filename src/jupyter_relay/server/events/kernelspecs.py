@@ -17,8 +17,8 @@ KERNELSPEC_EVENTS = "https://events.jupyter.org/jupyter_relay/kernelspecs/v1"
 # Read here, since a running server must not wait for files.
 _SCHEMA = Path(__file__).with_name("kernelspecs.v1.yaml").read_text(encoding="utf-8")
 
-_MOST_USERS: Final = 64
-"""For how many users it is remembered what they were told."""
+MAX_USERS: Final = 500
+"""For how many users it is remembered that their kernelspecs are unavailable."""
 
 
 def register(logger: EventLogger | None) -> None:
@@ -31,35 +31,45 @@ class KernelspecEvents:
     """Emits an event when kernelspecs become unavailable, when they are so for a reason of another
     kind, and when they are available again.
 
-    What is unavailable may be so for one user alone: None stands for all of them.
+    They may be unavailable for one user alone. Events go to all pages, so such an event has neither
+    the user nor the reason: each page asks for its own kernelspecs then.
+
+    Users beyond `MAX_USERS` are not remembered and cause no event when their kernelspecs become
+    unavailable. They cause one when they are available again, if no other user has since.
     """
 
     def __init__(self, logger: EventLogger | None, *, gateway: str, log: Log) -> None:
         self._logger = logger
         self._gateway = gateway
         self._log = log
-        self._told: dict[str | None, type[RelayError]] = {}
+        self._reported: dict[str | None, type[RelayError]] = {}
+        """The kind of error that was last reported for a user; None stands for all users."""
+        self._too_many = False
+        """Whether an error was not reported, since there were too many users; until the next
+        event that kernelspecs are available."""
 
     def report(self, user: str | None, error: RelayError | None) -> None:
-        """Emit why the kernelspecs are unavailable, or with None that they are available; nothing
-        where that was told last."""
+        """Emit that the kernelspecs of a user are unavailable, or with None for the error that
+        they are available. None for the user stands for all users. Nothing is emitted where that
+        was reported last."""
         if error is None:
-            if self._told.pop(user, None) is not None:
+            if self._reported.pop(user, None) is not None or self._too_many:
+                self._too_many = False
                 self._emit("available", f"{self._gateway} answers again.", user)
-        elif self._told.get(user) is not type(error):
-            self._told.pop(user, None)
-            self._told[user] = type(error)
-            for other in tuple(self._told)[:-_MOST_USERS]:
-                del self._told[other]
+        elif self._reported.get(user) is not type(error):
+            if user not in self._reported and len(self._reported) >= MAX_USERS:
+                self._too_many = True
+                return
+            self._reported[user] = type(error)
             self._emit("unavailable", str(error), user)
 
     def _emit(self, availability: str, msg: str, user: str | None) -> None:
         logger = self._logger
         if logger is None or KERNELSPEC_EVENTS not in logger.schemas:
             return
-        data = {"availability": availability, "gateway": self._gateway, "msg": msg}
-        if user is not None:
-            data["user"] = user
+        data = {"availability": availability, "gateway": self._gateway}
+        if user is None:
+            data["msg"] = msg
         try:
             logger.emit(schema_id=KERNELSPEC_EVENTS, data=data)
         except Exception:  # noqa: BLE001  # whoever listens, pages get their kernelspecs
