@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -29,64 +29,87 @@ import asyncio, sys
 from pathlib import Path
 from jupyter_relay.store.store import Store
 
+GATEWAY = "http://gateway.example"
+
 async def write():
     store = Store(Path(sys.argv[1]))
-    number = 0
-    while True:
-        claim = store.claims.intend("http://gateway.example", f"{sys.argv[2]}-{number}")
-        await store.claims.written()
+    for number in range(sys.maxsize):
+        claim = store.claims.intend(GATEWAY, f"{sys.argv[2]}-{number}")
+        # As much again in the same transaction, so that it takes its time.
+        for user in range(8):
+            store.kernelspecs.put(GATEWAY, f"{user}", f"{number} ".encode() * 20_000)
+        await store.flush()
         print(claim.kernel_id, claim.session, flush=True)
-        store.kernelspecs.put("http://gateway.example", sys.argv[2], b"x" * number)
         if number % 3 == 0:
             await claim.end(gone=False)
-        number += 1
 
 asyncio.run(write())
 """
 """A program that claims kernels as fast as it can, and prints each claim once it is written."""
 
+Written: TypeAlias = tuple[str, str]
+"""The kernel and the session id of a claim."""
 
-async def killed_while_it_writes(folder: Path, name: str, lines: int) -> list[tuple[str, str]]:
-    """Let a process write, and kill it some time after so many claims; return those."""
+
+@asynccontextmanager
+async def writer(folder: Path, name: str) -> AsyncIterator[Callable[[], Awaitable[Written]]]:
+    """Let a process write, and kill it at the end; give what waits for the next claim that
+    it has written."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WRITER, str(folder), name, stdout=asyncio.subprocess.PIPE
     )
-    assert process.stdout is not None
+    out = process.stdout
+    assert out is not None
+
+    async def next_written() -> Written:
+        kernel_id, session = (await out.readline()).decode().split()
+        return kernel_id, session
+
     try:
-        written = [await process.stdout.readline() for _ in range(lines)]
-        await asyncio.sleep(random.uniform(0, 0.02))  # the moment of the kill is to differ
+        yield next_written
     finally:
         process.kill()
-    rest = await process.stdout.read()
-    await process.wait()
-    whole = [line for line in (*written, *rest.splitlines(keepends=True)) if line.endswith(b"\n")]
-    return [tuple(line.decode().split()) for line in whole]  # type: ignore[misc]  # two words each
+        await process.wait()
 
 
-async def test_a_claim_that_was_written_outlives_a_kill_at_any_moment(folder: Path) -> None:
+async def killed_in_a_transaction(folder: Path, name: str) -> list[Written]:
+    """Kill a process that writes while its transaction is on its way to the disk; return the claims
+    that it had written."""
+    journal = folder / "links.sqlite-journal"
+    for attempt in range(100):
+        async with writer(folder, f"{name}-{attempt}") as next_written:
+            written = [await next_written() for _ in range(3)]
+            async with asyncio.timeout(30):
+                while not (journal.exists() and journal.stat().st_size):  # noqa: ASYNC110  # a file sets no event
+                    await asyncio.sleep(0)
+        if journal.stat().st_size:
+            return written
+    raise AssertionError("It was never killed in the middle.")
+
+
+async def test_a_claim_that_was_written_outlives_a_kill_in_the_middle_of_a_transaction(
+    folder: Path,
+) -> None:
     put_file(folder, 1)
-    before = rows(folder)
-    written = []
-    for round_ in range(3):  # two processes at a time
-        found = await asyncio.gather(
-            killed_while_it_writes(folder, f"a{round_}", 5),
-            killed_while_it_writes(folder, f"b{round_}", 20),
-        )
-        written += [*found[0], *found[1]]
-    with closing(sqlite3.connect(folder / "links.sqlite")) as db:
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert {*before, *written} <= {*rows(folder)}
+    written = rows(folder)
+    for name in ("first", "second", "third"):
+        written += await killed_in_a_transaction(folder, name)
+        with closing(sqlite3.connect(folder / "links.sqlite")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert {*written} <= {*rows(folder)}
     async with opened(folder) as store:
         for kernel_id, session in written:
             assert await session_of(store, kernel_id) == session
 
 
-async def test_two_processes_that_begin_with_an_earlier_file_both_use_it(folder: Path) -> None:
+async def test_processes_that_begin_with_an_earlier_file_at_the_same_time_all_use_it(
+    folder: Path,
+) -> None:
     put_file(folder, 1)
-    found = await asyncio.gather(
-        *(killed_while_it_writes(folder, name, 10) for name in ("a", "b", "c"))
-    )
-    assert {pair for written in found for pair in written} <= {*rows(folder)}
+    async with AsyncExitStack() as stack:
+        writers = [await stack.enter_async_context(writer(folder, name)) for name in "abc"]
+        written = [await next_written() for next_written in writers * 5]
+    assert {*written} <= {*rows(folder)}
 
 
 async def test_a_new_file_and_all_beside_it_are_for_their_user_alone(folder: Path) -> None:
