@@ -80,7 +80,7 @@ class GatewayClient(LoggingConfigurable):
 
     @property
     def configured(self) -> bool:
-        """Whether there is a gateway to use."""
+        """True if there is a gateway to use."""
         return bool(self.url)
 
     def settings(self, environment: Mapping[str, str] | None = None) -> GatewaySettings:
@@ -122,15 +122,15 @@ _RENEWER_CLASS = GATEWAY_CLIENT.of("gateway_token_renewer_class")
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """The variables that look like a gateway's and are none, each with the one that is meant."""
+    """Return the unknown variables with the prefix of ours, each with the known one it is like."""
     known = {option.variable for option in OPTIONS}
     ours = [name.removeprefix(_PREFIX) for name in known if name and name.startswith(_PREFIX)]
-    told = []
+    found = []
     for name in sorted(environment.keys() - known):
         if name.startswith(_PREFIX):
             meant = get_close_matches(name.removeprefix(_PREFIX), ours, n=1)
-            told.append(f"{name} (did you mean {_PREFIX}{meant[0]}?)" if meant else name)
-    return told
+            found.append(f"{name} (did you mean {_PREFIX}{meant[0]}?)" if meant else name)
+    return found
 
 
 class _Renewer:
@@ -151,7 +151,7 @@ class _Renewer:
 
 
 class _RenewerClass(Protocol):
-    """What is used of ``GatewayTokenRenewerBase``, as Jupyter Server's own client uses it."""
+    """The interface of ``GatewayTokenRenewerBase``, as Jupyter Server's own client uses it."""
 
     def __init__(self, *, parent: LoggingConfigurable, log: object) -> None: ...
 

@@ -1,9 +1,9 @@
-"""What others say, before it is told to people or to a log.
+"""Redacts foreign text before it is shown or logged.
 
-Others are gateways, proxies, kernels, and programs that fetch tokens. All of their words pass one
-gate, a `Quoter`: they are cleaned, then what is secret is cut out, however it is written, and only
-then they are shortened. In another order half of a secret could be left at the end, or a control
-character could hide one.
+Foreign text comes from gateways, proxies, kernels, and programs that fetch tokens. All of it passes
+a `Quoter`: control characters are replaced, then secrets are cut out, however they are written, and
+only then the text is shortened. In another order half of a secret could be left at the end, or a
+control character could hide one.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from jupyter_relay.escapes import ESCAPE, Form, Reading, printable, unescaped
 
 SHORTEST_SECRET: Final = 6
-"""Shorter words, of a header or an output, are no secrets, and stand in many a text."""
+"""How many characters a secret has at least: shorter words of a header or an output stand in many
+texts."""
 
 MAX_QUOTED: Final = 300
-"""How many characters of somebody's words are quoted in a sentence."""
+"""How many characters of foreign text are quoted in a sentence."""
 
 _MAX_READ: Final = 4_000
-"""How many characters of a text are looked at, beyond those that are quoted; white space and what
-is cut out may take them up."""
+"""How many characters of a text are read beyond those that are quoted, in place of white space and
+secrets, which are cut out."""
 
 _MAX_LEARNED: Final = 64
-"""How many secrets that were learned are remembered; tokens are renewed, and cookies change."""
+"""How many learned secrets are remembered: tokens are renewed, and cookies change."""
 
 _DEPTH: Final = 4
-"""How many quotings within one another are undone, as of a URL within JSON within a page."""
+"""How many levels of escapes are undone, as of a URL within JSON within a page."""
 
 _STEP: Final = 4096
 """How many characters of a long text are searched in one step; that takes some milliseconds if
@@ -47,7 +48,7 @@ _SENTENCE = re.compile(r"([.!?]) +(?=[A-Z])")
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 _SOUNDS_SECRET = re.compile(r"auth|token|secret|key|passw|cookie|credential|session")
-"""What stands in the names, in small letters, of headers that carry credentials."""
+"""Parts of the names, in small letters, of headers that carry credentials."""
 
 _LONG_ENOUGH: Final = 10
 """How long a word must be to be taken for a secret in a header whose name says nothing of one: a
@@ -59,16 +60,16 @@ _ORDINARY = frozenset(
     {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "origin",
      "sec-websocket-protocol", "sec-websocket-version", "upgrade", "user-agent"}
 )  # fmt: skip
-"""Headers of requests that tell no secrets."""
+"""Headers of requests that carry no secrets."""
 
 
 class Quoter:
-    """The gate for the words of others. ``secrets`` are what it cuts out; `learn` adds to them.
+    """Redacts foreign text. ``secrets`` are cut out of it; `learn` adds to them.
 
-    A secret is found as it is, and in every usual quoting: in URLs, whether or not ``/`` is kept
-    and whatever the case of the hexadecimal digits; in HTML, by name or number; in the strings of
-    JSON, Python and C; in base64, alone or among other text; in hexadecimal digits; over several
-    lines; and in those quotings within one another. In its place stands ``[secret]``.
+    A secret is found as it is, and in every usual way to write it: in URLs, whether or not ``/`` is
+    kept and whatever the case of the hexadecimal digits; in HTML, by name or number; in the strings
+    of JSON, Python and C; in base64, alone or among other text; in hexadecimal digits; over several
+    lines; and in several of these at once. ``[secret]`` stands in its place.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -77,7 +78,7 @@ class Quoter:
         self._known = _Known(self._fixed)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Cut these out, too; of all that were learned, the latest are remembered."""
+        """Cut these secrets out, too; only the latest that were learned are remembered."""
         is_new = False
         for secret in secrets:
             known = self._learned.pop(secret, None)
@@ -93,7 +94,7 @@ class Quoter:
         """Return a text as part of a sentence: on one line, without control characters, without
         secrets, and with ``max_length`` characters at the most.
 
-        ``cut`` says that the text goes on where it was cut off, which may be within a secret.
+        ``cut`` is True if the text was cut off, which may be within a secret.
         """
         if len(text) >= SHORTEST_SECRET:
             read = text[: _MAX_READ + max_length + self._margin]
@@ -107,7 +108,7 @@ class Quoter:
         return self._redacted(read, len(read), lines=True)[-max_length:].strip()
 
     def contains_secret(self, text: str) -> bool:
-        """Whether a secret stands in a text. It may be long: this is quick where there is none."""
+        """Return True if a text contains a secret. For a text without escapes this is quick."""
         known = self._known
         if len(text) < known.shortest:
             return False
@@ -124,8 +125,8 @@ class Quoter:
         return False
 
     def may_contain_secret(self, json: bytes) -> Generator[None, None, bool]:
-        """Look, step by step, whether a secret could stand in JSON, in any quoting. False is
-        certain, and quickly found for what has no quoting in it."""
+        """Search JSON, in steps, for anything that could be a secret. False is certain, and quickly
+        found for JSON without escapes."""
         if not json.isascii():
             return True
         text = json.decode()  # it is searched in half of the time
@@ -145,7 +146,7 @@ class Quoter:
         return False
 
     def search_long(self, text: str) -> Generator[None, None, bool]:
-        """Look whether a secret stands in a long text, step by step; return whether one does."""
+        """Search a long text for secrets, in steps; return True if it contains one."""
         known = self._known
         pieces: list[str] = []
         for at in range(0, len(text), _STEP):
@@ -162,18 +163,18 @@ class Quoter:
         return False
 
     def without_secrets(self, text: str) -> str:
-        """Return a text that is no sentence, such as a path: cleaned, without secrets, uncut."""
+        """Return a text that is no sentence, such as a path, without secrets and in full length."""
         return self._redacted(text, len(text))
 
     @property
     def _margin(self) -> int:
-        """How much longer than what is kept a text must be, so that no secret is cut at its end."""
+        """How many characters are read beyond those that are kept, so that no secret is cut."""
         return 12 * self._known.longest  # ``&amp;#x2f;`` stands for one sign
 
     def _redacted(
         self, text: str, max_length: int, *, lines: bool = False, cut: bool = False
     ) -> str:
-        """Clean a text and cut secrets out; of the result, what comes of its first characters."""
+        """Return what the first ``max_length`` characters of a text become without secrets."""
         clean = "\n".join(map(printable, text.split("\n"))) if lines else printable(text)
         if not cut and not self.contains_secret(clean):
             return clean[:max_length]
@@ -187,7 +188,7 @@ class Quoter:
         return "".join((*parts, clean[end:max_length]))
 
     def _secret_spans(self, text: str, *, cut: bool = False) -> list[tuple[int, int]]:
-        """Where secrets stand in a text, in order and without overlaps."""
+        """Return where secrets stand in a text, in order and without overlaps."""
         forms = self._known.forms
         if len(text) < self._known.shortest and not cut:
             return []
@@ -205,7 +206,7 @@ class Quoter:
 
 
 class _Known:
-    """All forms that are looked for. It is replaced, and never changed: threads read it."""
+    """All forms that are searched for. It is replaced and never changed, since threads read it."""
 
     def __init__(self, forms: tuple[Form, ...]) -> None:
         self.forms = forms
@@ -217,7 +218,7 @@ class _Known:
 
 
 def _is_one_word(text: str) -> bool:
-    """Whether a text has no white space in it."""
+    """True if a text has no white space in it."""
     return len(text.split()) == 1
 
 

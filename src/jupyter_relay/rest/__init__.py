@@ -1,4 +1,4 @@
-"""What is said to a gateway over HTTP, and what its answers mean.
+"""URLs and bodies of requests to a gateway, and what its answers mean.
 
 URLs, models and refusals belong here, all of it pure; sending a request does not (`transport`).
 """

@@ -1,4 +1,4 @@
-"""How far a gateway's clock and ours are apart, by the ``Date`` of its answers."""
+"""The difference of a gateway's clock and ours, by the ``Date`` of its answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class ClockDifference:
     """Estimates how many seconds a gateway's clock is behind ours.
 
     Each answer bounds it from both sides: its ``Date`` was written at some moment between the
-    request and the answer, and stands for the whole second after it. What all answers agree on is
+    request and the answer, and stands for the whole second after it. The range that all answers
+    allow is
     the estimate, so that it becomes better with each. Where 0 is possible it is 0: clocks that
     agree as far as can be told change no date. An answer that agrees with none before it, after a
     clock was set, begins anew.
@@ -49,10 +50,10 @@ class ClockDifference:
         ``asked`` and ``answered`` are when the request went out and the answer came, by our clock,
         in seconds since 1970.
         """
-        said = _seconds(date)
-        if said is None or answered < asked or abs(answered - said) > _MAX_APART_SECONDS:
+        written = _seconds(date)
+        if written is None or answered < asked or abs(answered - written) > _MAX_APART_SECONDS:
             return
-        least, most = asked - said - _RESOLUTION, answered - said
+        least, most = asked - written - _RESOLUTION, answered - written
         self._least, self._most = max(self._least, least), min(self._most, most)
         if self._least > self._most:
             self._least, self._most = least, most

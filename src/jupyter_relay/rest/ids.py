@@ -44,17 +44,17 @@ class KernelIds:
             del self._shown[given]
 
     def use(self, shown: str) -> None:
-        """Note that somebody here uses a kernel, until `release` is called as often."""
+        """Count one more user of a kernel here; `release` ends it."""
         self._users[shown] += 1
 
     def release(self, shown: str) -> None:
-        """Note that one user of a kernel has stopped using it."""
+        """Count one user of a kernel less."""
         self._users[shown] -= 1
         if self._users[shown] <= 0:
             del self._users[shown]
 
     def in_use(self, kernel_id: str) -> bool:
-        """Whether either id is that of a kernel that somebody here uses."""
+        """True if a kernel with this id, ours or the gateway's, is used here."""
         return self.shown(kernel_id) in self._users
 
     def named(self, model: KernelModel) -> KernelModel:

@@ -22,26 +22,26 @@ MAX_KERNELSPECS: Final = 2_000
 """How many kernels or kernelspecs a list may have."""
 
 MAX_QUOTED_BYTES: Final = 4 * 1024 * 1024
-"""How long, together, those models of a list may be in which a secret could be quoted, and which
-are searched for it; a second is needed for a megabyte that is nothing but quotings."""
+"""How many bytes of a list, in models that may quote a secret, are searched for secrets. A megabyte
+of nothing but escapes takes a second."""
 
 _MAX_CLEANED_BYTES: Final = 16 * 1024
-"""How long the model of a kernelspec may be in which a secret was found, and is to be cut out."""
+"""How many bytes a kernelspec may have from which a secret is cut out; a longer one is refused."""
 
 MAX_OUTLINED: Final = 1_000
-"""How many kernelspecs of a list are kept beyond the end of a process."""
+"""How many kernelspecs of a list are stored for the next process."""
 
 
 _MAX_MODEL_BYTES: Final = 1024 * 1024
-"""How long the model of one kernel or kernelspec may be, for the same reason."""
+"""How many bytes the model of one kernel or kernelspec may have."""
 
 _OUTLINED: Final = ("display_name", "language")
 
 _PIECE_BYTES: Final = 1024 * 1024
-"""How much of a list is taken apart in one step; that takes a millisecond."""
+"""How many bytes of a list are split in one step, which takes a millisecond."""
 
 _BETWEEN_OBJECTS: Final = re.compile(rb"\}\s{0,64}(?P<comma>,)\s{0,64}\{")
-"""What stands between two objects of a list."""
+"""The comma between two objects of a list."""
 
 _NO_SECRETS: Final = Quoter()
 
@@ -92,12 +92,12 @@ class KernelModel(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def may_be_at_work(self) -> bool:
-        """Whether its state leaves it open that it computes something. One that is starting has not
-        been asked for anything yet."""
+        """True if the kernel may be computing, by its state. A kernel that is starting has not
+        received a request yet."""
         return self.execution_state not in _IDLE_STATES
 
     def updated(self, state: str, at: datetime) -> KernelModel:
-        """Return what is known once the kernel itself has told its state: the later word counts.
+        """Return the model with the state that the kernel itself has reported, if that is newer.
 
         ``at`` is when, by the kernel's clock; ``last_activity`` is by its gateway's, which hears a
         status after it was written. Of a kernel that is dead only its gateway can tell.
@@ -219,8 +219,8 @@ _read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class KernelLists:
     """Reads the lists of kernels that one gateway gives.
 
-    What it says of a kernel in the same words as the time before is the same object: of a thousand
-    kernels few change between two lists, and whoever takes one sees at once that nothing is new.
+    A kernel whose JSON has not changed since the list before is the same object again. Of a
+    thousand kernels few change between two lists, and a comparison by identity finds these.
     """
 
     def __init__(self) -> None:
@@ -290,7 +290,7 @@ def _split_list(body: bytes) -> Reading[list[msgspec.Raw]]:
     rest = body
     start = 0
     while (end := _end_of_piece(body, start)) is not None:
-        # What is cut off within a text or a model is no list, since it is not closed there.
+        # A piece that ends within a text or a model cannot be parsed as a list.
         try:
             items += _read_items(b"[" + body[start + 1 : end] + b"]")
         except (msgspec.DecodeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What the answer to a request says: its reason, its title, its traceback."""
+"""What an answer gives as its reason, and the tracebacks in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jupyter_relay.rest.response import Response
 from jupyter_relay.wire.json import Json, ModelError, read_json
 
 _KEYS_OF_WORDS = re.compile(rb'"(reason|message|traceback)"\s*:\s*"((?:[^"\\]|\\.)*)')
-"""What is looked for in a JSON body that was too long to be read whole."""
+"""The texts that are read from a JSON body that was too long to be read whole."""
 
 _MAX_BEFORE_TITLE: Final = 4_096
 """Within how many bytes of a page its title is looked for."""
@@ -30,15 +30,15 @@ def reason_of(response: Response) -> str:
         given = (words.get(key) for key in ("reason", "message"))
         texts = [text.strip(" .") for text in given if isinstance(text, str)]
         texts = [text for text in texts if text.lower() not in usual and not _is_trace(text)]
-        said = "; ".join(dict.fromkeys(texts))
+        reason = "; ".join(dict.fromkeys(texts))
     elif is_page(response):
-        said = html.unescape(_text(title_of(response.body)))
+        reason = html.unescape(_text(title_of(response.body)))
     elif response.content_type == "text/plain" and not _is_trace(_text(response.body)):
-        said = _text(response.body)
+        reason = _text(response.body)
     else:
-        said = ""
-    said = response.quoter.quote(said, cut=response.cut).rstrip(".")
-    return re.sub(rf"^{response.status}\b[: ]*", "", said) or said
+        reason = ""
+    reason = response.quoter.quote(reason, cut=response.cut).rstrip(".")
+    return re.sub(rf"^{response.status}\b[: ]*", "", reason) or reason
 
 
 def title_of(page: bytes) -> bytes:
@@ -50,15 +50,15 @@ def title_of(page: bytes) -> bytes:
     return head[begin:end] if 0 < begin < end else b""
 
 
-def behind_colon(said: str) -> str:
+def behind_colon(reason: str) -> str:
     """Return a reason as the end of a sentence; nothing for none."""
-    return f": {said}" if said else ""
+    return f": {reason}" if reason else ""
 
 
-def status_and_reason(response: Response, said: str) -> str:
+def status_and_reason(response: Response, reason: str) -> str:
     """Return the status with its phrase, and the reason if it says more than these."""
     phrase = _phrase(response)
-    beside = "" if said.lower() in {phrase.lower(), str(response.status)} else said
+    beside = "" if reason.lower() in {phrase.lower(), str(response.status)} else reason
     return f"{response.status} {phrase}".rstrip() + behind_colon(beside)
 
 
@@ -100,14 +100,14 @@ def _unquoted(text: bytes) -> str:
 
 def _phrase(response: Response) -> str:
     """The words of the status line; in Latin-1, it may be anything."""
-    said = response.quoter.quote(response.reason).rstrip(".")
-    return said or _standard_phrase(response.status)
+    reason = response.quoter.quote(response.reason).rstrip(".")
+    return reason or _standard_phrase(response.status)
 
 
 def _standard_phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
-    except ValueError:  # a status that nobody knows
+    except ValueError:  # an unknown status
         return ""
 
 

@@ -40,23 +40,23 @@ UNAVAILABLE = frozenset({502, 503, 504})
 """The statuses with which a proxy, or a gateway, says that it cannot answer just now."""
 
 _MAX_LOGGED: Final = 8_000
-"""How many characters of a gateway's traceback are logged: the last, which say the most."""
+"""How many characters of a gateway's traceback are logged: the last ones."""
 
 _UNDERSTOOD = (AuthenticationFailed, KernelNotFound, KernelSpecNotFound, TooManyRequests)
-"""The errors that say why a gateway refused: no traceback says more."""
+"""The errors that say why a gateway refused; a traceback adds nothing to them."""
 
 
 class Refusals:
     """Reads the refusals of one gateway: the errors that they mean, and the tracebacks in them.
 
-    ``credential`` is what people call that which we send to be let in; an empty text for nothing.
+    ``credential`` names the credentials that are sent; an empty text if there are none.
     """
 
     def __init__(self, gateway: str, credential: str) -> None:
         self._gateway = gateway
         self._credential = credential
         self._last_traceback = (False, "")
-        """What was given to, and found by, the call of `new_traceback` that returned last."""
+        """``understood`` and the traceback of the call of `new_traceback` that last found one."""
 
     def read(
         self, response: Response, kernel_id: str | None = None, *, credential_failure: str = ""
@@ -94,14 +94,14 @@ def is_understood(error: RelayError, response: Response) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A refusal of a gateway; ``said`` is what it gives as its reason."""
+    """A refusal of a gateway; ``reason`` is in the gateway's words, or empty."""
 
     response: Response
     gateway: str
     kernel_id: str | None
     credential: str
     credential_failure: str
-    said: str
+    reason: str
 
     @property
     def status(self) -> int:
@@ -110,7 +110,7 @@ class _Refusal:
     @property
     def quoted(self) -> str:
         """The reason as the end of a sentence."""
-        return behind_colon(self.said)
+        return behind_colon(self.reason)
 
     def about(self, hint: str) -> About:
         return About(hint=hint, gateway=self.gateway, kernel_id=self.kernel_id)
@@ -129,17 +129,17 @@ def _against_policy(refusal: _Refusal) -> RelayError:
     return GatewayRefused(
         f"{refusal.gateway} refuses the request (403){refusal.quoted}.",
         status=refusal.status,
-        reason=refusal.said,
-        **refusal.about(_policy_hint(refusal.said)),
+        reason=refusal.reason,
+        **refusal.about(_policy_hint(refusal.reason)),
     )
 
 
 def _not_let_in(refusal: _Refusal) -> RelayError:
-    hint = _credential_hint(refusal.status, refusal.said, refusal.credential)
+    hint = _credential_hint(refusal.status, refusal.reason, refusal.credential)
     return AuthenticationFailed(
         f"{refusal.gateway} denied access ({refusal.status}){refusal.quoted}.",
         status=refusal.status,
-        reason=refusal.said,
+        reason=refusal.reason,
         **refusal.about(refusal.credential_failure or hint),
     )
 
@@ -150,14 +150,14 @@ def _too_many(refusal: _Refusal) -> RelayError:
     hint = f"Try again {when}, or shut down kernels that are not needed."
     return TooManyRequests(
         f"{refusal.gateway} is limiting requests (429){refusal.quoted}.",
-        reason=refusal.said,
+        reason=refusal.reason,
         retry_after=after,
         **refusal.about(hint),
     )
 
 
 def _kernel_not_found(refusal: _Refusal) -> RelayError:
-    return no_kernel(refusal.gateway, refusal.kernel_id or "", refusal.said)
+    return no_kernel(refusal.gateway, refusal.kernel_id or "", refusal.reason)
 
 
 def _kernel_not_found_by_proxy(refusal: _Refusal) -> RelayError:
@@ -181,8 +181,8 @@ def _redirected(refusal: _Refusal) -> RelayError:
 
 def _nothing_there(refusal: _Refusal) -> RelayError:
     return UnexpectedAnswer(
-        f"{refusal.gateway} answered {status_and_reason(refusal.response, refusal.said)}, not as a "
-        "Jupyter gateway does.",
+        f"{refusal.gateway} answered {status_and_reason(refusal.response, refusal.reason)}, not as "
+        "a Jupyter gateway does.",
         status=refusal.status,
         **refusal.about(
             "Check whether the URL is that of a gateway, and not of a page or a login."
@@ -208,10 +208,10 @@ def _unavailable(refusal: _Refusal) -> RelayError:
 
 def _refused(refusal: _Refusal) -> RelayError:
     return GatewayRefused(
-        f"{refusal.gateway} answered {status_and_reason(refusal.response, refusal.said)}."
+        f"{refusal.gateway} answered {status_and_reason(refusal.response, refusal.reason)}."
         f"{wait_sentence(refusal.response)}",
         status=refusal.status,
-        reason=refusal.said,
+        reason=refusal.reason,
         **refusal.about("The gateway's log may say more."),
     )
 
@@ -226,7 +226,7 @@ def _status_is(*statuses: int) -> _Applies:
 
 _MEANINGS: Final[tuple[tuple[_Applies, _Meaning], ...]] = (
     (lambda r: _is_stopped_server(r.response), _stopped),
-    (lambda r: r.status == HTTPStatus.FORBIDDEN and bool(_policy_hint(r.said)), _against_policy),
+    (lambda r: r.status == HTTPStatus.FORBIDDEN and bool(_policy_hint(r.reason)), _against_policy),
     (_status_is(401, 403), _not_let_in),
     (_status_is(429), _too_many),
     (lambda r: _is_of_kernel(r) and is_of_api(r.response), _kernel_not_found),
@@ -269,24 +269,24 @@ _LIMIT_HINT: Final = "Shut down kernels that are not needed, or ask who runs the
 _NOTHING_SENT_HINT: Final = "No token was sent; set auth_token, or a source of tokens."
 
 
-def _policy_hint(said: str) -> str:
+def _policy_hint(reason: str) -> str:
     """Return what to do about a 403 that is about a user or a limit; an empty text if it may be
     about the token.
 
     The words are those of Enterprise Gateway 3.3 (``max_kernels``, ``max_kernels_per_user``,
     authorized and unauthorized users, prohibited ids) and of Kubernetes.
     """
-    if _USER_WORDS.search(said):
+    if _USER_WORDS.search(reason):
         return _USER_HINT
-    if _LIMIT_WORDS.search(said) and not _CREDENTIAL_WORDS.search(said):
+    if _LIMIT_WORDS.search(reason) and not _CREDENTIAL_WORDS.search(reason):
         return _LIMIT_HINT
     return ""
 
 
-def _credential_hint(status: int, said: str, credential: str) -> str:
+def _credential_hint(status: int, reason: str, credential: str) -> str:
     if not credential:
         return _NOTHING_SENT_HINT
-    about = status == HTTPStatus.UNAUTHORIZED or not said or _CREDENTIAL_WORDS.search(said)
+    about = status == HTTPStatus.UNAUTHORIZED or not reason or _CREDENTIAL_WORDS.search(reason)
     look = "Look" if about else "If that is about the credentials, look"
     return f"{look} at {credential}, and at what its user may do."
 

@@ -15,17 +15,18 @@ FILE_BYTES: Final = 16 * 1024 * 1024
 MODEL_BYTES: Final = 1024 * 1024
 REASON_BYTES: Final = 64 * 1024
 """How many bytes are read of a body, after decompression: of a list of kernels or kernelspecs, a
-file of a kernelspec, the model of one kernel or kernelspec; of a refusal, or what nobody reads."""
+file of a kernelspec, the model of one kernel or kernelspec; of a refusal, or of a body that is not
+used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """An answer to an HTTP request; ``content_type`` has no parameters.
 
-    ``headers`` are its own. ``quoter`` is what its words pass before they are told: it knows what
-    was sent to be let in, which an answer may quote. Of a body that is longer than was asked for
-    there is the beginning at most, and ``cut`` is true. ``retry_after`` is for how many seconds
-    the answer asks to be left alone, None if it does not.
+    ``headers`` are its own. ``quoter`` redacts its words before they are shown or logged: it knows
+    the credentials that were sent, which an answer may quote. ``cut`` is True if the body was
+    longer than is read; then there is its beginning at most. ``retry_after`` is after how many
+    seconds the server asks for the next request; None if it does not.
     """
 
     status: int

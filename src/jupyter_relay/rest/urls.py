@@ -13,7 +13,7 @@ from jupyter_relay.settings.address import EndpointSettings
 from jupyter_relay.wire.message import quoted
 
 _UNQUOTED: Final = 4
-"""How often a path is unquoted to see where it leads: proxies do so, and then the gateway."""
+"""How often a path is unquoted to check where it leads: proxies do that, and then the gateway."""
 
 _MAX_NAME: Final = 255
 """How many characters the name of a kernelspec or of a file, or the id of a kernel, may have: they
@@ -145,7 +145,7 @@ def file_of_kernelspec(url: str, name: str, gateway_url: str) -> str | None:
 
 
 def _names_a_file(segment: str) -> bool:
-    """Whether a segment of a path, unquoted once, names a file or folder that lies where it stands;
+    """True if a segment of a path, unquoted once, names a file or folder of the folder before it;
     also for somebody who unquotes it again."""
     if len(segment) > _MAX_NAME:
         return False

@@ -1,4 +1,4 @@
-"""Who asks for a kernel through a server, and what of the kernel's environment is theirs to say."""
+"""The user for whom a kernel is started through a server, and the variables that they may set."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jupyter_relay.settings.start import USERNAME, StartSettings
 
 @dataclass(frozen=True, slots=True)
 class NotebookUser:
-    """One who asks through a server. ``name`` is empty where the server does not know it.
+    """A user of a server; ``name`` is empty if the server does not know it.
 
-    A program that asks for itself is none: what it says of itself is its own affair.
+    A program that starts a kernel for itself is no such user, and may set any variable.
     """
 
     name: str = ""
 
 
 def kernel_user(settings: StartSettings, user: NotebookUser | None) -> str | None:
-    """Return the user that a gateway is told of, None where there is none to tell."""
+    """Return the user as whom a gateway starts a kernel; None if none is sent."""
     if settings.forward_user and user is not None and user.name:
         return user.name
     return settings.kernel_env.get(USERNAME)
@@ -41,9 +41,9 @@ def kernel_environment(
     left_out = {**settings.left_out, **chosen.left_out}
     for name in barred:
         if asked[name] != own.get(name) and (rules.is_named(name) or rules.is_matched(name)):
-            left_out[name] = "nobody can set such through this server (protected_envs)"
+            left_out[name] = "users of this server cannot set it (protected_envs)"
     sent = {**settings.kernel_env, **chosen.sent}
-    told = kernel_user(settings, user)
-    if settings.forward_user and user is not None and told:
-        sent[USERNAME] = rules.check(USERNAME, told)
+    name_sent = kernel_user(settings, user)
+    if settings.forward_user and user is not None and name_sent:
+        sent[USERNAME] = rules.check(USERNAME, name_sent)
     return sent, left_out

@@ -1,4 +1,4 @@
-"""What a gateway is shown, so that it lets us in."""
+"""The credentials that are sent to a gateway."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_relay.settings.origins import FromOAuth2, Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSettings:
-    """What one gateway is shown; the options of the same names are described in their table.
+    """The credentials of one gateway; the options of the same names are described in their table.
 
     ``gateway`` is what people call the gateway. ``token_origin`` is where a token comes from that
     is not static, None for one that is, or for none. ``environment`` is our own, as it is at any
@@ -32,7 +32,7 @@ class CredentialSettings:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The words of these settings that nobody may read."""
+        """The words of these settings that are cut out of logs and errors."""
         words = secrets_in_headers(self.headers) | {self.auth_token}
         if self.http_pwd:
             words |= {self.http_pwd, f"{self.http_user or ''}:{self.http_pwd}"}

@@ -65,7 +65,7 @@ _SECRET: Final = re.compile(
     r"TOKEN|SECRET|PASSW|PASSPHRASE|_PASS$|_PWD$|CREDENTIAL|COOKIE"
     r"|(PRIVATE|API|ACCESS|SIGNING|ENCRYPTION)_?KEY"
 )
-"""What stands in the names, in capitals, of variables that hold secrets."""
+"""Parts of the names, in capitals, of variables that hold secrets."""
 
 _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
@@ -74,12 +74,12 @@ _UNSAFE: Final = (
     (re.compile("`"), "has a backtick in it"),
     (re.compile(r"[\r\n]"), "has a line break in it"),
 )
-"""What a shell or a template may run or read as its own, and how that is said."""
+"""Characters that a shell or a template may interpret, each with the text of the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the options say of variables.
+    """Which variables may be sent, by the options.
 
     ``allowed`` and ``protected`` are names, in which ``*`` and ``?`` stand for any characters.
     ``any_value`` lets unsafe signs and long values through. ``secret_names`` and ``secrets`` are
@@ -105,8 +105,8 @@ class Rules:
         )
 
     def is_protected(self, name: str) -> bool:
-        """True if no notebook user may set a variable. Capitals and small letters are the same,
-        since they are so for a process on Windows."""
+        """True if no notebook user may set a variable. Upper and lower case are the same, as for
+        a process on Windows."""
         capitals = name.upper()
         return any(fnmatchcase(capitals, entry.upper()) for entry in self.protected)
 
@@ -120,7 +120,7 @@ class Rules:
             return ""
         if len(value) > MAX_VALUE:
             return f"is longer than {MAX_VALUE:,} characters"
-        return next((said for pattern, said in _UNSAFE if pattern.search(value)), "")
+        return next((reason for pattern, reason in _UNSAFE if pattern.search(value)), "")
 
     def check(self, name: str, value: object) -> str:
         """Return the value of a variable that is to be sent. Raises `VariableRefused`."""

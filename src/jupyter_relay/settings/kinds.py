@@ -15,11 +15,11 @@ import msgspec
 from jupyter_relay.settings.on_exit import OnExit
 
 Value: TypeAlias = str | int | float | bool | type | Sequence[str] | None
-"""What an option can be; a string, from the environment, is read by its kind."""
+"""The value of an option; a string from the environment is read by the option's kind."""
 
 
 class Kind(Enum):
-    """What an option takes; the value is how that is said to a person."""
+    """What an option takes; the value describes it to people."""
 
     TEXT = "a text of one line"
     SECONDS = "a number of seconds, 0 or more"

@@ -1,4 +1,4 @@
-"""What becomes of the kernels that a server has started when the server stops."""
+"""What happens to the kernels that a server has started when the server stops."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class OnExit(Enum):
     KEEP_BUSY = "keep-busy"
 
     def keeps(self, *, at_work: bool) -> bool:
-        """Whether a kernel runs on that is ``at_work``, as far as is known, or is not."""
+        """Return True if a kernel is left running; ``at_work`` is True if it may be computing."""
         return self is OnExit.KEEP or (self is OnExit.KEEP_BUSY and at_work)

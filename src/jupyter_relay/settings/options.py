@@ -19,7 +19,7 @@ from jupyter_relay.settings.transport import TransportSettings
 
 
 class Group(Enum):
-    """What an option is about; the value is how that is said to a person."""
+    """What an option is about; the value is its heading for people."""
 
     PLACE = "Where the gateway is"
     IDENTITY = "Who we are"

@@ -34,7 +34,7 @@ class FromVariable:
 
 @dataclass(frozen=True, slots=True)
 class FromFile:
-    """A file, of which others may make another at any time."""
+    """A file, which other programs may replace at any time."""
 
     path: str
 
@@ -44,7 +44,7 @@ class FromFile:
 
 @dataclass(frozen=True, slots=True)
 class FromCommand:
-    """What a program prints. Its arguments may hold a secret, and are not shown."""
+    """The output of a program. Its arguments may hold a secret, and are not shown."""
 
     argv: tuple[str, ...] = field(repr=False)
 

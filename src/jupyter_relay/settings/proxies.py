@@ -1,4 +1,4 @@
-"""Which proxy stands on the way to a URL, by the variables of the environment."""
+"""The proxy for a URL, by the variables of the environment."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the proxy on the way to a URL, None for the direct way.
+    """Return the proxy for a URL; None for a direct connection.
 
     ``HTTP_PROXY`` names it for http and ws, ``HTTPS_PROXY`` for https and wss, ``ALL_PROXY`` for
     both where they are not set, and ``NO_PROXY`` the hosts that need none; the same in small
     letters wins, and an empty text is none. A proxy without a scheme is one of http.
 
-    Raises `ConfigurationError`, which never quotes the value, for what is no HTTP proxy: to go
-    round a proxy that was wanted is no way out.
+    Raises `ConfigurationError`, which never quotes the value, for what is no HTTP proxy: to connect
+    without a proxy that was configured would be wrong.
     """
     parts = urlsplit(url)
     scheme = _PROXIED_AS.get(parts.scheme, parts.scheme)
@@ -56,7 +56,7 @@ def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str] | No
 
 
 def _bypassed(host: str, port: int, no_proxy: str) -> bool:
-    """Whether a list names a host: as itself, a domain above it, ``*``, an address, or a network
+    """True if a list names a host: by its name, a domain above it, ``*``, an address, or a network
     as ``10.0.0.0/8``; all but networks also with a port, as ``host:8888``."""
     for entry in filter(None, (part.strip().lower() for part in no_proxy.split(","))):
         name, colon, wanted = entry.rpartition(":")

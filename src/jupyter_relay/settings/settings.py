@@ -1,4 +1,4 @@
-"""The settings of one gateway: what its options amount to, in parts, one for each package."""
+"""The settings of one gateway, in parts: one for each package that uses them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class GatewaySettings:
     ) -> GatewaySettings:
         """Make settings from options by name; what is not given, or None, takes its default.
 
-        ``environment`` is what kernels may be told of, and where proxies, and the variable that
+        ``environment`` is where variables for kernels, proxies, and the variable that
         ``auth_token_env`` names, are looked up. ``name`` is what people call the gateway. ``names``
         is what they call its options, and ``variables`` are the options that were given by their
         environment variables. ``renew`` is what a ``gateway_token_renewer_class`` amounts to.
@@ -116,7 +116,7 @@ def _address(values: OptionValues, names: OptionNames) -> Address:
 def _given_in(
     values: OptionValues, address: Address, names: OptionNames, variables: Collection[str]
 ) -> dict[str, str]:
-    """What the options are called that were given by their variables, or as parts of the URL."""
+    """Return the names of the options that were given by variables, or as parts of the URL."""
     given_in = {
         option.name: option.variable
         for option in OPTIONS
