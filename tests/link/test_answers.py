@@ -27,7 +27,7 @@ def pending(message: Message) -> Request:
     return entry
 
 
-def test_headers_are_complete() -> None:
+def test_notices_have_complete_headers() -> None:
     header = msgspec.json.decode(NOTICES.status("dead").header)
     assert header == {
         "msg_id": "fresh",
@@ -39,7 +39,7 @@ def test_headers_are_complete() -> None:
     }
 
 
-def test_what_goes_down_carries_the_kernels_session_and_a_barrier_that_of_the_link() -> None:
+def test_notices_carry_the_kernels_session_and_barriers_that_of_the_link() -> None:
     notices = Notices(session="upstream", clock=lambda: datetime.now(UTC), new_id=lambda: "fresh")
     notices.kernel_session = "kernel"
     cell = pending(request())
@@ -54,7 +54,7 @@ def test_what_goes_down_carries_the_kernels_session_and_a_barrier_that_of_the_li
 
 @pytest.mark.parametrize("channel", [Channel.SHELL, Channel.CONTROL])
 @pytest.mark.parametrize("subshell_id", [None, "side"])
-def test_a_barrier_asks_for_kernel_info_in_its_lane(
+def test_barrier_requests_kernel_info_in_its_lane(
     channel: Channel, subshell_id: str | None
 ) -> None:
     barrier = NOTICES.barrier(channel, subshell_id)
@@ -64,7 +64,7 @@ def test_a_barrier_asks_for_kernel_info_in_its_lane(
     assert read_content(barrier) == {}
 
 
-def test_a_line_on_stderr_is_in_the_cell() -> None:
+def test_stderr_line_has_the_cell_as_parent() -> None:
     cell = request()
     line = NOTICES.stderr("Look.", cell.header)
     assert (line.channel, line.head.msg_type) == (Channel.IOPUB, "stream")
@@ -72,13 +72,13 @@ def test_a_line_on_stderr_is_in_the_cell() -> None:
     assert line.parent.msg_id == cell.head.msg_id
 
 
-def test_a_status_of_the_kernel_has_no_parent() -> None:
+def test_status_of_the_kernel_has_no_parent() -> None:
     status = NOTICES.status("dead")
     assert status.parent.msg_id == ""
     assert read_content(status) == {"execution_state": "dead"}
 
 
-def test_a_cell_ends_with_an_error_a_reply_and_an_idle() -> None:
+def test_failure_of_a_cell_is_an_error_a_reply_and_an_idle_status() -> None:
     cell = request()
     output, reply, idle = NOTICES.failure(pending(cell), "It was lost.")
     assert output is not None
@@ -97,7 +97,7 @@ def test_a_cell_ends_with_an_error_a_reply_and_an_idle() -> None:
     assert {m.parent.msg_id for m in (output, reply, idle)} == {cell.head.msg_id}
 
 
-def test_another_request_ends_with_a_reply_on_its_channel() -> None:
+def test_failure_of_another_request_is_a_reply_on_its_channel() -> None:
     asked = request("interrupt_request", channel=Channel.CONTROL)
     output, reply, _ = NOTICES.failure(pending(asked), "It was lost.")
     assert output is None
@@ -110,7 +110,7 @@ def answers() -> tuple[Answers, Pending]:
     return Answers(pending, NOTICES), pending
 
 
-def test_a_request_that_lacks_its_idle_alone_gets_just_that() -> None:
+def test_finish_of_a_replied_request_writes_its_idle_status_alone() -> None:
     written, pending_ones = answers()
     asked = pending(request("kernel_info_request", {}))
     pending_ones.add_request(asked)
@@ -122,7 +122,7 @@ def test_a_request_that_lacks_its_idle_alone_gets_just_that() -> None:
     assert asked not in pending_ones
 
 
-def test_only_the_last_finished_requests_are_remembered() -> None:
+def test_answers_remember_only_the_last_finished_requests() -> None:
     written, pending_ones = answers()
     first, last = request(msg_id="0"), request(msg_id="20000")
     for message in (first, *(request(msg_id=str(n)) for n in range(1, 20_000)), last):
@@ -135,7 +135,7 @@ def test_only_the_last_finished_requests_are_remembered() -> None:
     assert not written.makes_obsolete(kernel.status("idle", first))
 
 
-def test_a_message_of_ours_is_known_by_its_author() -> None:
+def test_is_ours_goes_by_the_author_in_the_header() -> None:
     assert is_ours(NOTICES.status("dead"))
     assert not is_ours(Message(channel=Channel.IOPUB, header=b'{"username": "kernel"}'))
     assert not is_ours(Message(channel=Channel.IOPUB, header=b"no JSON"))

@@ -27,14 +27,14 @@ def filled(max_bytes: int, *messages: Message) -> Backlog:
     return backlog
 
 
-def test_below_the_bound_all_is_kept_in_order() -> None:
+def test_backlog_below_its_bound_keeps_all_in_order() -> None:
     backlog = filled(9999, LINE, REPLY, STATUS)
     assert drained(backlog) == [LINE, REPLY, STATUS]
     assert backlog.pop_dropped() is None
     assert backlog.held_bytes == 0
 
 
-def test_stream_output_goes_first_and_is_counted_once() -> None:
+def test_full_backlog_drops_stream_output_first_and_counts_it() -> None:
     backlog = filled(LINE.size * 8, *[LINE] * 6, REPLY, STATUS, LINE, LINE)
     dropped = backlog.pop_dropped()
     assert dropped is not None
@@ -46,38 +46,38 @@ def test_stream_output_goes_first_and_is_counted_once() -> None:
     assert backlog.pop_dropped() is None
 
 
-def test_the_oldest_goes_first() -> None:
+def test_full_backlog_drops_the_oldest_first() -> None:
     lines = [KERNEL.stream(f"{number:050}", CELL) for number in range(9)]
     kept = drained(filled(lines[0].size * 8, *lines))
     assert kept == lines[-len(kept) :]
 
 
-def test_other_output_goes_before_replies_and_statuses() -> None:
+def test_full_backlog_drops_other_output_before_replies_and_statuses() -> None:
     picture = KERNEL.say(LINE.channel, "display_data", {"data": "y" * 2000}, CELL)
     kept = drained(filled(8000, picture, REPLY, STATUS, picture))
     assert types(kept) == ["execute_reply", "status:idle", "display_data"]
 
 
-def test_replies_survive_a_flood() -> None:
+def test_full_backlog_keeps_replies_in_a_flood_of_output() -> None:
     kept = drained(filled(20_000, REPLY, STATUS, *[LINE] * 500))
     assert kept[:2] == [REPLY, STATUS]
 
 
-def test_a_flood_of_replies_is_bounded_too() -> None:
+def test_backlog_is_bounded_in_a_flood_of_replies() -> None:
     backlog = filled(20_000, *[REPLY] * 500)
     assert backlog.held_bytes <= 20_000
     assert (dropped := backlog.pop_dropped()) is not None
     assert dropped.count == 500 - len(backlog)
 
 
-def test_one_message_larger_than_the_bound_is_kept_beside_what_fits_into_it() -> None:
+def test_backlog_keeps_one_oversized_message_beside_those_within_the_bound() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
     backlog = filled(4000, LINE, large, REPLY)
     assert drained(backlog) == [LINE, large, REPLY]
     assert backlog.pop_dropped() is None
 
 
-def test_of_several_that_are_larger_than_the_bound_one_is_kept() -> None:
+def test_backlog_keeps_one_of_several_oversized_messages() -> None:
     large = [KERNEL.stream(f"{number}" * 9000, CELL) for number in range(3)]
     backlog = filled(4000, REPLY, *large)
     assert drained(backlog) == [REPLY, large[-1]]
@@ -85,7 +85,7 @@ def test_of_several_that_are_larger_than_the_bound_one_is_kept() -> None:
     assert dropped.count == 2
 
 
-def test_the_bound_holds_again_once_the_large_one_is_taken() -> None:
+def test_backlog_is_bounded_again_once_the_oversized_message_is_popped() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
     backlog = filled(4000, large)
     assert backlog.pop() is large
@@ -94,7 +94,7 @@ def test_the_bound_holds_again_once_the_large_one_is_taken() -> None:
     assert backlog.held_bytes <= 4000
 
 
-def test_the_parent_of_what_was_dropped_does_not_keep_the_frame_alive() -> None:
+def test_dropped_parent_header_does_not_keep_its_frame_alive() -> None:
     seen = Message(
         channel=LINE.channel,
         header=LINE.header,
@@ -106,7 +106,7 @@ def test_the_parent_of_what_was_dropped_does_not_keep_the_frame_alive() -> None:
     assert isinstance(dropped.parent_header, bytes)
 
 
-def test_what_is_put_back_comes_first() -> None:
+def test_backlog_returns_first_what_was_pushed_back() -> None:
     backlog = filled(9999, REPLY)
     backlog.push_back(LINE)
     assert drained(backlog) == [LINE, REPLY]
@@ -114,7 +114,7 @@ def test_what_is_put_back_comes_first() -> None:
 
 
 @given(st.lists(st.sampled_from([LINE, STATUS, REPLY])), st.integers(2000, 9000))
-def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
+def test_backlog_is_bounded_and_keeps_or_counts_every_message(
     messages: list[Message], max_bytes: int
 ) -> None:
     backlog = filled(max_bytes, *messages)
@@ -127,7 +127,7 @@ def test_it_is_bounded_and_what_is_kept_and_dropped_is_all(
 
 
 @given(st.lists(st.sampled_from([LINE, STATUS, REPLY]), min_size=1), st.integers(0, 9000))
-def test_batches_are_in_order_and_no_longer_than_they_must_be(
+def test_pop_many_returns_batches_in_order_and_within_their_size(
     messages: list[Message], max_bytes: int
 ) -> None:
     backlog = filled(10**6, *messages)
@@ -144,7 +144,7 @@ def test_batches_are_in_order_and_no_longer_than_they_must_be(
         assert sum(message.size for message in batch) >= max_bytes
 
 
-def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
+def test_backlog_is_bounded_again_once_the_oversized_message_went_in_a_batch() -> None:
     large = KERNEL.stream("z" * 9000, CELL)
     backlog = filled(4000, LINE, large)
     assert backlog.pop_many(10**6) == [LINE, large]
@@ -153,12 +153,12 @@ def test_the_bound_holds_again_once_the_large_one_went_in_a_batch() -> None:
     assert backlog.held_bytes <= 4000
 
 
-def test_two_messages_above_the_bound_are_kept_if_the_larger_came_first() -> None:
+def test_backlog_keeps_two_oversized_messages_if_the_larger_came_first() -> None:
     larger, large = KERNEL.stream("x" * 30_000, CELL), KERNEL.stream("x" * 20_000, CELL)
     assert drained(filled(9999, larger, LINE, large)) == [larger, large]
 
 
-def test_a_backlog_over_half_full_is_known() -> None:
+def test_over_half_full_is_true_above_half_of_the_bound() -> None:
     backlog = filled(4 * LINE.size, LINE, LINE)
     assert not backlog.over_half_full
     backlog.append(LINE)

@@ -53,11 +53,11 @@ def undescribed(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_field_of_a_link_is_described(module: str) -> None:
+def test_fields_of_a_module_are_all_described(module: str) -> None:
     assert undescribed((PACKAGE / module).read_text()) == []
 
 
-def test_a_field_that_is_not_described_is_found() -> None:
+def test_field_without_a_description_is_found() -> None:
     source = '''
 class One:
     """Has ``named`` and ``given``."""

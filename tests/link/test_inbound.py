@@ -11,7 +11,7 @@ from tests.link.rig import UPSTREAM, connected
 from tests.support.messages import WRITTEN, Voice, failures, gateway_status, request
 
 
-def test_the_state_is_that_of_the_last_status() -> None:
+def test_reported_state_is_that_of_the_last_status() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.hear(kernel.status("busy", asked), kernel.stream("1", asked))
@@ -20,7 +20,7 @@ def test_the_state_is_that_of_the_last_status() -> None:
     assert rig.link.inbound.reported_state == ("idle", WRITTEN)
 
 
-def test_what_only_asks_about_a_kernel_changes_nothing_of_its_state() -> None:
+def test_reported_state_ignores_untracked_requests() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.status("busy", rig.send()))
     for quiet in ("kernel_info_request", "comm_info_request", "debug_request"):
@@ -30,7 +30,7 @@ def test_what_only_asks_about_a_kernel_changes_nothing_of_its_state() -> None:
     assert rig.link.inbound.reported_state == ("busy", WRITTEN)
 
 
-def test_another_process_has_told_nothing_yet() -> None:
+def test_reported_state_is_none_after_a_restart() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.status("busy", rig.send()))
     assert rig.link.inbound.reported_state
@@ -38,7 +38,7 @@ def test_another_process_has_told_nothing_yet() -> None:
     assert rig.link.inbound.reported_state is None
 
 
-def test_a_kernel_that_died_has_told_nothing_since() -> None:
+def test_reported_state_is_none_after_a_death() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.status("busy", rig.send()))
     assert rig.link.inbound.reported_state
@@ -47,7 +47,7 @@ def test_a_kernel_that_died_has_told_nothing_since() -> None:
 
 
 @pytest.mark.parametrize("content", [b"{}", b"no JSON", b'{"execution_state": 7}'])
-def test_a_status_that_tells_no_state_is_none(content: bytes) -> None:
+def test_reported_state_of_a_status_without_a_state_is_none(content: bytes) -> None:
     rig, said = connected(), Voice().status("busy", request())
     rig.hear(structs.replace(said, content=content))
     assert rig.link.inbound.reported_state is None
@@ -56,14 +56,14 @@ def test_a_status_that_tells_no_state_is_none(content: bytes) -> None:
 @pytest.mark.parametrize(
     "date", ["", "yesterday", None, 7, "2026-01-02T03:04:05", "0001-01-01T00:00:00+05:00"]
 )
-def test_a_status_that_does_not_tell_when_is_none(date: object) -> None:
+def test_reported_state_of_a_status_without_a_usable_date_is_none(date: object) -> None:
     rig, said = connected(), Voice().status("busy", request())
     header = json.encode({**json.decode(said.header), "date": date})
     rig.hear(structs.replace(said, header=header, _head=None))
     assert rig.link.inbound.reported_state is None
 
 
-def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
+def test_active_at_changes_with_output_and_not_with_a_shutdown_reply() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     before = rig.link.active_at
@@ -79,7 +79,7 @@ def test_a_kernel_works_when_it_prints_and_not_when_it_says_goodbye() -> None:
 
 
 @pytest.mark.parametrize("untracked", [UNTRACKED, frozenset({"complete_request", "debug_request"})])
-def test_what_comes_of_an_untracked_request_is_no_work(untracked: frozenset[str]) -> None:
+def test_active_at_ignores_answers_to_untracked_requests(untracked: frozenset[str]) -> None:
     rig, kernel = connected(), Voice()
     rig.link.inbound.untracked = untracked
     for msg_type in ("debug_request", "complete_request"):
@@ -87,7 +87,7 @@ def test_what_comes_of_an_untracked_request_is_no_work(untracked: frozenset[str]
         assert (rig.link.active_at is None) is (msg_type in untracked)
 
 
-def test_output_of_an_untracked_type_is_work_if_its_request_is_tracked() -> None:
+def test_active_at_counts_output_of_an_untracked_type_to_a_tracked_request() -> None:
     rig, kernel = connected(), Voice()
     rig.link.inbound.untracked = frozenset({"stream", "complete_request"})
     rig.hear(kernel.stream("1", rig.send(request("complete_request", {}))))
@@ -96,7 +96,7 @@ def test_output_of_an_untracked_type_is_work_if_its_request_is_tracked() -> None
     assert rig.link.active_at is not None
 
 
-def test_output_of_a_kernel_that_is_busy_is_work_whatever_its_type() -> None:
+def test_active_at_counts_all_output_of_a_busy_kernel() -> None:
     rig, kernel = connected(), Voice()
     rig.link.inbound.untracked = frozenset({"stream", "complete_request"})
     rig.hear(kernel.status("busy", rig.send()))
@@ -107,7 +107,7 @@ def test_output_of_a_kernel_that_is_busy_is_work_whatever_its_type() -> None:
     assert rig.link.active_at == at + 5
 
 
-def test_a_barriers_answer_counts_though_its_number_came_before() -> None:
+def test_barrier_answer_with_a_number_that_came_before_still_counts() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(*kernel.answer(rig.send()))
     cell = rig.send()
@@ -119,7 +119,7 @@ def test_a_barriers_answer_counts_though_its_number_came_before() -> None:
     assert rig.link.inbound.replayed == 0
 
 
-def test_a_request_whose_id_came_again_is_not_answered_behind_the_barrier_of_the_first() -> None:
+def test_barrier_does_not_answer_a_request_that_was_sent_again_under_its_id() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(*kernel.answer(rig.send()))
     first = rig.send()

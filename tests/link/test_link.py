@@ -26,7 +26,7 @@ FAILURE = ["error", "execute_reply", "status:idle"]
 # Rule 1: order.
 
 
-def test_messages_go_up_in_the_order_they_came_across_drops() -> None:
+def test_messages_are_sent_in_their_order_across_drops() -> None:
     rig = connected()
     first = rig.send()
     rig.writable = False
@@ -38,7 +38,7 @@ def test_messages_go_up_in_the_order_they_came_across_drops() -> None:
     assert rig.asked == [first, second, comm, third]
 
 
-def test_a_barrier_goes_up_before_what_was_held() -> None:
+def test_barrier_is_sent_before_held_messages() -> None:
     rig = connected()
     rig.send()
     rig.drop()
@@ -51,7 +51,7 @@ def test_a_barrier_goes_up_before_what_was_held() -> None:
 
 
 @pytest.mark.parametrize("state", ["idle", "opening", "waiting", "paused"])
-def test_what_is_asked_while_not_open_goes_up_when_it_is(state: str) -> None:
+def test_request_while_not_open_is_sent_once_open(state: str) -> None:
     rig = Rig()
     if state != "idle":
         rig.attach()
@@ -72,7 +72,7 @@ def test_what_is_asked_while_not_open_goes_up_when_it_is(state: str) -> None:
     assert rig.sent == [asked]
 
 
-def test_at_the_bound_a_request_is_answered_at_once_and_the_held_ones_survive() -> None:
+def test_full_outbox_fails_a_request_at_once_and_keeps_the_held_ones() -> None:
     rig = connected(LinkSettings(outbox_messages=2))
     rig.drop()
     held = [rig.send(), rig.send()]
@@ -87,7 +87,7 @@ def test_at_the_bound_a_request_is_answered_at_once_and_the_held_ones_survive() 
     assert rig.asked == held
 
 
-def test_a_comm_at_the_bound_is_reported_since_nobody_can_be_answered() -> None:
+def test_full_outbox_reports_a_comm_message_that_it_refuses() -> None:
     rig = connected(LinkSettings(outbox_messages=1))
     rig.drop()
     rig.send()
@@ -96,7 +96,7 @@ def test_a_comm_at_the_bound_is_reported_since_nobody_can_be_answered() -> None:
     assert rig.heard() == []
 
 
-def test_an_open_socket_that_takes_nothing_fills_the_outbox_to_sixteen_times_its_bound() -> None:
+def test_open_socket_that_takes_nothing_fills_the_outbox_to_16_times_its_bound() -> None:
     rig = connected(LinkSettings(outbox_messages=1))
     rig.writable = False
     held = [rig.send() for _ in range(16)]
@@ -104,7 +104,7 @@ def test_an_open_socket_that_takes_nothing_fills_the_outbox_to_sixteen_times_its
     assert types(rig.heard_of(rig.send())) == FAILURE
 
 
-def test_of_thirty_thousand_requests_each_is_answered_once() -> None:
+def test_thirty_thousand_requests_are_each_answered_once() -> None:
     rig, kernel = connected(), Voice()
     asked = [rig.send() for _ in range(30_000)]
     for message in rig.sent:
@@ -121,7 +121,7 @@ def test_of_thirty_thousand_requests_each_is_answered_once() -> None:
     assert text.endswith(" bytes) are already under way; this one was not sent.")
 
 
-def test_a_request_that_is_given_up_for_a_new_one_is_answered_with_the_reason() -> None:
+def test_request_given_up_for_a_new_one_is_answered_with_the_reason() -> None:
     rig, kernel = connected(), Voice()
     asked = [rig.send() for _ in range(10_000)]
     rig.hear(*kernel.answer(asked[1]))
@@ -145,7 +145,7 @@ def test_a_message_that_is_no_request_does_not_use_up_the_search_for_room() -> N
     assert len(failures(rig.heard_of(asked[0]))) == 1
 
 
-def test_many_requests_that_were_refused_do_not_let_an_answered_one_go_up() -> None:
+def test_refused_requests_do_not_let_an_answered_one_be_sent() -> None:
     rig = connected(LinkSettings(outbox_messages=10))
     rig.do(rig.link.pause())
     held = [rig.send() for _ in range(10)]
@@ -161,7 +161,7 @@ def test_many_requests_that_were_refused_do_not_let_an_answered_one_go_up() -> N
 # Rule 3: at most once.
 
 
-def test_what_a_socket_took_is_never_sent_again() -> None:
+def test_message_that_a_socket_took_is_never_sent_again() -> None:
     rig = connected()
     asked = rig.send()
     for _ in range(3):
@@ -170,7 +170,7 @@ def test_what_a_socket_took_is_never_sent_again() -> None:
     assert rig.asked == [asked]
 
 
-def test_nothing_is_given_to_a_socket_that_is_not_open() -> None:
+def test_next_message_is_none_while_not_open() -> None:
     rig = connected()
     rig.writable = False
     rig.send()
@@ -178,7 +178,7 @@ def test_nothing_is_given_to_a_socket_that_is_not_open() -> None:
     assert rig.link.next_message() is None
 
 
-def test_what_cannot_be_written_for_the_gateway_is_answered() -> None:
+def test_unsendable_request_is_answered() -> None:
     rig = connected()
     asked = rig.send()
     rig.do(rig.link.unsendable(asked, "It holds bytes that are not UTF-8."))
@@ -186,14 +186,14 @@ def test_what_cannot_be_written_for_the_gateway_is_answered() -> None:
     assert failures(rig.heard()) == ["It holds bytes that are not UTF-8."]
 
 
-def test_a_comm_that_cannot_be_written_is_reported() -> None:
+def test_unsendable_comm_message_is_reported() -> None:
     rig = connected()
     comm = rig.send(request("comm_msg", {}))
     rig.do(rig.link.unsendable(comm, "It is too large."))
     assert rig.reports[-1].text == "It is too large."
 
 
-def test_a_message_without_a_header_is_refused_before_anything_is_held() -> None:
+def test_message_without_a_header_is_refused_and_not_held() -> None:
     rig = connected()
     with pytest.raises(MalformedFrame):
         rig.send(Message(channel=Channel.SHELL, header=b"no JSON"))
@@ -203,7 +203,7 @@ def test_a_message_without_a_header_is_refused_before_anything_is_held() -> None
 # Routing.
 
 
-def test_replies_go_to_who_asked_and_output_to_all() -> None:
+def test_reply_goes_to_its_subscriber_and_output_to_all() -> None:
     rig, kernel = connected(), Voice()
     rig.attach("console")
     asked = rig.send(subscriber="console")
@@ -211,7 +211,7 @@ def test_replies_go_to_who_asked_and_output_to_all() -> None:
     assert [to for to, _ in rig.delivered] == [None, "console", None]
 
 
-def test_a_detached_subscriber_still_gets_its_reply() -> None:
+def test_reply_goes_to_a_detached_subscriber() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.detach()
@@ -219,27 +219,27 @@ def test_a_detached_subscriber_still_gets_its_reply() -> None:
     assert rig.delivered[-1][0] == "tab"
 
 
-def test_a_reply_goes_to_the_subscriber_whatever_session_the_header_names() -> None:
+def test_reply_goes_to_its_subscriber_whatever_session_its_header_names() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send(request(session="another"), subscriber="tab")
     rig.hear(kernel.reply(asked))
     assert rig.delivered[-1][0] == "tab"
 
 
-def test_what_answers_no_request_of_ours_goes_by_the_session_in_its_parent() -> None:
+def test_reply_without_a_pending_request_goes_by_the_session_in_its_parent() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(kernel.reply(request(session="from-before-our-restart")))
     assert rig.delivered[-1][0] == "from-before-our-restart"
 
 
-def test_answers_to_a_barrier_of_the_process_before_are_for_nobody() -> None:
+def test_answer_to_a_barrier_of_an_earlier_process_is_not_delivered() -> None:
     rig, kernel = connected(), Voice()
     barrier = request("kernel_info_request", {}, session=UPSTREAM)
     rig.hear(kernel.status("busy", barrier), kernel.reply(barrier), kernel.status("idle", barrier))
     assert rig.delivered == []
 
 
-def test_a_question_goes_to_who_runs_the_cell() -> None:
+def test_input_request_goes_to_the_subscriber_of_the_cell() -> None:
     rig, kernel = connected(), Voice()
     rig.attach("console")
     asked = rig.send(subscriber="console")
@@ -247,7 +247,7 @@ def test_a_question_goes_to_who_runs_the_cell() -> None:
     assert rig.delivered[-1][0] == "console"
 
 
-def test_a_request_without_an_id_passes_and_is_not_waited_for() -> None:
+def test_request_without_an_id_passes_and_is_not_pending() -> None:
     rig, kernel = connected(), Voice()
     nameless = Message(channel=Channel.SHELL, header=b'{"msg_type": "execute_request"}')
     rig.send(nameless)
@@ -257,7 +257,7 @@ def test_a_request_without_an_id_passes_and_is_not_waited_for() -> None:
     assert rig.sent == [nameless]
 
 
-def test_a_slow_or_absent_subscriber_is_told_what_it_missed_in_the_cell() -> None:
+def test_dropped_messages_are_a_notice_in_their_cell() -> None:
     cell = request()
     notice = Rig().link.notices.dropped(Dropped(3, cell.header))
     assert notice.parent.msg_id == cell.head.msg_id
@@ -267,7 +267,7 @@ def test_a_slow_or_absent_subscriber_is_told_what_it_missed_in_the_cell() -> Non
 # Rule 7: never give up in silence.
 
 
-def test_tries_go_on_with_growing_capped_waits() -> None:
+def test_retries_go_on_with_growing_capped_waits() -> None:
     rig = connected(LinkSettings(backoff=Backoff(base=1.0, cap=8.0)))
     rig.drop()
     waits = [rig.timers[Timer.RETRY]]
@@ -279,14 +279,14 @@ def test_tries_go_on_with_growing_capped_waits() -> None:
     assert set(waits[5:]) == {8.0}
 
 
-def test_waits_are_jittered_in_full() -> None:
+def test_retry_waits_are_fully_jittered() -> None:
     rig = connected(LinkSettings(backoff=Backoff(base=1.0, cap=8.0)))
     rig.chance = 0.25
     rig.drop()
     assert rig.timers[Timer.RETRY] == 0.25
 
 
-def test_a_socket_that_ends_at_once_does_not_reset_the_waits() -> None:
+def test_socket_that_ends_at_once_does_not_reset_the_backoff() -> None:
     rig = connected(LinkSettings(backoff=Backoff(base=1.0, cap=8.0)))
     waits = []
     for _ in range(4):
@@ -296,7 +296,7 @@ def test_a_socket_that_ends_at_once_does_not_reset_the_waits() -> None:
     assert waits == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_a_socket_that_stood_resets_the_waits() -> None:
+def test_stable_socket_resets_the_backoff() -> None:
     rig = connected(LinkSettings(backoff=Backoff(base=1.0, cap=8.0)))
     for _ in range(3):
         rig.drop()
@@ -306,7 +306,7 @@ def test_a_socket_that_stood_resets_the_waits() -> None:
     assert rig.timers[Timer.RETRY] == 1.0
 
 
-def test_an_outage_is_reported_once_and_so_is_its_end() -> None:
+def test_outage_and_its_end_are_each_reported_once() -> None:
     rig = connected()
     rig.drop()
     rig.fire(Timer.RETRY)
@@ -316,7 +316,7 @@ def test_an_outage_is_reported_once_and_so_is_its_end() -> None:
     assert rig.reports[-1].seconds == 9.0
 
 
-def test_the_silence_before_a_link_was_found_dead_is_part_of_the_outage() -> None:
+def test_outage_includes_the_silence_before_the_drop() -> None:
     rig = connected()
     cell = rig.send()
     rig.wait(60)
@@ -329,7 +329,7 @@ def test_the_silence_before_a_link_was_found_dead_is_part_of_the_outage() -> Non
     assert rig.reports[-1].seconds == 32.0
 
 
-def test_a_try_that_fails_in_silence_does_not_date_the_outage_back() -> None:
+def test_failed_try_does_not_date_the_outage_back() -> None:
     rig = connected()
     rig.drop()
     rig.fire(Timer.RETRY)
@@ -338,7 +338,7 @@ def test_a_try_that_fails_in_silence_does_not_date_the_outage_back() -> None:
     assert rig.reports[-1].seconds == 2.0
 
 
-def test_a_bound_on_tries_ends_the_link_with_an_answer_for_all() -> None:
+def test_retry_max_ends_the_link_and_answers_all() -> None:
     rig = connected(LinkSettings(retry_max=2))
     asked = rig.send()
     rig.drop()
@@ -351,7 +351,7 @@ def test_a_bound_on_tries_ends_the_link_with_an_answer_for_all() -> None:
     assert rig.timers == {}
 
 
-def test_a_kernel_that_is_gone_fails_what_waits_and_says_dead_last() -> None:
+def test_gone_kernel_fails_pending_requests_and_then_is_dead() -> None:
     rig = connected()
     sent, rig.writable = rig.send(), False
     held = rig.send()
@@ -363,13 +363,13 @@ def test_a_kernel_that_is_gone_fails_what_waits_and_says_dead_last() -> None:
     assert not rig.has_socket
 
 
-def test_it_is_gone_once() -> None:
+def test_gone_twice_is_reported_once() -> None:
     rig = connected()
     rig.do(rig.link.gone("Culled."))
     assert rig.link.gone("Culled again.") == []
 
 
-def test_a_request_to_a_link_that_is_gone_is_answered_at_once() -> None:
+def test_request_to_a_gone_link_is_answered_at_once() -> None:
     rig = connected()
     rig.do(rig.link.gone("The kernel was culled."))
     asked = rig.send()
@@ -377,7 +377,7 @@ def test_a_request_to_a_link_that_is_gone_is_answered_at_once() -> None:
     assert failures(rig.heard()) == ["The kernel was culled."]
 
 
-def test_who_comes_to_a_kernel_that_is_gone_is_told_so() -> None:
+def test_attach_to_a_gone_kernel_delivers_a_dead_status() -> None:
     rig = connected()
     rig.do(rig.link.gone("Culled."))
     before = len(rig.delivered)
@@ -386,14 +386,14 @@ def test_who_comes_to_a_kernel_that_is_gone_is_told_so() -> None:
     assert types(rig.heard("late", before)) == ["status:dead"]
 
 
-def test_a_gateway_that_says_dead_ends_the_link() -> None:
+def test_dead_status_from_the_gateway_ends_the_link() -> None:
     rig = connected()
     rig.hear(gateway_status("dead", UPSTREAM))
     assert rig.link.state is State.GONE
     assert types(rig.heard()) == ["status:dead"]
 
 
-def test_what_comes_behind_the_end_is_not_delivered() -> None:
+def test_message_behind_the_end_is_not_delivered() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.do(rig.link.gone("Culled."))
@@ -402,7 +402,7 @@ def test_what_comes_behind_the_end_is_not_delivered() -> None:
     assert rig.delivered[before:] == []
 
 
-def test_close_answers_what_waits_and_is_final() -> None:
+def test_close_answers_pending_requests_and_is_final() -> None:
     rig = connected()
     asked = rig.send()
     rig.do(rig.link.close("The server stops."))
@@ -416,7 +416,7 @@ def test_close_answers_what_waits_and_is_final() -> None:
     assert not rig.has_socket
 
 
-def test_close_leaves_to_the_next_one_what_the_kernel_is_at_work_on() -> None:
+def test_close_with_leave_work_answers_only_what_was_not_sent() -> None:
     rig = connected()
     sent = rig.send()
     rig.drop()
@@ -431,7 +431,7 @@ def test_close_leaves_to_the_next_one_what_the_kernel_is_at_work_on() -> None:
 # The alarm.
 
 
-def test_the_running_cell_is_told_of_a_long_outage_once() -> None:
+def test_long_outage_is_one_notice_in_the_running_cell() -> None:
     rig = connected()
     running, queued = rig.send(), rig.send()
     rig.drop("it was cut without a word.")
@@ -444,7 +444,7 @@ def test_the_running_cell_is_told_of_a_long_outage_once() -> None:
     assert len(notices(rig.heard())) == 1
 
 
-def test_a_cell_sent_during_a_long_outage_is_told_at_once() -> None:
+def test_cell_sent_in_a_long_outage_gets_a_notice_at_once() -> None:
     rig = connected()
     rig.drop()
     rig.wait(10)
@@ -454,7 +454,7 @@ def test_a_cell_sent_during_a_long_outage_is_told_at_once() -> None:
     assert len(notices(rig.heard_of(cell))) == 1
 
 
-def test_a_short_outage_alarms_nobody() -> None:
+def test_short_outage_is_no_notice() -> None:
     rig = connected()
     rig.send()
     rig.drop()
@@ -463,7 +463,7 @@ def test_a_short_outage_alarms_nobody() -> None:
     assert notices(rig.heard()) == []
 
 
-def test_the_next_outage_is_told_again() -> None:
+def test_next_long_outage_is_another_notice() -> None:
     rig = connected()
     cell = rig.send()
     for _ in range(2):
@@ -477,7 +477,7 @@ def test_the_next_outage_is_told_again() -> None:
 # The probe.
 
 
-def test_a_silent_kernel_that_owes_an_answer_is_asked_for_again_and_again() -> None:
+def test_silent_kernel_that_owes_an_answer_is_probed_again_and_again() -> None:
     rig = connected()
     rig.send()
     rig.fire(Timer.PROBE)
@@ -485,7 +485,7 @@ def test_a_silent_kernel_that_owes_an_answer_is_asked_for_again_and_again() -> N
     assert rig.probes == 2
 
 
-def test_a_kernel_that_speaks_is_not_asked_for() -> None:
+def test_kernel_that_is_heard_is_not_probed() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.hear(kernel.stream("working", asked))
@@ -494,7 +494,7 @@ def test_a_kernel_that_speaks_is_not_asked_for() -> None:
     assert Timer.PROBE in rig.timers
 
 
-def test_a_kernel_that_owes_nothing_is_left_alone() -> None:
+def test_kernel_that_owes_nothing_is_not_probed() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.hear(*kernel.answer(asked))
@@ -503,7 +503,7 @@ def test_a_kernel_that_owes_nothing_is_left_alone() -> None:
     assert rig.timers == {}
 
 
-def test_while_the_link_is_down_only_the_handshake_asks() -> None:
+def test_link_that_is_down_probes_only_in_a_handshake() -> None:
     rig = connected()
     rig.send()
     rig.drop()
@@ -513,7 +513,7 @@ def test_while_the_link_is_down_only_the_handshake_asks() -> None:
 # Rule 9: kernels may sleep.
 
 
-def test_a_socket_that_nobody_needs_is_closed_after_a_while() -> None:
+def test_unused_socket_is_closed_after_linger() -> None:
     rig = connected(LinkSettings(linger=12.0))
     rig.detach()
     assert rig.timers == {Timer.LINGER: 12.0}
@@ -523,7 +523,7 @@ def test_a_socket_that_nobody_needs_is_closed_after_a_while() -> None:
     assert rig.timers == {}
 
 
-def test_a_busy_kernel_keeps_its_socket_until_it_has_replied() -> None:
+def test_socket_without_subscribers_stays_until_the_reply() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.detach()
@@ -532,7 +532,7 @@ def test_a_busy_kernel_keeps_its_socket_until_it_has_replied() -> None:
     assert Timer.LINGER in rig.timers
 
 
-def test_one_who_comes_back_in_time_finds_the_socket_open() -> None:
+def test_subscriber_that_returns_within_linger_finds_the_socket_open() -> None:
     rig = connected()
     rig.detach()
     rig.attach()
@@ -540,7 +540,7 @@ def test_one_who_comes_back_in_time_finds_the_socket_open() -> None:
     assert rig.link.state is State.OPEN
 
 
-def test_a_request_of_one_who_is_away_keeps_the_socket() -> None:
+def test_request_of_a_detached_subscriber_keeps_the_socket() -> None:
     rig, kernel = connected(), Voice()
     rig.detach()
     asked = rig.send()
@@ -549,7 +549,7 @@ def test_a_request_of_one_who_is_away_keeps_the_socket() -> None:
     assert Timer.LINGER in rig.timers
 
 
-def test_the_wait_for_nobody_is_not_begun_again_by_each_failed_try() -> None:
+def test_linger_is_not_begun_again_by_each_failed_try() -> None:
     rig = connected()
     rig.drop()
     rig.detach()
@@ -562,7 +562,7 @@ def test_the_wait_for_nobody_is_not_begun_again_by_each_failed_try() -> None:
     assert rig.timers == {}
 
 
-def test_the_death_of_a_busy_kernel_that_nobody_listens_to_ends_the_socket() -> None:
+def test_death_of_a_kernel_without_subscribers_starts_linger() -> None:
     rig = connected()
     rig.send()
     rig.detach()
@@ -572,7 +572,7 @@ def test_the_death_of_a_busy_kernel_that_nobody_listens_to_ends_the_socket() -> 
     assert rig.timers == {}
 
 
-def test_tries_begin_anew_after_a_sleep() -> None:
+def test_backoff_begins_anew_after_a_sleep() -> None:
     rig = connected(LinkSettings(backoff=Backoff(base=1.0, cap=8.0)))
     rig.drop()
     for _ in range(3):
@@ -585,7 +585,7 @@ def test_tries_begin_anew_after_a_sleep() -> None:
     assert rig.timers[Timer.RETRY] == 1.0
 
 
-def test_an_idle_that_was_missed_in_a_sleep_is_made_up_for() -> None:
+def test_idle_status_missed_in_a_sleep_is_written() -> None:
     rig, kernel = connected(), Voice()
     asked = rig.send()
     rig.hear(kernel.status("busy", asked), kernel.reply(asked))
@@ -609,7 +609,7 @@ def test_content_that_cannot_be_read_is_passed_on() -> None:
     assert rig.heard() == [odd]
 
 
-def test_a_failure_of_something_else_than_a_cell_has_no_error_output() -> None:
+def test_failed_request_that_is_no_cell_has_no_error_output() -> None:
     rig = connected()
     asked = rig.send(request("complete_request", {}))
     rig.do(rig.link.gone("Culled."))
@@ -617,7 +617,7 @@ def test_a_failure_of_something_else_than_a_cell_has_no_error_output() -> None:
     assert read_content(rig.heard_of(asked)[0])["status"] == "error"
 
 
-def test_what_waits_for_its_next_try_is_tried_as_soon_as_the_gateway_is_heard_of() -> None:
+def test_retry_now_ends_the_wait_for_the_next_try() -> None:
     rig = connected()
     assert rig.link.retry_now() == []
     rig.drop()
@@ -627,7 +627,7 @@ def test_what_waits_for_its_next_try_is_tried_as_soon_as_the_gateway_is_heard_of
     assert rig.link.retry_now() == []
 
 
-def test_a_next_try_is_hurried_once_in_an_outage() -> None:
+def test_retry_now_counts_once_in_an_outage() -> None:
     rig = connected()
     rig.drop()
     rig.do(rig.link.retry_now())

@@ -28,7 +28,7 @@ def reopening() -> Rig:
 
 
 @pytest.mark.parametrize("state", ["idle", "busy"])
-def test_a_handshake_is_given_up_if_the_gateway_says_twice_that_the_kernel_is_there(
+def test_handshake_is_given_up_after_two_models_of_an_idle_or_busy_kernel(
     state: str,
 ) -> None:
     rig = reopening()
@@ -41,7 +41,7 @@ def test_a_handshake_is_given_up_if_the_gateway_says_twice_that_the_kernel_is_th
 
 
 @pytest.mark.parametrize("state", ["starting", "restarting", "unknown"])
-def test_a_handshake_with_a_kernel_that_cannot_be_talked_to_yet_is_waited_for(state: str) -> None:
+def test_handshake_with_a_kernel_in_another_state_gets_another_beside_it(state: str) -> None:
     rig = reopening()
     ask(rig, state)
     assert rig.beside == []
@@ -54,7 +54,7 @@ def test_a_handshake_with_a_kernel_that_cannot_be_talked_to_yet_is_waited_for(st
     assert rig.link.inbound.upstream == UPSTREAM
 
 
-def test_the_handshake_that_is_answered_first_gives_the_socket_its_session_id() -> None:
+def test_handshake_answered_first_gives_the_session_id() -> None:
     rig, kernel = reopening(), Voice()
     ask(rig, "starting", 2)
     (beside,) = rig.beside
@@ -66,7 +66,7 @@ def test_the_handshake_that_is_answered_first_gives_the_socket_its_session_id() 
     assert len(rig.delivered) == delivered, "that is for the gateway"
 
 
-def test_each_handshake_is_waited_for_before_another_goes_beside_it() -> None:
+def test_each_handshake_gets_two_models_until_another_begins_beside_it() -> None:
     rig = reopening()
     for _ in range(2):
         ask(rig, "starting")
@@ -77,14 +77,14 @@ def test_each_handshake_is_waited_for_before_another_goes_beside_it() -> None:
         rig.fire(Timer.RETRY)
 
 
-def test_what_is_said_of_a_kernel_that_starts_does_not_end_its_handshake_when_it_is_idle() -> None:
+def test_models_of_a_starting_kernel_do_not_count_against_its_handshake_once_idle() -> None:
     rig = reopening()
     ask(rig, "starting", 3)
     ask(rig, "idle")
     assert rig.link.state is State.OPENING
 
 
-def test_each_handshake_in_a_row_that_is_given_up_gives_the_next_double_the_time() -> None:
+def test_handshake_given_up_doubles_the_time_of_the_next() -> None:
     rig = reopening()
     for answers in (2, 4, 8):
         ask(rig, "idle", answers - 1)
@@ -98,7 +98,7 @@ def test_each_handshake_in_a_row_that_is_given_up_gives_the_next_double_the_time
     assert rig.link.state is State.WAITING
 
 
-def test_the_cell_that_waits_for_a_first_handshake_is_told_since_when() -> None:
+def test_long_first_handshake_is_a_notice_in_the_waiting_cell() -> None:
     rig = Rig()
     rig.attach()
     cell = rig.send()
@@ -107,7 +107,7 @@ def test_the_cell_that_waits_for_a_first_handshake_is_told_since_when() -> None:
     assert "No connection to gpu since 12:00:00 UTC: the handshake had no answer in 20 s" in told
 
 
-def test_the_cell_that_waits_is_told_during_a_handshake_after_an_outage() -> None:
+def test_outage_is_a_notice_during_a_handshake() -> None:
     rig = reopening()
     rig.wait(rig.timers[Timer.ALARM])
     rig.fire(Timer.ALARM)

@@ -20,7 +20,7 @@ def refuse(rig: Rig) -> None:
     rig.do(rig.link.dropped("a message was larger than it takes.", too_large=True))
 
 
-def test_the_cell_is_told_that_its_message_was_too_large_and_others_go_on() -> None:
+def test_too_large_message_is_answered_and_others_go_on() -> None:
     rig, kernel = connected(), Voice()
     running = rig.send()
     rig.hear(kernel.status("busy", running))
@@ -38,7 +38,7 @@ def test_the_cell_is_told_that_its_message_was_too_large_and_others_go_on() -> N
     assert types(rig.heard_of(running))[-1] == "status:idle"
 
 
-def test_a_message_as_large_is_answered_at_once_and_never_sent_again() -> None:
+def test_message_above_the_learned_limit_is_answered_at_once() -> None:
     rig = connected()
     rig.send(request(content=LARGE))
     refuse(rig)
@@ -50,7 +50,7 @@ def test_a_message_as_large_is_answered_at_once_and_never_sent_again() -> None:
     assert rig.sent[went:] == [smaller]
 
 
-def test_what_is_held_and_as_large_is_answered_too() -> None:
+def test_held_message_above_the_learned_limit_is_answered() -> None:
     rig = connected()
     rig.send(request(content=LARGE))
     rig.writable = False
@@ -62,7 +62,7 @@ def test_what_is_held_and_as_large_is_answered_too() -> None:
     assert held not in rig.sent
 
 
-def test_a_large_message_without_a_reply_is_told_in_the_cell_that_runs_and_in_the_log() -> None:
+def test_too_large_message_without_a_reply_is_a_report_and_a_notice() -> None:
     rig, kernel = connected(), Voice()
     running = rig.send()
     rig.hear(kernel.status("busy", running))
@@ -73,9 +73,7 @@ def test_a_large_message_without_a_reply_is_told_in_the_cell_that_runs_and_in_th
     assert Happening.FAILED in rig.happened()
 
 
-def test_a_socket_that_is_cut_in_a_large_message_says_so_and_the_second_time_it_is_a_limit() -> (
-    None
-):
+def test_cut_in_a_large_message_is_a_limit_the_second_time() -> None:
     rig = connected()
     for _ in range(2):
         large = rig.send(request(content={"code": "x" * 12_000_000}))
@@ -90,7 +88,7 @@ def test_a_socket_that_is_cut_in_a_large_message_says_so_and_the_second_time_it_
     assert "larger than gpu takes" in failures(rig.heard_of(again))[0]
 
 
-def test_a_socket_that_is_cut_in_a_small_message_says_nothing_of_sizes() -> None:
+def test_cut_in_a_small_message_is_no_limit() -> None:
     rig = connected()
     small = rig.send(request(content=LARGE))
     rig.has_socket = False
@@ -103,7 +101,7 @@ def of_size(mebibytes: float, msg_type: str = "execute_request") -> Message:
     return request(msg_type, {"code": "x" * int(mebibytes * 2**20)})
 
 
-def test_what_went_behind_one_that_was_too_large_never_reached_the_kernel() -> None:
+def test_requests_behind_a_too_large_one_never_reached_the_kernel() -> None:
     rig, kernel = connected(), Voice()
     running = rig.send()
     rig.hear(kernel.status("busy", running))
@@ -127,7 +125,7 @@ def test_what_went_behind_one_that_was_too_large_never_reached_the_kernel() -> N
 
 
 @pytest.mark.parametrize("code", [1009, None])
-def test_a_large_one_before_the_largest_may_have_run_only_if_the_kernel_answers(
+def test_large_request_before_the_largest_may_have_run_only_if_the_kernel_answers(
     code: int | None,
 ) -> None:
     rig, kernel = connected(), Voice()
@@ -150,7 +148,7 @@ def test_a_large_one_before_the_largest_may_have_run_only_if_the_kernel_answers(
     )
 
 
-def test_what_went_behind_a_large_message_without_a_reply_never_reached_the_kernel() -> None:
+def test_requests_behind_a_too_large_comm_message_never_reached_the_kernel() -> None:
     rig = connected()
     before = rig.send()
     rig.send(of_size(12, "comm_msg"))
@@ -160,7 +158,7 @@ def test_what_went_behind_a_large_message_without_a_reply_never_reached_the_kern
     assert "This one never reached the kernel." in failures(rig.heard_of(behind))[0]
 
 
-def test_one_that_the_kernel_has_seen_was_not_too_large() -> None:
+def test_request_that_the_kernel_has_begun_was_not_too_large() -> None:
     rig, kernel = connected(), Voice()
     large = rig.send(request(content=LARGE))
     rig.hear(kernel.status("busy", large))
@@ -171,7 +169,7 @@ def test_one_that_the_kernel_has_seen_was_not_too_large() -> None:
     assert sent in rig.sent
 
 
-def test_a_gateway_that_was_away_is_tried_with_a_large_message_again() -> None:
+def test_learned_limit_is_forgotten_after_failed_tries() -> None:
     rig = connected()
     rig.send(request(content=LARGE))
     refuse(rig)
@@ -181,7 +179,7 @@ def test_a_gateway_that_was_away_is_tried_with_a_large_message_again() -> None:
     assert rig.send(request(content=LARGE)) in rig.sent
 
 
-def test_a_message_with_many_buffers_is_as_large_as_its_frame() -> None:
+def test_size_of_a_message_with_many_buffers_is_that_of_its_frame() -> None:
     rig = connected()
     rig.send(request(content=LARGE))
     refuse(rig)
@@ -192,7 +190,7 @@ def test_a_message_with_many_buffers_is_as_large_as_its_frame() -> None:
     assert rig.send(many) in rig.sent
 
 
-def test_a_message_above_max_message_bytes_is_answered_and_never_sent() -> None:
+def test_message_above_max_message_bytes_is_answered_and_never_sent() -> None:
     rig = connected(LinkSettings(max_message_bytes=1_000_000))
     went = len(rig.sent)
     text = failures(rig.heard_of(rig.send(request(content=LARGE))))
@@ -201,12 +199,12 @@ def test_a_message_above_max_message_bytes_is_answered_and_never_sent() -> None:
     assert rig.sent[went:] == [small]
 
 
-def test_without_max_message_bytes_any_message_is_sent() -> None:
+def test_message_of_any_size_is_sent_without_max_message_bytes() -> None:
     rig = connected(LinkSettings(max_message_bytes=0))
     assert rig.send(request(content=LARGE)) in rig.sent
 
 
-def test_a_large_message_without_a_reply_is_reported_and_not_sent() -> None:
+def test_comm_message_above_the_learned_limit_is_reported_and_not_sent() -> None:
     rig = connected()
     rig.send(request(content=LARGE))
     refuse(rig)
@@ -218,7 +216,7 @@ def test_a_large_message_without_a_reply_is_reported_and_not_sent() -> None:
     assert "A comm_msg was lost." in notices(rig.heard_of(cell))[-1]
 
 
-def test_a_held_message_without_a_reply_is_reported_when_the_limit_is_learned() -> None:
+def test_held_comm_message_above_the_learned_limit_is_reported() -> None:
     rig = connected()
     rig.send(request(content=LARGE))
     rig.writable = False
@@ -230,7 +228,7 @@ def test_a_held_message_without_a_reply_is_reported_when_the_limit_is_learned() 
     assert [message.head.msg_type for message in rig.asked] == ["execute_request"]
 
 
-def test_a_message_that_the_kernel_has_begun_with_was_not_too_large() -> None:
+def test_cut_in_a_request_that_the_kernel_has_begun_is_no_limit() -> None:
     rig, kernel = connected(), Voice()
     cell = rig.send(request(content={"code": "x" * 11_000_000}))
     rig.hear(kernel.status("busy", cell))

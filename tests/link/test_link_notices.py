@@ -7,14 +7,14 @@ from tests.link.rig import UPSTREAM, Rig, connected
 from tests.support.messages import Voice, notices, request, types
 
 
-def test_before_the_kernel_was_heard_what_is_written_carries_the_links_own_session() -> None:
+def test_notices_carry_the_links_session_before_the_kernel_was_heard() -> None:
     rig = connected()
     rig.send()
     rig.do(rig.link.gone("It is gone."))
     assert {message.head.session for message in rig.heard()} == {UPSTREAM}
 
 
-def test_what_is_written_carries_the_session_that_the_kernel_was_last_heard_with() -> None:
+def test_notices_carry_the_session_of_the_kernels_last_message() -> None:
     rig, kernel = connected(), Voice("kernel-1")
     cell = rig.send()
     rig.hear(kernel.status("busy", cell), kernel.stream("1", cell))
@@ -29,7 +29,7 @@ def test_what_is_written_carries_the_session_that_the_kernel_was_last_heard_with
     assert {message.head.session for message in written} == {"kernel-1"}
 
 
-def test_after_a_restart_it_is_that_of_the_new_process_once_that_was_heard() -> None:
+def test_notices_carry_the_session_of_the_new_process_once_heard() -> None:
     rig, kernel, successor = connected(), Voice("kernel-1"), Voice("kernel-2", 72)
     rig.hear(*kernel.answer(rig.send()))
     rig.do([*rig.link.pause(), *rig.link.resume(restarted=True)])
@@ -40,7 +40,7 @@ def test_after_a_restart_it_is_that_of_the_new_process_once_that_was_heard() -> 
     assert rig.link.notices.dropped(Dropped(1, cell.header)).head.session == "kernel-2"
 
 
-def test_the_gateways_own_words_do_not_count_as_the_kernels() -> None:
+def test_notices_ignore_the_session_of_the_gateways_own_messages() -> None:
     rig, kernel = connected(), Voice("kernel-1")
     cell = rig.send()
     rig.hear(kernel.status("busy", cell), Voice(UPSTREAM).stream("A limit was passed.", cell))
@@ -58,7 +58,7 @@ def down_for(seconds: float) -> tuple[Rig, list[str]]:
     return rig, [running.head.msg_id, waiting.head.msg_id]
 
 
-def test_what_fails_in_an_outage_is_told_in_the_cell_that_runs_with_its_length() -> None:
+def test_failed_operation_in_an_outage_is_a_notice_with_its_length() -> None:
     rig, (running, _) = down_for(12)
     rig.do(rig.link.watch.notify_of_failure("interrupt", "Nobody answers.", unreachable=True))
     (told,) = [message for message in rig.heard() if message.head.msg_type == "stream"]
@@ -68,13 +68,13 @@ def test_what_fails_in_an_outage_is_told_in_the_cell_that_runs_with_its_length()
     ]
 
 
-def test_what_the_gateway_refuses_is_told_with_its_reason() -> None:
+def test_failed_operation_is_a_notice_with_the_gateways_reason() -> None:
     rig, _ = down_for(12)
     rig.do(rig.link.watch.notify_of_failure("restart", "gpu says no.", unreachable=False))
     assert notices(rig.heard()) == ["[Jupyter Relay] Cannot restart: gpu says no.\n"]
 
 
-def test_what_fails_while_no_cell_runs_is_told_in_none() -> None:
+def test_failed_operation_without_a_running_cell_is_no_notice() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(*kernel.answer(rig.send()))
     begun = len(rig.delivered)

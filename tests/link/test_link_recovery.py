@@ -41,7 +41,7 @@ def pass_barriers(rig: Rig, kernel: Voice) -> None:
 # Rule 4: no silent cell.
 
 
-def test_a_request_that_never_arrived_is_answered_so() -> None:
+def test_request_that_never_arrived_is_answered_so() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -54,7 +54,7 @@ def test_a_request_that_never_arrived_is_answered_so() -> None:
     assert notices(rig.heard()) == []
 
 
-def test_a_request_whose_result_was_lost_is_answered_so() -> None:
+def test_request_whose_result_was_lost_is_answered_so() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -67,7 +67,7 @@ def test_a_request_whose_result_was_lost_is_answered_so() -> None:
     assert len(notices(rig.heard_of(asked))) == 1
 
 
-def test_a_request_of_which_nothing_is_known_is_answered_so() -> None:
+def test_request_of_unknown_fate_is_answered_so() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -78,7 +78,7 @@ def test_a_request_of_which_nothing_is_known_is_answered_so() -> None:
     assert failures(rig.heard())[0].endswith("this may have run, and its result was lost.")
 
 
-def test_a_kernel_that_does_not_number_leaves_it_open_whether_it_ran() -> None:
+def test_request_to_a_kernel_without_numbers_may_have_run() -> None:
     kernel = Voice(numbered=False)
     rig = known(kernel)
     rig.send()
@@ -87,7 +87,7 @@ def test_a_kernel_that_does_not_number_leaves_it_open_whether_it_ran() -> None:
     assert failures(rig.heard())[0].endswith("this may have run, and its result was lost.")
 
 
-def test_never_reached_is_not_said_if_the_loss_was_announced_in_another_cell() -> None:
+def test_request_may_have_run_if_the_loss_was_reported_in_another_cell() -> None:
     kernel = Voice()
     rig = known(kernel)
     ran, survived = rig.send(), rig.send()
@@ -100,7 +100,7 @@ def test_never_reached_is_not_said_if_the_loss_was_announced_in_another_cell() -
     assert failures(rig.heard_of(ran))[0].endswith("this may have run, and its result was lost.")
 
 
-def test_never_reached_is_not_said_if_another_lane_has_settled_the_loss() -> None:
+def test_request_may_have_run_if_another_lane_has_counted_the_loss() -> None:
     kernel = Voice()
     rig = known(kernel)
     cell = rig.send()
@@ -114,7 +114,7 @@ def test_never_reached_is_not_said_if_another_lane_has_settled_the_loss() -> Non
         assert failures(rig.heard_of(asked))[0].endswith("may have run, and its result was lost.")
 
 
-def test_an_answer_that_the_gateway_kept_is_taken_and_nothing_is_synthesised() -> None:
+def test_answer_that_the_gateway_kept_is_delivered_and_none_is_written() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -127,7 +127,7 @@ def test_an_answer_that_the_gateway_kept_is_taken_and_nothing_is_synthesised() -
 
 
 @pytest.mark.parametrize("lost", [0, 2])
-def test_a_reply_whose_idle_was_lost_gets_its_idle_and_a_notice_if_more_was_lost(lost: int) -> None:
+def test_reply_without_its_idle_gets_it_and_a_notice_of_other_losses(lost: int) -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -145,7 +145,7 @@ def test_a_reply_whose_idle_was_lost_gets_its_idle_and_a_notice_if_more_was_lost
     )
 
 
-def test_an_idle_whose_reply_was_lost_gets_its_reply() -> None:
+def test_idle_status_without_its_reply_gets_a_reply() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -156,7 +156,7 @@ def test_an_idle_whose_reply_was_lost_gets_its_reply() -> None:
     assert failures(rig.heard_of(asked))[0].endswith("this ran, but its result was lost.")
 
 
-def test_a_running_cell_is_waited_for() -> None:
+def test_running_cell_is_waited_for() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -168,7 +168,7 @@ def test_a_running_cell_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("reply_first", [True, False])
-def test_the_shell_barrier_needs_its_reply_and_its_idle(reply_first: bool) -> None:
+def test_barrier_on_the_shell_needs_its_reply_and_its_idle_status(reply_first: bool) -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -180,7 +180,7 @@ def test_the_shell_barrier_needs_its_reply_and_its_idle(reply_first: bool) -> No
     assert types(rig.heard_of(asked)) == FAILURE
 
 
-def test_what_was_held_is_behind_the_barrier_and_not_ended_by_it() -> None:
+def test_held_request_is_not_finished_by_the_barrier_before_it() -> None:
     kernel = Voice()
     rig = known(kernel)
     rig.send()
@@ -191,7 +191,7 @@ def test_what_was_held_is_behind_the_barrier_and_not_ended_by_it() -> None:
     assert rig.heard_of(held) == []
 
 
-def test_each_lane_has_a_barrier_of_its_own() -> None:
+def test_barrier_is_sent_on_each_lane() -> None:
     kernel = Voice()
     rig = known(kernel)
     rig.send()
@@ -210,7 +210,7 @@ def test_each_lane_has_a_barrier_of_its_own() -> None:
     assert types(rig.heard_of(side)) == FAILURE
 
 
-def test_a_subshell_alone_brings_the_shell_barrier_too_which_finds_a_restart_out() -> None:
+def test_barrier_for_a_subshell_brings_one_for_the_shell_which_detects_a_restart() -> None:
     kernel = Voice()
     rig = known(kernel)
     side = rig.send(request(subshell_id="side"))
@@ -220,7 +220,7 @@ def test_a_subshell_alone_brings_the_shell_barrier_too_which_finds_a_restart_out
     assert "restarted" in failures(rig.heard_of(side))[0]
 
 
-def test_a_lane_that_is_quiet_does_not_swallow_the_loss_of_one_that_runs() -> None:
+def test_quiet_lane_does_not_hide_the_loss_of_a_running_one() -> None:
     kernel = Voice()
     rig = known(kernel)
     side = rig.send(request(subshell_id="side"))
@@ -234,7 +234,7 @@ def test_a_lane_that_is_quiet_does_not_swallow_the_loss_of_one_that_runs() -> No
     assert "up to 4 messages" in notices(rig.heard_of(side))[0]
 
 
-def test_nothing_of_a_barrier_reaches_anybody() -> None:
+def test_answers_to_a_barrier_are_not_delivered() -> None:
     kernel = Voice()
     rig = known(kernel)
     rig.send()
@@ -246,7 +246,7 @@ def test_nothing_of_a_barrier_reaches_anybody() -> None:
     assert rig.delivered[before:] == []
 
 
-def test_a_barrier_from_before_another_outage_proves_the_same_after_it() -> None:
+def test_barrier_from_before_another_outage_still_counts() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -260,7 +260,7 @@ def test_a_barrier_from_before_another_outage_proves_the_same_after_it() -> None
     assert types(rig.heard_of(between)) == FAILURE
 
 
-def test_an_earlier_barrier_whose_answer_was_lost_is_forgotten_with_the_next() -> None:
+def test_barrier_whose_answer_was_lost_is_removed_with_the_next() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -275,7 +275,7 @@ def test_an_earlier_barrier_whose_answer_was_lost_is_forgotten_with_the_next() -
     assert rig.delivered[before:] == []
 
 
-def test_a_link_that_flaps_all_night_keeps_a_few_barriers_and_answers() -> None:
+def test_flapping_link_keeps_few_barriers_and_answers() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -285,7 +285,7 @@ def test_a_link_that_flaps_all_night_keeps_a_few_barriers_and_answers() -> None:
     assert types(rig.heard_of(asked)) == FAILURE
 
 
-def test_a_barrier_that_no_socket_took_is_not_sent_by_the_next() -> None:
+def test_barrier_that_no_socket_took_is_not_sent_by_the_next() -> None:
     kernel = Voice()
     rig = known(kernel)
     rig.send()
@@ -297,14 +297,14 @@ def test_a_barrier_that_no_socket_took_is_not_sent_by_the_next() -> None:
     assert len(rig.barriers) == 1
 
 
-def test_without_requests_under_way_there_is_no_barrier() -> None:
+def test_no_barrier_is_sent_without_pending_requests() -> None:
     kernel = Voice()
     rig = known(kernel)
     outage(rig)
     assert rig.barriers == []
 
 
-def test_a_late_answer_to_what_was_answered_in_the_kernels_place_is_not_a_second_reply() -> None:
+def test_late_reply_to_an_answered_request_is_not_delivered() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -317,7 +317,7 @@ def test_a_late_answer_to_what_was_answered_in_the_kernels_place_is_not_a_second
 # Rule 5: gaps are seen.
 
 
-def test_lost_output_is_counted_and_told_in_the_cell_before_its_idle() -> None:
+def test_lost_output_is_counted_in_a_notice_before_the_cells_idle() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -340,7 +340,7 @@ def test_lost_output_is_counted_and_told_in_the_cell_before_its_idle() -> None:
     assert rig.reports[-1].count == 3
 
 
-def test_one_message_is_one_message() -> None:
+def test_notice_of_one_lost_message_is_in_the_singular() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -352,7 +352,7 @@ def test_one_message_is_one_message() -> None:
     assert "up to 1 message was lost" in notices(rig.heard())[0]
 
 
-def test_nothing_is_said_if_nothing_is_missing() -> None:
+def test_no_loss_is_no_notice() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -362,7 +362,7 @@ def test_nothing_is_said_if_nothing_is_missing() -> None:
     assert notices(rig.heard()) == []
 
 
-def test_channels_overtake_one_another_without_a_loss() -> None:
+def test_channels_that_overtake_one_another_are_no_loss() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -384,7 +384,7 @@ def test_holes_from_before_the_outage_do_not_count() -> None:
     assert notices(rig.heard()) == []
 
 
-def test_replies_to_other_clients_during_the_outage_are_in_the_up_to() -> None:
+def test_replies_to_other_clients_count_as_possible_losses() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -396,7 +396,7 @@ def test_replies_to_other_clients_during_the_outage_are_in_the_up_to() -> None:
     assert "up to 2 messages" in notices(rig.heard_of(asked))[0]
 
 
-def test_the_reply_to_the_gateways_own_request_at_the_handshake_is_no_loss() -> None:
+def test_reply_to_the_gateways_own_request_is_no_loss() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -411,7 +411,7 @@ def test_the_reply_to_the_gateways_own_request_at_the_handshake_is_no_loss() -> 
     assert notices(rig.heard()) == []
 
 
-def test_a_loss_is_told_once_and_not_in_the_next_cells() -> None:
+def test_loss_is_reported_once_and_not_in_the_next_cells() -> None:
     kernel = Voice()
     rig = known(kernel)
     running, queued = rig.send(), rig.send()
@@ -426,7 +426,7 @@ def test_a_loss_is_told_once_and_not_in_the_next_cells() -> None:
 
 
 @pytest.mark.parametrize("cells", [1, 3])
-def test_without_numbers_one_cell_is_told_without_a_count(cells: int) -> None:
+def test_notice_without_numbers_is_in_one_cell_and_has_no_count(cells: int) -> None:
     kernel = Voice(numbered=False)
     rig = known(kernel)
     asked = [rig.send() for _ in range(cells)]
@@ -440,7 +440,7 @@ def test_without_numbers_one_cell_is_told_without_a_count(cells: int) -> None:
     assert rig.reports[-1].count is None
 
 
-def test_what_a_gateway_writes_itself_is_not_counted() -> None:
+def test_messages_of_the_gateways_own_are_not_counted() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -479,7 +479,7 @@ def test_outages_in_a_row_are_one_gap() -> None:
     assert "6.0 s" in notice
 
 
-def test_a_failed_try_is_part_of_the_same_outage() -> None:
+def test_failed_try_is_part_of_the_same_outage() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -494,7 +494,7 @@ def test_a_failed_try_is_part_of_the_same_outage() -> None:
     assert "8.0 s" in notices(rig.heard())[0]
 
 
-def test_ids_of_any_form_are_taken() -> None:
+def test_message_ids_of_any_form_are_accepted() -> None:
     rig = connected()
     asked = rig.send()
     for msg_id in ("", "_", "a_1_" + "9" * 5000, "a_1_-3", "a_b_٣"):
@@ -507,7 +507,7 @@ def test_ids_of_any_form_are_taken() -> None:
     assert rig.link.inbound.restarts == 0
 
 
-def test_a_failure_answers_as_the_messaging_protocol_says() -> None:
+def test_failure_has_the_form_of_the_messaging_protocol() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -528,7 +528,7 @@ def test_a_failure_answers_as_the_messaging_protocol_says() -> None:
 # Replies overtake the output before them, and cells wait in a row.
 
 
-def test_output_that_its_reply_had_overtaken_at_the_cut_is_counted() -> None:
+def test_lost_output_that_the_reply_had_overtaken_is_counted() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -541,7 +541,7 @@ def test_output_that_its_reply_had_overtaken_at_the_cut_is_counted() -> None:
     assert "up to 3 messages were lost" in notice
 
 
-def test_output_that_its_reply_had_overtaken_and_that_comes_after_the_cut_is_no_loss() -> None:
+def test_output_overtaken_by_its_reply_that_comes_after_the_cut_is_no_loss() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -553,7 +553,7 @@ def test_output_that_its_reply_had_overtaken_and_that_comes_after_the_cut_is_no_
     assert notices(rig.heard()) == []
 
 
-def test_output_that_the_replies_of_other_lanes_had_overtaken_is_counted() -> None:
+def test_lost_output_that_replies_of_other_lanes_had_overtaken_is_counted() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -567,7 +567,7 @@ def test_output_that_the_replies_of_other_lanes_had_overtaken_is_counted() -> No
     assert "up to 2 messages were lost" in notice
 
 
-def test_output_before_a_question_that_had_overtaken_it_is_counted() -> None:
+def test_lost_output_that_an_input_request_had_overtaken_is_counted() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -580,7 +580,7 @@ def test_output_before_a_question_that_had_overtaken_it_is_counted() -> None:
     assert "up to 2 messages were lost" in notice
 
 
-def test_what_a_barrier_that_passed_has_overtaken_can_still_be_lost() -> None:
+def test_output_that_a_passed_barrier_had_overtaken_can_still_be_lost() -> None:
     kernel = Voice()
     rig = known(kernel)
     first, running = rig.send(), rig.send(request(subshell_id="side"))
@@ -599,7 +599,7 @@ def test_what_a_barrier_that_passed_has_overtaken_can_still_be_lost() -> None:
     assert "up to 2 messages were lost" in notice
 
 
-def test_each_of_several_cells_that_lost_output_is_told_how_much_and_no_other() -> None:
+def test_each_cell_that_lost_output_gets_its_own_count_and_no_other_does() -> None:
     kernel = Voice()
     rig = known(kernel)
     cells = [rig.send() for _ in range(4)]
@@ -620,7 +620,7 @@ def test_each_of_several_cells_that_lost_output_is_told_how_much_and_no_other() 
         assert types(rig.heard_of(cell)).count("status:idle") == 1
 
 
-def test_cells_whose_idle_was_lost_end_as_soon_as_a_later_one_does() -> None:
+def test_cells_without_idle_end_with_the_next_that_does() -> None:
     kernel = Voice()
     rig = known(kernel)
     lost, last = rig.send(), rig.send()
@@ -635,9 +635,7 @@ def test_cells_whose_idle_was_lost_end_as_soon_as_a_later_one_does() -> None:
     assert types(rig.heard_of(last)) == ANSWERED
 
 
-def test_a_cell_whose_reply_comes_after_the_idle_of_a_later_one_is_told_that_it_lost_output() -> (
-    None
-):
+def test_cell_replied_after_the_idle_of_a_later_one_gets_a_notice() -> None:
     kernel = Voice()
     rig = known(kernel)
     overtaken, later = rig.send(), rig.send()
@@ -652,9 +650,7 @@ def test_a_cell_whose_reply_comes_after_the_idle_of_a_later_one_is_told_that_it_
     assert types(rig.heard_of(overtaken)) == ["execute_reply", "stream", "status:idle"]
 
 
-def test_a_cell_that_has_begun_is_told_of_its_lost_line_though_earlier_replies_are_missing() -> (
-    None
-):
+def test_cell_that_has_begun_gets_a_notice_though_earlier_replies_are_missing() -> None:
     kernel = Voice()
     rig = known(kernel)
     waiting, cell = rig.send(), rig.send()
@@ -669,7 +665,7 @@ def test_a_cell_that_has_begun_is_told_of_its_lost_line_though_earlier_replies_a
     rig.hear(late_reply)
 
 
-def test_a_line_lost_before_the_idle_of_the_gateways_own_question_is_told() -> None:
+def test_line_lost_before_the_idle_of_the_gateways_own_request_is_reported() -> None:
     kernel = Voice()
     rig = known(kernel)
     cell = rig.send()
@@ -683,7 +679,7 @@ def test_a_line_lost_before_the_idle_of_the_gateways_own_question_is_told() -> N
     assert "up to 1 message was lost" in notices(rig.heard_of(cell))[0]
 
 
-def test_a_cell_on_control_whose_reply_overtook_its_lost_line_is_told() -> None:
+def test_cell_on_control_whose_reply_overtook_its_lost_line_gets_a_notice() -> None:
     kernel = Voice()
     rig = known(kernel)
     cell = rig.send(request(channel=Channel.CONTROL))
@@ -696,7 +692,7 @@ def test_a_cell_on_control_whose_reply_overtook_its_lost_line_is_told() -> None:
     assert "may have been lost" in notices(rig.heard_of(cell))[0]
 
 
-def test_cells_whose_replies_were_lost_too_are_told_by_their_errors() -> None:
+def test_cells_whose_replies_were_lost_have_the_loss_in_their_errors() -> None:
     kernel = Voice()
     rig = known(kernel)
     cells = [rig.send() for _ in range(3)]
@@ -709,7 +705,7 @@ def test_cells_whose_replies_were_lost_too_are_told_by_their_errors() -> None:
     assert [len(notices(rig.heard_of(cell))) for cell in cells] == [1, 0, 0]
 
 
-def test_two_lanes_that_ran_at_once_are_both_told_and_the_loss_is_counted_once() -> None:
+def test_loss_in_two_lanes_at_once_is_counted_once_and_noticed_in_both() -> None:
     kernel = Voice()
     rig = known(kernel)
     main, side = rig.send(), rig.send(request(subshell_id="side"))
@@ -725,7 +721,7 @@ def test_two_lanes_that_ran_at_once_are_both_told_and_the_loss_is_counted_once()
     assert "messages may have been lost" in uncounted
 
 
-def test_the_idle_of_a_request_that_is_no_cell_does_not_swallow_a_cells_loss() -> None:
+def test_idle_of_another_request_does_not_hide_a_cells_loss() -> None:
     kernel = Voice()
     rig = known(kernel)
     running = rig.send()
@@ -740,9 +736,7 @@ def test_the_idle_of_a_request_that_is_no_cell_does_not_swallow_a_cells_loss() -
     assert len(notices(rig.heard_of(running))) == 1
 
 
-def test_a_control_request_whose_reply_was_overtaken_by_output_is_not_said_to_be_lost_upwards() -> (
-    None
-):
+def test_control_request_whose_reply_was_overtaken_may_have_run() -> None:
     kernel = Voice()
     rig = known(kernel)
     running = rig.send()
@@ -759,7 +753,7 @@ def test_a_control_request_whose_reply_was_overtaken_by_output_is_not_said_to_be
 
 
 @pytest.mark.parametrize("cuts", [1, 2])
-def test_without_numbers_each_cell_that_may_have_lost_output_is_told(cuts: int) -> None:
+def test_notice_without_numbers_is_in_each_cell_without_idle(cuts: int) -> None:
     kernel = Voice(numbered=False)
     rig = known(kernel)
     first, second, third, fourth = (rig.send() for _ in range(4))
@@ -774,7 +768,7 @@ def test_without_numbers_each_cell_that_may_have_lost_output_is_told(cuts: int) 
     assert told == [1, 1, cuts - 1, 0]
 
 
-def test_what_a_gateway_replays_though_it_has_come_is_not_given_twice() -> None:
+def test_replayed_message_is_not_delivered_twice() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()

@@ -24,7 +24,7 @@ def known(kernel: Voice) -> Rig:
 # Asked by us.
 
 
-def test_a_restart_answers_what_was_asked_before_and_holds_what_comes_meanwhile() -> None:
+def test_restart_answers_earlier_requests_and_holds_later_ones() -> None:
     rig = known(Voice())
     before = rig.send()
     rig.do(rig.link.pause())
@@ -42,14 +42,14 @@ def test_a_restart_answers_what_was_asked_before_and_holds_what_comes_meanwhile(
     assert rig.link.inbound.restarts == 1
 
 
-def test_a_restart_with_nobody_there_leaves_the_socket_closed() -> None:
+def test_restart_without_subscribers_leaves_the_socket_closed() -> None:
     rig = Rig()
     rig.do(rig.link.pause())
     rig.do(rig.link.resume(restarted=True))
     assert rig.link.state is State.IDLE
 
 
-def test_a_restart_during_an_outage_stops_all_timers_and_begins_anew() -> None:
+def test_restart_in_an_outage_stops_all_timers_and_connects_anew() -> None:
     rig = known(Voice())
     rig.send()
     rig.drop()
@@ -61,7 +61,7 @@ def test_a_restart_during_an_outage_stops_all_timers_and_begins_anew() -> None:
     assert Happening.OPENED not in rig.happened()
 
 
-def test_resume_does_nothing_to_a_link_that_ended_meanwhile() -> None:
+def test_resume_of_an_ended_link_does_nothing() -> None:
     rig = known(Voice())
     rig.do(rig.link.pause())
     rig.do(rig.link.gone("It is no longer there."))
@@ -69,7 +69,7 @@ def test_resume_does_nothing_to_a_link_that_ended_meanwhile() -> None:
     assert rig.link.pause() == []
 
 
-def test_the_end_that_a_process_wrote_before_a_restart_is_heard_once_and_its_output_too() -> None:
+def test_kept_end_of_a_restarted_cell_is_delivered_once_with_its_output() -> None:
     old = Voice()
     rig = known(old)
     cell = rig.send()
@@ -82,7 +82,7 @@ def test_the_end_that_a_process_wrote_before_a_restart_is_heard_once_and_its_out
     assert types(rig.heard_of(cell)) == ["status:busy", *FAILURE, "stream"]
 
 
-def test_an_idle_that_comes_after_it_was_written_here_is_not_heard_and_an_error_is() -> None:
+def test_late_idle_status_is_not_delivered_and_a_late_error_is() -> None:
     old = Voice()
     rig = known(old)
     cell = rig.send()
@@ -96,7 +96,7 @@ def test_an_idle_that_comes_after_it_was_written_here_is_not_heard_and_an_error_
     assert types(rig.heard_of(cell))[-1] == "error"
 
 
-def test_what_the_gateway_kept_of_the_old_process_is_not_taken_for_a_restart() -> None:
+def test_kept_messages_of_the_old_process_are_no_restart() -> None:
     old, new = Voice(), Voice("kernel-2", 72)
     rig = known(old)
     before = rig.send()
@@ -116,7 +116,7 @@ def test_what_the_gateway_kept_of_the_old_process_is_not_taken_for_a_restart() -
 # By the gateway.
 
 
-def test_a_death_is_passed_on_and_answers_what_was_sent() -> None:
+def test_death_is_delivered_and_answers_sent_requests() -> None:
     rig = known(Voice())
     asked = rig.send()
     before = len(rig.delivered)
@@ -127,7 +127,7 @@ def test_a_death_is_passed_on_and_answers_what_was_sent() -> None:
 
 
 @pytest.mark.parametrize("fate", ["died", "another process", "barrier"])
-def test_a_request_that_was_answered_here_ends_once(fate: str) -> None:
+def test_request_answered_here_ends_once(fate: str) -> None:
     old, new = Voice(), Voice("kernel-2", 72)
     rig = known(old)
     asked = rig.send()
@@ -146,7 +146,7 @@ def test_a_request_that_was_answered_here_ends_once(fate: str) -> None:
     assert rest == ["status:busy", *FAILURE]
 
 
-def test_a_request_that_is_sent_again_under_its_id_is_heard_again() -> None:
+def test_request_sent_again_under_its_id_gets_its_answer() -> None:
     rig, kernel = known(Voice()), Voice("kernel-2", 72)
     first = rig.send()
     rig.hear(gateway_status("restarting", UPSTREAM))
@@ -156,7 +156,7 @@ def test_a_request_that_is_sent_again_under_its_id_is_heard_again() -> None:
     assert types(rig.heard_of(again)) == [*FAILURE, *ANSWERED]
 
 
-def test_a_death_opens_another_socket_since_the_new_process_may_listen_elsewhere() -> None:
+def test_death_replaces_the_socket() -> None:
     rig = known(Voice())
     rig.hear(gateway_status("restarting", UPSTREAM))
     assert rig.link.state is State.OPENING
@@ -168,7 +168,7 @@ def test_a_death_opens_another_socket_since_the_new_process_may_listen_elsewhere
     assert rig.link.inbound.restarts == 1
 
 
-def test_a_death_leaves_what_was_not_sent() -> None:
+def test_death_keeps_what_was_not_sent() -> None:
     rig = known(Voice())
     rig.writable = False
     held = rig.send()
@@ -181,7 +181,7 @@ def test_a_death_leaves_what_was_not_sent() -> None:
     assert rig.link.inbound.restarts == 1
 
 
-def test_a_kernel_that_is_restarting_says_its_own_parent_is_no_death() -> None:
+def test_restarting_status_with_a_parent_is_no_death() -> None:
     kernel = Voice()
     rig = known(kernel)
     asked = rig.send()
@@ -192,7 +192,7 @@ def test_a_kernel_that_is_restarting_says_its_own_parent_is_no_death() -> None:
 # By somebody else.
 
 
-def test_another_process_in_a_reply_answers_what_the_old_one_was_asked() -> None:
+def test_reply_of_another_process_answers_the_requests_before_it() -> None:
     rig = known(Voice())
     lost, asked = rig.send(), rig.send()
     rig.hear(*Voice("kernel-2", 72).answer(asked))
@@ -202,7 +202,7 @@ def test_another_process_in_a_reply_answers_what_the_old_one_was_asked() -> None
     assert rig.link.inbound.restarts == 1
 
 
-def test_another_process_behind_a_barrier_is_not_blamed_for_what_was_held() -> None:
+def test_barrier_answered_by_another_process_does_not_answer_held_requests() -> None:
     new = Voice("kernel-2", 72)
     rig = known(Voice())
     lost = rig.send()
@@ -216,7 +216,7 @@ def test_another_process_behind_a_barrier_is_not_blamed_for_what_was_held() -> N
     assert types(rig.heard_of(held)) == ANSWERED
 
 
-def test_a_barrier_that_follows_the_reply_of_another_process_still_stands() -> None:
+def test_barrier_behind_the_reply_of_another_process_still_counts() -> None:
     new = Voice("kernel-2", 72)
     rig = known(Voice())
     kept, lost = rig.send(), rig.send()
@@ -227,7 +227,7 @@ def test_a_barrier_that_follows_the_reply_of_another_process_still_stands() -> N
     assert failures(rig.heard_of(lost))[0].endswith("this may have run, and its result was lost.")
 
 
-def test_the_new_process_is_counted_from_its_first_reply() -> None:
+def test_numbers_of_a_new_process_count_from_its_first_reply() -> None:
     new = Voice("kernel-2", 72)
     rig = known(Voice())
     rig.hear(*new.answer(rig.send()))
@@ -240,7 +240,7 @@ def test_the_new_process_is_counted_from_its_first_reply() -> None:
     assert "up to 2 messages" in notices(rig.heard_of(running))[0]
 
 
-def test_a_kernel_that_repeats_the_sessions_of_requests_is_not_restarted_all_the_time() -> None:
+def test_kernel_that_repeats_the_sessions_of_requests_is_no_restart() -> None:
     kernel = Voice(numbered=False, echoes=True)
     rig = connected()
     rig.attach("console")
@@ -255,7 +255,7 @@ def test_a_kernel_that_repeats_the_sessions_of_requests_is_not_restarted_all_the
     assert rig.link.inbound.restarts == 0
 
 
-def test_a_busy_status_makes_a_kernel_known_that_has_not_replied() -> None:
+def test_busy_status_identifies_an_unknown_process() -> None:
     rig, kernel = connected(), Voice()
     cell = rig.send()
     rig.hear(kernel.status("busy", cell))
@@ -266,7 +266,7 @@ def test_a_busy_status_makes_a_kernel_known_that_has_not_replied() -> None:
     assert "up to 2 messages" in notices(rig.heard_of(cell))[0]
 
 
-def test_a_status_that_overtakes_the_last_reply_of_the_old_process_ends_nothing() -> None:
+def test_status_that_overtakes_the_old_processs_last_reply_is_no_restart() -> None:
     old, new = Voice(), Voice("kernel-2", 72)
     rig = known(old)
     first, second = rig.send(), rig.send()
@@ -276,7 +276,7 @@ def test_a_status_that_overtakes_the_last_reply_of_the_old_process_ends_nothing(
     assert rig.link.inbound.restarts == 0
 
 
-def test_control_replies_tell_nothing_of_the_process() -> None:
+def test_control_reply_does_not_identify_the_process() -> None:
     rig = known(Voice())
     waiting = rig.send()
     control = rig.send(request("debug_request", {}, channel=Channel.CONTROL))
@@ -284,7 +284,7 @@ def test_control_replies_tell_nothing_of_the_process() -> None:
     assert rig.heard_of(waiting) == []
 
 
-def test_a_link_whose_requests_a_restart_ended_may_sleep() -> None:
+def test_link_without_pending_requests_after_a_restart_may_sleep() -> None:
     rig = known(Voice())
     rig.send()
     rig.drop()
@@ -303,7 +303,7 @@ def silence(rig: Rig) -> None:
     rig.fire(Timer.PROBE)
 
 
-def test_a_restart_by_somebody_else_is_found_out_while_a_request_waits() -> None:
+def test_restart_from_elsewhere_is_detected_by_a_probe() -> None:
     rig = known(Voice())
     lost = rig.send()
     silence(rig)
@@ -317,7 +317,7 @@ def test_a_restart_by_somebody_else_is_found_out_while_a_request_waits() -> None
     assert types(rig.heard_of(later)) == ANSWERED
 
 
-def test_a_process_that_counts_anew_under_the_name_of_the_last_is_heard() -> None:
+def test_process_that_counts_anew_under_the_same_session_is_delivered() -> None:
     rig = known(Voice())
     rig.hear(*Voice().answer(rig.send()))
     asked, again = rig.send(), Voice()
@@ -325,7 +325,7 @@ def test_a_process_that_counts_anew_under_the_name_of_the_last_is_heard() -> Non
     assert types(rig.heard_of(asked)) == ANSWERED
 
 
-def test_a_kernel_that_answers_out_of_turn_while_it_works_is_left_to_work() -> None:
+def test_kernel_that_answers_probes_out_of_turn_is_left_to_work() -> None:
     kernel = Voice()
     rig = known(kernel)
     cell = rig.send()
@@ -336,7 +336,7 @@ def test_a_kernel_that_answers_out_of_turn_while_it_works_is_left_to_work() -> N
     assert types(rig.heard_of(cell)) == ANSWERED
 
 
-def test_a_kernel_at_work_is_asked_once() -> None:
+def test_kernel_at_work_gets_one_barrier() -> None:
     rig = known(Voice())
     rig.send()
     silence(rig)
@@ -345,7 +345,7 @@ def test_a_kernel_at_work_is_asked_once() -> None:
     assert rig.probes == 2
 
 
-def test_an_idle_that_the_gateway_did_not_hear_of_another_process_is_made_up_for() -> None:
+def test_idle_status_lost_by_the_gateway_is_written_after_a_probe() -> None:
     rig, kernel = known(Voice()), Voice("kernel-2", 72)
     cell = rig.send()
     rig.hear(kernel.reply(cell))
@@ -355,7 +355,7 @@ def test_an_idle_that_the_gateway_did_not_hear_of_another_process_is_made_up_for
     assert "between the kernel and gpu" in notices(rig.heard_of(cell))[0]
 
 
-def test_a_gateway_that_calls_a_silent_kernel_idle_shows_that_the_socket_is_deaf() -> None:
+def test_idle_model_of_a_silent_kernel_shows_a_deaf_socket() -> None:
     rig = known(Voice())
     cell = rig.send()
     silence(rig)
@@ -369,7 +369,7 @@ def test_a_gateway_that_calls_a_silent_kernel_idle_shows_that_the_socket_is_deaf
     assert rig.link.state is State.OPEN
 
 
-def test_a_socket_that_is_deaf_again_is_replaced_under_another_session_id() -> None:
+def test_second_deaf_socket_is_replaced_under_another_session_id() -> None:
     kernel = Voice()
     rig = known(kernel)
     cell = rig.send()
@@ -394,7 +394,7 @@ def test_a_socket_that_is_deaf_again_is_replaced_under_another_session_id() -> N
     assert rig.link.inbound.upstream == renewed, "one that answered is deaf for the first time"
 
 
-def test_a_deaf_socket_is_found_although_each_is_cut_before_a_silence_is_over() -> None:
+def test_deaf_socket_is_found_although_each_is_cut_early() -> None:
     rig, kernel = known(Voice()), Voice()
     rig.send()
     rig.fire(Timer.PROBE)  # of before
@@ -421,7 +421,7 @@ def test_a_deaf_socket_is_found_although_each_is_cut_before_a_silence_is_over() 
 
 
 @pytest.mark.parametrize("failed", [0, 2])
-def test_the_silence_of_sockets_lasts_until_the_kernel_is_heard(failed: int) -> None:
+def test_silence_lasts_over_sockets_until_the_kernel_is_heard(failed: int) -> None:
     rig, kernel = known(Voice()), Voice()
     asked = rig.send()
     rig.fire(Timer.PROBE)  # of before
@@ -438,13 +438,13 @@ def test_the_silence_of_sockets_lasts_until_the_kernel_is_heard(failed: int) -> 
     assert rig.timers[Timer.PROBE] == 10.0
 
 
-def test_a_gateway_that_calls_a_kernel_idle_which_owes_nothing_is_right() -> None:
+def test_idle_model_of_a_kernel_that_owes_nothing_changes_nothing() -> None:
     rig = known(Voice())
     rig.do(rig.link.probed("idle"))
     assert rig.link.state is State.OPEN
 
 
-def test_a_restart_that_failed_ends_nothing() -> None:
+def test_failed_restart_answers_nothing() -> None:
     kernel = Voice()
     rig = known(kernel)
     cell = rig.send()
@@ -456,7 +456,7 @@ def test_a_restart_that_failed_ends_nothing() -> None:
     assert rig.link.inbound.restarts == 0
 
 
-def test_what_was_held_before_a_restart_does_not_reach_the_new_process() -> None:
+def test_request_held_before_a_restart_does_not_reach_the_new_process() -> None:
     rig = known(Voice())
     rig.writable = False
     held = rig.send()

@@ -30,7 +30,7 @@ def unheard() -> tuple[Rig, Voice]:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_socket_that_is_silent_twice_is_replaced_and_the_cell_is_told_once(state: str) -> None:
+def test_socket_silent_twice_is_replaced_with_one_notice(state: str) -> None:
     rig, kernel = unheard()
     cell = rig.send()
     silence(rig, state)
@@ -64,7 +64,7 @@ def at_work() -> tuple[Rig, Voice, Message]:
     return rig, kernel, cell
 
 
-def test_a_kernel_at_work_that_answers_beside_that_is_left_alone() -> None:
+def test_kernel_at_work_that_answers_on_control_is_left_alone() -> None:
     rig, kernel, cell = at_work()
     for times in range(1, 9):
         silence(rig, "busy")
@@ -76,7 +76,7 @@ def test_a_kernel_at_work_that_answers_beside_that_is_left_alone() -> None:
     assert Happening.DROPPED not in rig.happened()
 
 
-def test_a_socket_that_goes_deaf_after_busy_is_replaced_and_the_cell_is_told_once() -> None:
+def test_socket_deaf_after_busy_is_replaced_with_one_notice() -> None:
     rig, kernel, cell = at_work()
     silence(rig, "busy")
     rig.hear(*kernel.answer(beside(rig)[-1]))
@@ -95,7 +95,7 @@ def test_a_socket_that_goes_deaf_after_busy_is_replaced_and_the_cell_is_told_onc
     assert types(rig.heard_of(cell)) == ["status:busy", "stream", "execute_reply", "status:idle"]
 
 
-def test_a_kernel_that_answers_nothing_at_work_gets_other_sockets_ever_more_rarely() -> None:
+def test_kernel_that_answers_nothing_at_work_gets_new_sockets_ever_more_rarely() -> None:
     rig, kernel, cell = at_work()
     silences = []
     for number in range(1, 40):
@@ -111,7 +111,7 @@ def test_a_kernel_that_answers_nothing_at_work_gets_other_sockets_ever_more_rare
     assert failures(rig.heard_of(cell)) == []
 
 
-def test_a_kernel_that_answers_control_in_turn_is_not_taken_for_one_that_answers_at_work() -> None:
+def test_kernel_that_answers_control_in_turn_does_not_count_as_answering_at_work() -> None:
     rig, kernel, cell = at_work()
     silence(rig, "busy")
     rig.hear(kernel.reply(cell), kernel.status("idle", cell), *kernel.answer(beside(rig)[-1]))
@@ -123,7 +123,7 @@ def test_a_kernel_that_answers_control_in_turn_is_not_taken_for_one_that_answers
     assert notices(rig.heard_of(queued)) == []
 
 
-def test_a_gateway_that_takes_the_idle_of_our_question_for_the_kernels_is_not_believed() -> None:
+def test_idle_model_after_our_question_on_control_is_not_believed() -> None:
     rig, kernel, cell = at_work()
     silence(rig, "busy")
     for _ in range(5):
@@ -144,7 +144,7 @@ def test_a_gateway_that_takes_the_idle_of_our_question_for_the_kernels_is_not_be
     assert len(failures(rig.heard_of(cell))) == 1
 
 
-def test_output_that_was_lost_before_the_idle_of_our_question_is_counted() -> None:
+def test_output_lost_before_the_idle_of_our_question_is_counted() -> None:
     rig, kernel, cell = at_work()
     silence(rig, "busy")
     question = beside(rig)[-1]
@@ -159,7 +159,7 @@ def test_output_that_was_lost_before_the_idle_of_our_question_is_counted() -> No
     assert any("1 message was lost" in text for text in notices(rig.heard_of(cell)))
 
 
-def test_a_kernel_that_was_heard_to_be_busy_for_somebody_else_is_asked_beside_that() -> None:
+def test_kernel_busy_for_another_client_is_asked_on_control() -> None:
     rig, kernel = unheard()
     rig.hear(kernel.status("busy", request(session="somebody")))
     cell = rig.send()
@@ -171,7 +171,7 @@ def test_a_kernel_that_was_heard_to_be_busy_for_somebody_else_is_asked_beside_th
     assert Happening.DROPPED not in rig.happened()
 
 
-def test_a_kernel_that_has_begun_keeps_the_session_id_under_which_its_reply_comes() -> None:
+def test_kernel_that_has_begun_keeps_the_session_id_of_its_reply() -> None:
     rig, kernel = unheard()
     cell = rig.send()
     rig.hear(kernel.status("busy", cell))
@@ -181,7 +181,7 @@ def test_a_kernel_that_has_begun_keeps_the_session_id_under_which_its_reply_come
     assert rig.link.inbound.upstream == UPSTREAM
 
 
-def test_what_is_heard_ends_the_doubt() -> None:
+def test_message_from_the_kernel_resets_the_silences() -> None:
     rig, kernel = unheard()
     cell = rig.send()
     silence(rig, "unknown")
@@ -192,7 +192,7 @@ def test_what_is_heard_ends_the_doubt() -> None:
 
 
 @pytest.mark.parametrize("state", ["idle", "busy", "starting"])
-def test_a_model_that_comes_while_the_link_waits_changes_nothing(state: str) -> None:
+def test_model_while_the_link_waits_changes_nothing(state: str) -> None:
     rig = connected()
     rig.send()
     rig.drop()

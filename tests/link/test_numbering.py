@@ -18,23 +18,23 @@ def seen(*numbers: int, series: str = "k_7") -> Numbering:
 
 
 @given(st.permutations(range(12)))
-def test_order_does_not_matter_once_all_is_in(numbers: list[int]) -> None:
+def test_no_number_is_missing_once_all_came_in_any_order(numbers: list[int]) -> None:
     numbering = seen(0, *numbers, 12)
     assert numbering.count_missing(0, 12) == 0
 
 
 @given(st.sets(st.integers(1, 40)))
-def test_holes_are_what_did_not_come(numbers: set[int]) -> None:
+def test_count_missing_is_what_did_not_come(numbers: set[int]) -> None:
     numbering = seen(0, *sorted(numbers), 41)
     assert numbering.count_missing(0, 41) == 40 - len(numbers)
 
 
-def test_bounds_are_not_counted() -> None:
+def test_count_missing_excludes_its_bounds() -> None:
     numbering = seen(0, 10)
     assert numbering.count_missing(3, 6) == 2
 
 
-def test_only_a_leading_message_begins_a_series() -> None:
+def test_series_begins_only_with_an_identifying_message() -> None:
     numbering = Numbering()
     assert numbering.record("k_7_3", Channel.IOPUB, identifies=False) is None
     assert numbering.high is None
@@ -43,7 +43,7 @@ def test_only_a_leading_message_begins_a_series() -> None:
     assert numbering.count_missing(3, 5) == 1
 
 
-def test_another_series_is_ignored_unless_it_leads() -> None:
+def test_other_series_is_ignored_unless_it_identifies_the_process() -> None:
     numbering = seen(0, 1)
     assert numbering.record("k_8_99", Channel.IOPUB, identifies=False) is None
     assert numbering.high == 1
@@ -54,13 +54,13 @@ def test_another_series_is_ignored_unless_it_leads() -> None:
 @pytest.mark.parametrize(
     "msg_id", ["", "7", "_7", "k_7_", "k_7_x", "k-7-1", "k_7_²", "k_7_" + "9" * 5000]
 )
-def test_ids_that_do_not_count(msg_id: str) -> None:
+def test_ids_without_a_number_are_not_counted(msg_id: str) -> None:
     numbering = Numbering()
     assert numbering.record(msg_id, Channel.IOPUB, identifies=True) is None
     assert numbering.high is None
 
 
-def test_a_night_of_lost_output_is_counted_in_full() -> None:
+def test_count_missing_counts_millions_in_full() -> None:
     numbering = seen(1, 5_000_002)
     assert numbering.count_missing(0, 5_000_002) == 5_000_000
     numbering.record("k_7_70000", Channel.IOPUB, identifies=False)
@@ -68,7 +68,7 @@ def test_a_night_of_lost_output_is_counted_in_full() -> None:
     assert numbering.count_missing(69_998, 70_002) == 2
 
 
-def test_holes_do_not_fill_the_memory() -> None:
+def test_holes_are_bounded() -> None:
     numbering = seen(*range(0, 20_000, 2))
     numbering.reopened()
     assert numbering.count_missing(0, 20_000) == 4096
@@ -82,7 +82,7 @@ def test_ids_that_leap_do_not_count_messages() -> None:
     assert numbering.record("k_8_1", Channel.IOPUB, identifies=True) == 1
 
 
-def test_what_is_excused_or_forgotten_is_no_hole() -> None:
+def test_ignored_number_is_not_missing() -> None:
     numbering = seen(0, 5, 9)
     numbering.ignore(2)
     numbering.ignore(77)
@@ -92,7 +92,7 @@ def test_what_is_excused_or_forgotten_is_no_hole() -> None:
     assert numbering.output is None
 
 
-def test_a_message_that_comes_again_is_repeated_and_one_that_comes_late_is_not() -> None:
+def test_record_of_a_replayed_message_is_repeated_and_of_a_late_one_is_not() -> None:
     numbering = seen(5, 6, 9)
     numbering.reopened()
     again = [
@@ -108,21 +108,21 @@ def test_a_message_that_comes_again_is_repeated_and_one_that_comes_late_is_not()
     assert numbering.record("k_8_6", Channel.IOPUB, identifies=False) is None
 
 
-def test_a_number_that_comes_twice_on_one_socket_is_of_two_messages() -> None:
+def test_record_of_a_number_twice_on_one_socket_is_earlier() -> None:
     numbering = seen(5, 6)
     numbering.reopened()
     assert numbering.record("k_7_7", Channel.IOPUB, identifies=False) == 7
     assert numbering.record("k_7_7", Channel.SHELL, identifies=False) == EARLIER
 
 
-def test_a_message_below_the_holes_that_were_forgotten_may_be_late() -> None:
+def test_record_below_the_forgotten_holes_is_earlier() -> None:
     numbering = seen(*range(0, 20_000, 2))
     numbering.reopened()
     assert numbering.record("k_7_1", Channel.IOPUB, identifies=False) == EARLIER
     assert numbering.record("k_7_19990", Channel.IOPUB, identifies=False) == REPEATED
 
 
-def test_a_reply_that_overtakes_output_raises_no_mark_but_its_own() -> None:
+def test_reply_that_overtakes_output_does_not_raise_the_output_mark() -> None:
     numbering = seen(1, 2, 3)
     numbering.record("k_7_7", Channel.SHELL, identifies=True)
     assert (numbering.high, numbering.output) == (7, 3)
@@ -135,7 +135,7 @@ def test_a_reply_that_overtakes_output_raises_no_mark_but_its_own() -> None:
     assert numbering.count_missing(3, 8) == 1
 
 
-def test_the_floor_of_control_is_the_lower_of_its_own_mark_and_that_of_output() -> None:
+def test_floor_of_control_is_the_lower_of_its_own_mark_and_the_output_mark() -> None:
     numbering = seen(1, 2)
     assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (2, -1)
     numbering.record("k_7_3", Channel.CONTROL, identifies=False)
@@ -145,7 +145,7 @@ def test_the_floor_of_control_is_the_lower_of_its_own_mark_and_that_of_output() 
     assert (numbering.floor(Channel.SHELL), numbering.floor(Channel.CONTROL)) == (9, 9)
 
 
-def test_without_numbered_output_there_is_no_floor() -> None:
+def test_floor_without_numbered_output_is_none() -> None:
     numbering = Numbering()
     numbering.record("k_7_3", Channel.SHELL, identifies=True)
     assert numbering.high == 3
@@ -153,14 +153,14 @@ def test_without_numbered_output_there_is_no_floor() -> None:
     assert numbering.floor(Channel.CONTROL) is None
 
 
-def test_a_number_with_leading_zeros_is_the_next_all_the_same() -> None:
+def test_number_with_leading_zeros_is_the_next() -> None:
     numbering = Numbering()
     numbering.record("k_7_1", Channel.IOPUB, identifies=True)
     assert numbering.record("k_7_02", Channel.IOPUB, identifies=False) == 2
     assert numbering.count_missing(0, 9) == 0
 
 
-def test_only_the_last_ignored_numbers_are_remembered() -> None:
+def test_ignored_numbers_are_bounded() -> None:
     numbering = Numbering()
     numbering.record("k_7_1", Channel.IOPUB, identifies=True)
     numbering.record("k_7_1000", Channel.IOPUB, identifies=False)

@@ -20,14 +20,14 @@ def drained(outbox: Outbox) -> list[Message]:
     return list(iter(outbox.pop, None))
 
 
-def test_first_in_first_out() -> None:
+def test_outbox_is_first_in_first_out() -> None:
     outbox = Outbox(max_messages=9, max_bytes=9999)
     messages = [request() for _ in range(3)]
     assert all(outbox.append(message, flowing=False) for message in messages)
     assert drained(outbox) == messages
 
 
-def test_a_message_of_the_links_own_goes_first_even_at_the_bound() -> None:
+def test_append_first_holds_a_message_first_even_at_the_bound() -> None:
     outbox = Outbox(max_messages=1, max_bytes=9999)
     held, own = request(), request()
     outbox.append(held, flowing=False)
@@ -35,13 +35,13 @@ def test_a_message_of_the_links_own_goes_first_even_at_the_bound() -> None:
     assert drained(outbox) == [own, held]
 
 
-def test_at_the_bound_of_messages_nothing_is_held() -> None:
+def test_append_at_the_bound_of_messages_holds_nothing() -> None:
     outbox = Outbox(max_messages=2, max_bytes=9999)
     assert [outbox.append(request(), flowing=False) for _ in range(3)] == [True, True, False]
     assert len(outbox) == 2
 
 
-def test_at_the_bound_of_bytes_nothing_is_held() -> None:
+def test_append_at_the_bound_of_bytes_holds_nothing() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
     assert outbox.append(sized(6000), flowing=False)
     assert not outbox.append(sized(6000), flowing=False)
@@ -49,13 +49,13 @@ def test_at_the_bound_of_bytes_nothing_is_held() -> None:
     assert outbox.held_bytes == 10_000
 
 
-def test_one_message_larger_than_the_bound_is_held_alone() -> None:
+def test_append_holds_one_message_larger_than_the_bound_alone() -> None:
     outbox = Outbox(max_messages=9, max_bytes=3000)
     assert outbox.append(sized(5000), flowing=False)
     assert not outbox.append(sized(2000), flowing=False)
 
 
-def test_what_is_taken_makes_room() -> None:
+def test_pop_makes_room() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
     outbox.append(sized(9000), flowing=False)
     outbox.pop()
@@ -63,7 +63,7 @@ def test_what_is_taken_makes_room() -> None:
     assert outbox.append(sized(9000), flowing=False)
 
 
-def test_what_is_too_large_is_removed_and_the_others_stay_in_order() -> None:
+def test_remove_larger_keeps_the_others_in_order() -> None:
     outbox = Outbox(max_messages=9, max_bytes=100_000)
     messages = [sized(size) for size in (2000, 8000, 3000, 9000)]
     for message in messages:
@@ -81,7 +81,7 @@ def test_clear_leaves_nothing() -> None:
     assert (len(outbox), outbox.held_bytes, outbox.pop()) == (0, 0, None)
 
 
-def test_while_messages_flow_more_of_them_may_pass_at_once() -> None:
+def test_append_while_flowing_holds_16_times_the_bound() -> None:
     outbox = Outbox(max_messages=9, max_bytes=10_000)
     assert all(outbox.append(sized(9000), flowing=True) for _ in range(17))
     assert not outbox.append(sized(9000), flowing=True)

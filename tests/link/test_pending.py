@@ -22,7 +22,7 @@ def added(pending: Pending, message: Message | None = None) -> Request:
     return entry
 
 
-def test_a_request_is_under_way_until_its_reply_and_its_idle_are_in() -> None:
+def test_request_is_pending_until_its_reply_and_its_idle_status() -> None:
     for first, second in (("mark_replied", "mark_ended"), ("mark_ended", "mark_replied")):
         pending = Pending()
         entry = added(pending)
@@ -33,7 +33,7 @@ def test_a_request_is_under_way_until_its_reply_and_its_idle_are_in() -> None:
         assert len(pending) == 0
 
 
-def test_a_reply_is_what_is_awaited() -> None:
+def test_awaits_reply_is_true_until_the_reply() -> None:
     pending = Pending()
     awaited = [pending.awaits_reply]
     entry = added(pending)
@@ -53,16 +53,16 @@ def test_a_reply_is_what_is_awaited() -> None:
         Message(channel=Channel.SHELL, header=b'{"msg_type": "execute_request"}'),
     ],
 )
-def test_what_has_no_reply_is_not_waited_for(message: Message) -> None:
+def test_message_without_a_reply_is_not_pending(message: Message) -> None:
     assert Request.from_message(message, "tab") is None
 
 
-def test_a_header_that_cannot_be_read_raises() -> None:
+def test_add_request_with_an_unreadable_header_raises() -> None:
     with pytest.raises(MalformedFrame):
         Request.from_message(Message(channel=Channel.SHELL, header=b"["), "tab")
 
 
-def test_what_came_of_it_is_noted() -> None:
+def test_mark_seen_marks_the_request() -> None:
     pending = Pending()
     entry, other = added(pending), added(pending)
     assert pending.mark_seen(entry.msg_id) is entry
@@ -70,18 +70,18 @@ def test_what_came_of_it_is_noted() -> None:
     assert (entry.seen, other.seen) == (True, False)
 
 
-def test_lanes_are_channels_and_subshells() -> None:
+def test_lane_is_a_channel_or_a_subshell() -> None:
     pending = Pending()
     assert added(pending).lane == (Channel.SHELL, None)
     assert added(pending, request(subshell_id="a")).lane == (Channel.SHELL, "a")
     assert added(pending, request(channel=Channel.CONTROL)).lane == (Channel.CONTROL, None)
 
 
-def test_the_type_of_the_reply() -> None:
+def test_reply_type_is_that_of_the_request() -> None:
     assert added(Pending(), request("is_complete_request")).reply_type == "is_complete_reply"
 
 
-def test_order_is_that_of_coming_and_changes_while_read_do_no_harm() -> None:
+def test_pending_is_in_order_and_may_change_while_it_is_iterated() -> None:
     pending = Pending()
     entries = [added(pending) for _ in range(3)]
     read = []
@@ -92,7 +92,7 @@ def test_order_is_that_of_coming_and_changes_while_read_do_no_harm() -> None:
     assert len(pending) == 0
 
 
-def test_a_request_is_not_one_of_the_same_id_that_came_later() -> None:
+def test_pending_does_not_contain_an_earlier_request_of_the_same_id() -> None:
     pending = Pending()
     earlier = added(pending, request(msg_id="same"))
     later = added(pending, request(msg_id="same"))
@@ -100,7 +100,7 @@ def test_a_request_is_not_one_of_the_same_id_that_came_later() -> None:
     assert later in pending
 
 
-def test_the_header_is_a_copy_so_that_the_frame_can_go() -> None:
+def test_request_header_does_not_keep_its_frame_alive() -> None:
     message = request()
     viewed = Message(channel=message.channel, header=memoryview(message.header))
     assert isinstance(added(Pending(), viewed).header, bytes)
@@ -157,7 +157,7 @@ def test_make_room_can_refuse_again_once_all_are_needed() -> None:
 
 
 @pytest.mark.parametrize("case", ["every second is lost", "no idle comes", "nothing is answered"])
-def test_to_make_room_costs_the_same_however_many_are_under_way(case: str) -> None:
+def test_make_room_costs_the_same_however_many_are_pending(case: str) -> None:
     costs = []
     for bound in (160, 1600):
         pending = Pending(max_requests=bound)
@@ -220,7 +220,7 @@ def test_pending_forgets_a_lane_with_its_last_request() -> None:
     assert not pending.awaits_reply
 
 
-def test_pending_a_request_asked_again_under_its_id_is_awaited_once() -> None:
+def test_request_added_again_under_its_id_is_awaited_once() -> None:
     pending = Pending()
     added(pending, request(msg_id="a"))
     again = added(pending, request(msg_id="a"))
@@ -228,7 +228,7 @@ def test_pending_a_request_asked_again_under_its_id_is_awaited_once() -> None:
     assert not pending.awaits_reply
 
 
-def test_a_request_is_given_up_once_though_it_lacks_its_idle_in_two_ways() -> None:
+def test_make_room_gives_up_a_request_once() -> None:
     skipped, second = (request(msg_id=name) for name in "ab")
     last = request("execute_request", msg_id="c", channel=Channel.CONTROL)
     pending = Pending(max_bytes=3 * pending_size(skipped.header))
@@ -240,7 +240,7 @@ def test_a_request_is_given_up_once_though_it_lacks_its_idle_in_two_ways() -> No
     assert pending.make_room(2 * first.memory) == [first, third]
 
 
-def test_a_request_that_is_not_pending_can_be_removed() -> None:
+def test_remove_of_a_request_that_is_not_pending_does_nothing() -> None:
     pending = Pending()
     entry = added(pending)
     pending.remove(entry)

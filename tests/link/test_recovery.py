@@ -42,13 +42,13 @@ def replied(numbering: Numbering, request: Request, number: int) -> None:
     request.answered = number
 
 
-def test_nothing_under_way_needs_no_barrier() -> None:
+def test_reopen_without_pending_requests_returns_no_barrier() -> None:
     recovery = Recovery(numbered(5))
     recovery.begin_gap([])
     assert recovery.reopen([], 1.0, barrier) == []
 
 
-def test_a_barrier_has_passed_with_its_reply_and_its_idle() -> None:
+def test_barrier_passes_with_its_reply_and_its_idle_status() -> None:
     recovery = Recovery(numbered(5))
     cells = under_way(request())
     recovery.begin_gap(cells)
@@ -63,7 +63,7 @@ def test_a_barrier_has_passed_with_its_reply_and_its_idle() -> None:
     assert not recovery.has_barrier(name)
 
 
-def test_a_control_barrier_needs_no_idle() -> None:
+def test_barrier_on_control_passes_without_an_idle_status() -> None:
     recovery = Recovery(numbered(5))
     asked = under_way(request("debug_request", channel=Channel.CONTROL))
     recovery.begin_gap(asked)
@@ -71,7 +71,7 @@ def test_a_control_barrier_needs_no_idle() -> None:
     assert recovery.barrier_replied(sent.head.msg_id, 6) is not None
 
 
-def test_another_drop_keeps_the_beginning_of_the_gap_and_the_barrier_that_was_sent() -> None:
+def test_second_drop_keeps_the_gap_and_the_sent_barrier() -> None:
     numbering = numbered(5)
     recovery = Recovery(numbering)
     cells = under_way(request())
@@ -87,7 +87,7 @@ def test_another_drop_keeps_the_beginning_of_the_gap_and_the_barrier_that_was_se
     assert recovery.request_ended(cells[0], 9) == [Missed(cells[0], Loss(2, 5.0))]
 
 
-def test_a_barrier_that_no_socket_took_is_forgotten_with_the_next_drop() -> None:
+def test_second_drop_removes_a_barrier_that_was_not_sent() -> None:
     recovery = Recovery(numbered(5))
     cells = under_way(request())
     recovery.begin_gap(cells)
@@ -96,13 +96,13 @@ def test_a_barrier_that_no_socket_took_is_forgotten_with_the_next_drop() -> None
     assert not recovery.has_barrier(sent.head.msg_id)
 
 
-def test_the_idle_of_a_cell_that_was_not_under_way_tells_nothing() -> None:
+def test_request_ended_of_a_request_outside_the_gap_is_no_loss() -> None:
     recovery = Recovery(numbered(5))
     recovery.begin_gap(under_way(request()))
     assert recovery.request_ended(under_way(request())[0], None) == []
 
 
-def test_output_that_the_reply_had_overtaken_before_the_cut_is_lost() -> None:
+def test_request_ended_counts_output_that_the_reply_had_overtaken() -> None:
     numbering = numbered(1)
     (cell,) = cells = under_way(request())
     cell.began = 2
@@ -115,7 +115,7 @@ def test_output_that_the_reply_had_overtaken_before_the_cut_is_lost() -> None:
     assert recovery.request_ended(cell, 8) == [Missed(cell, Loss(3, 1.0))]
 
 
-def test_each_cell_is_told_of_its_own_stretch_of_numbers() -> None:
+def test_request_ended_counts_each_cells_own_numbers() -> None:
     numbering = numbered(10)
     cells = under_way(*(request() for _ in range(5)))
     first, second, third, fourth, fifth = cells
@@ -145,7 +145,7 @@ def test_each_cell_is_told_of_its_own_stretch_of_numbers() -> None:
     assert recovery.request_ended(fifth, 28) == [Missed(fifth, None)]
 
 
-def test_a_kernel_never_heard_before_cannot_be_counted() -> None:
+def test_loss_of_a_kernel_never_heard_has_no_count() -> None:
     recovery = Recovery(Numbering())
     cells = under_way(request())
     recovery.begin_gap(cells)
@@ -157,7 +157,7 @@ def test_a_kernel_never_heard_before_cannot_be_counted() -> None:
     assert not passed.whole
 
 
-def test_forget_leaves_nothing_to_find_out() -> None:
+def test_reset_leaves_no_gap_and_no_barrier() -> None:
     recovery = Recovery(numbered(5))
     cells = under_way(request())
     recovery.begin_gap(cells)
@@ -179,7 +179,7 @@ class Watched(Request):
 
 
 @pytest.mark.parametrize("answered", ["all", "every second"])
-def test_the_end_of_a_cell_costs_the_same_however_many_are_under_way(answered: str) -> None:
+def test_request_ended_costs_the_same_however_many_are_pending(answered: str) -> None:
     costs = []
     for count in (100, 1600):
         numbering = numbered(1)
@@ -201,7 +201,7 @@ def test_the_end_of_a_cell_costs_the_same_however_many_are_under_way(answered: s
     assert many < 1.2 * few
 
 
-def test_a_barrier_after_a_silence_tells_what_a_half_done_cell_has_lost() -> None:
+def test_barrier_of_a_probe_counts_the_loss_of_a_half_done_cell() -> None:
     numbering = numbered(1)
     unnumbered, whole, holed, asked = cells = under_way(*(request() for _ in range(4)))
     recovery = Recovery(numbering)
@@ -224,7 +224,7 @@ def test_a_barrier_after_a_silence_tells_what_a_half_done_cell_has_lost() -> Non
     assert not asked.replied
 
 
-def test_a_barrier_behind_cells_without_idle_tells_what_each_has_lost() -> None:
+def test_barrier_behind_cells_without_idle_counts_the_loss_of_each() -> None:
     numbering = numbered(1)
     first, second = cells = under_way(request(), request())
     recovery = Recovery(numbering)
@@ -244,9 +244,7 @@ def test_a_barrier_behind_cells_without_idle_tells_what_each_has_lost() -> None:
     assert passed.unfinished == [Missed(first, Loss(2, 1.0)), Missed(second, Loss(1, 1.0))]
 
 
-def test_a_cell_whose_reply_comes_after_the_idle_of_the_next_is_missed_with_the_one_behind() -> (
-    None
-):
+def test_request_ended_includes_an_earlier_cell_with_a_late_reply() -> None:
     numbering = numbered(1)
     first, second, third = cells = under_way(*(request() for _ in range(3)))
     recovery = Recovery(numbering)
@@ -263,7 +261,7 @@ def test_a_cell_whose_reply_comes_after_the_idle_of_the_next_is_missed_with_the_
     assert [missed.request for missed in recovery.request_ended(third, 10)] == [first, third]
 
 
-def test_only_the_last_barriers_that_passed_are_remembered() -> None:
+def test_passed_barriers_are_bounded() -> None:
     recovery = Recovery(numbered(1))
     cells = under_way(request())
     for number in range(200):

@@ -49,7 +49,7 @@ def with_buffers(count: int, buffer: bytes = b"") -> Message:
     ],
     ids=["tiny", "short", "long", "huge", "buffers", "empty buffers"],
 )
-def test_the_size_of_a_message_from_a_frame_is_the_memory_that_it_takes(
+def test_size_of_a_message_from_a_frame_is_its_memory(
     subprotocol: Subprotocol, message: Message, copies: int
 ) -> None:
     frame = subprotocol.encode(message)
@@ -67,7 +67,7 @@ def test_the_size_of_a_message_from_a_frame_is_the_memory_that_it_takes(
     assert 0.6 * counted < taken < 1.2 * counted
 
 
-def test_requests_with_huge_headers_are_refused_at_the_bound_of_bytes_and_told_so() -> None:
+def test_requests_with_huge_headers_are_refused_at_the_bound_of_bytes() -> None:
     rig = connected()
     asked = [request(msg_id=f"{n}{'x' * 9_000_000}") for n in range(40)]
     for message in asked:
@@ -86,7 +86,7 @@ def add_huge(pending: Pending, number: int) -> Request:
     return entry
 
 
-def test_what_is_counted_of_requests_goes_with_them() -> None:
+def test_memory_of_removed_requests_is_subtracted() -> None:
     pending = Pending()
     entries = [add_huge(pending, n) for n in range(3)]
     assert pending.memory > 6_000_000
@@ -108,12 +108,12 @@ def test_make_room_gives_up_as_many_as_the_bytes_need() -> None:
     assert pending.make_room(1000) == []
 
 
-def test_one_request_that_is_larger_than_the_bound_may_be_under_way_alone() -> None:
+def test_request_larger_than_the_bound_may_be_pending_alone() -> None:
     pending = Pending(max_bytes=1000)
     assert pending.make_room(10**9) == []
 
 
-def test_a_huge_id_is_remembered_as_answered_and_not_kept() -> None:
+def test_huge_id_is_remembered_by_a_digest() -> None:
     rig, kernel = connected(), Voice()
     asked = request(msg_id=HUGE)
     rig.send(asked)

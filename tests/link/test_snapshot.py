@@ -12,7 +12,7 @@ from tests.link.rig import Rig, connected
 from tests.support.messages import Voice, request
 
 
-def test_a_new_link_has_no_history() -> None:
+def test_snapshot_of_a_new_link_has_no_history() -> None:
     rig = Rig()
     assert rig.link.snapshot() == LinkSnapshot(
         state=State.IDLE,
@@ -25,7 +25,7 @@ def test_a_new_link_has_no_history() -> None:
     )
 
 
-def test_a_snapshot_does_not_change() -> None:
+def test_snapshot_is_frozen() -> None:
     rig = connected()
     snapshot = rig.link.snapshot()
     rig.drop()
@@ -34,7 +34,7 @@ def test_a_snapshot_does_not_change() -> None:
         snapshot.held = 1  # type: ignore[misc]  # which is the point
 
 
-def test_since_is_when_the_state_changed() -> None:
+def test_snapshot_since_is_when_the_state_changed() -> None:
     rig = connected()
     opened = rig.now
     rig.wait(5.0)
@@ -44,7 +44,7 @@ def test_since_is_when_the_state_changed() -> None:
     assert (rig.link.snapshot().state, rig.link.snapshot().since) == (State.WAITING, rig.now)
 
 
-def test_an_outage_has_its_cause_its_length_so_far_and_what_is_held() -> None:
+def test_snapshot_in_an_outage_has_its_cause_its_length_and_what_is_held() -> None:
     rig = connected()
     rig.wait(60.0)
     rig.drop("it was cut.", silent=2.0)
@@ -55,7 +55,7 @@ def test_an_outage_has_its_cause_its_length_so_far_and_what_is_held() -> None:
     assert (snapshot.cause, snapshot.outage_seconds, snapshot.held) == ("it was cut.", 7.0, 2)
 
 
-def test_after_an_outage_its_length_and_cause_stay() -> None:
+def test_snapshot_after_an_outage_has_its_length_and_cause() -> None:
     rig = connected()
     rig.drop("it was cut.")
     rig.reopen(5.0)
@@ -65,7 +65,7 @@ def test_after_an_outage_its_length_and_cause_stay() -> None:
     assert (snapshot.outage_seconds, snapshot.held) == (5.0, 0)
 
 
-def test_the_cause_of_a_link_that_has_ended_is_why() -> None:
+def test_snapshot_of_an_ended_link_has_the_reason_as_cause() -> None:
     rig = connected()
     rig.drop("it was cut.")
     rig.do(rig.link.gone("The kernel is gone."))
@@ -73,7 +73,7 @@ def test_the_cause_of_a_link_that_has_ended_is_why() -> None:
     assert (snapshot.state, snapshot.cause) == (State.GONE, "The kernel is gone.")
 
 
-def test_messages_that_came_before_are_counted_as_replayed() -> None:
+def test_snapshot_counts_replayed_messages() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(*kernel.answer(rig.send()))
     cell = rig.send()
@@ -85,7 +85,7 @@ def test_messages_that_came_before_are_counted_as_replayed() -> None:
     assert rig.link.snapshot().replayed == 2
 
 
-def test_messages_that_were_reported_as_lost_are_counted() -> None:
+def test_snapshot_counts_lost_messages() -> None:
     rig, kernel = connected(), Voice()
     rig.hear(*kernel.answer(rig.send()))
     cell = rig.send()
@@ -99,7 +99,7 @@ def test_messages_that_were_reported_as_lost_are_counted() -> None:
     assert rig.link.snapshot().lost == len(lost)
 
 
-def test_a_loss_that_cannot_be_counted_is_not_in_the_sum() -> None:
+def test_snapshot_does_not_count_a_loss_without_numbers() -> None:
     rig, kernel = connected(), Voice(numbered=False)
     cell = rig.send()
     rig.hear(kernel.status("busy", cell))
@@ -109,7 +109,7 @@ def test_a_loss_that_cannot_be_counted_is_not_in_the_sum() -> None:
     assert rig.link.snapshot().lost == 0
 
 
-def test_an_unused_link_is_idle_and_has_no_outage() -> None:
+def test_snapshot_of_an_unused_link_has_no_outage() -> None:
     rig = connected()
     rig.detach()
     rig.wait(30.0)

@@ -46,7 +46,7 @@ def expected(state: State, event: Event) -> State:
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
-def test_every_event_in_every_state(state: State, event: Event) -> None:
+def test_table_has_the_target_of_every_event_in_every_state(state: State, event: Event) -> None:
     if event in IMPOSSIBLE[state]:
         assert event not in TABLE[state]
     else:
@@ -59,7 +59,7 @@ def test_closed_is_final_and_gone_can_only_be_closed() -> None:
 
 
 @pytest.mark.parametrize("rig", [Rig(), connected()], ids=["idle", "open"])
-def test_an_impossible_event_raises_and_changes_nothing(rig: Rig) -> None:
+def test_impossible_event_raises_and_changes_nothing(rig: Rig) -> None:
     before = rig.link.state
     with pytest.raises(RuntimeError, match="cannot happen while"):
         rig.open()

@@ -23,5 +23,5 @@ from jupyter_relay.wire.message import Frame
         (Frame(bytes(65535)), "82 7e ff ff"),
     ],
 )
-def test_the_header_of_a_frame(frame: Frame, header: str) -> None:
+def test_server_header_is_that_of_the_rfc(frame: Frame, header: str) -> None:
     assert server_header(frame) == bytes.fromhex(header)
