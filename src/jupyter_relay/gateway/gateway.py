@@ -328,17 +328,18 @@ class Gateway:
 
         Where there are any, this is done in the background, and returns at once.
         """
-        # One that has just failed ends in this instant.
+
+        async def close_behind_starts() -> None:
+            try:
+                await self._starts.wait()
+            finally:
+                await self.close()
+
+        # A start that has just failed ends in this instant.
         if await self._starts.wait(0.0):
             await self.close()
         elif self._closing is None:
-            self._closing = asyncio.create_task(self._close_behind_starts())
-
-    async def _close_behind_starts(self) -> None:
-        try:
-            await self._starts.wait()
-        finally:
-            await self.close()
+            self._closing = asyncio.create_task(close_behind_starts())
 
     # Requests.
 

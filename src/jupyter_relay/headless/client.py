@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from jupyter_client.clientabc import KernelClientABC
 
@@ -19,25 +19,32 @@ from jupyter_relay.headless.jupyter_client_private import (
 )
 from jupyter_relay.headless.usage import UsageRequests
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.roster import Roster
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.link.answers import is_ours
 from jupyter_relay.link.backlog import Dropped
 from jupyter_relay.link.life import DEAD
 from jupyter_relay.redact import MAX_QUOTED
-from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.urls import read_channels
 from jupyter_relay.settings.settings import GatewaySettings
 from jupyter_relay.wire.message import Channel, Message, quoted
-
-if TYPE_CHECKING:
-    from jupyter_relay.headless.manager import GatewayKernelManager
-
 
 _SUBSTITUTE_REPLY_SECONDS = 2.5
 """For how many seconds a reply is held back that was written in the place of a kernel that died.
 
 nbclient checks once a second whether the kernel lives, until it has a reply. With the reply first,
 it would see an error of the cell, and maybe go on in a new process that knows nothing."""
+
+
+@runtime_checkable
+class ClientsManager(Protocol):
+    """What a client needs of the manager that it is made by; see `GatewayKernelManager`."""
+
+    remote: RemoteKernel | None
+
+    @property
+    def is_dead(self) -> bool: ...
+    async def is_alive(self) -> bool: ...
 
 
 def _channel(name: Channel) -> property:
@@ -85,10 +92,12 @@ class GatewayKernelClient(OpenKernelClient):
     ) -> None:
         super().__init__(**kwargs)
         if remote is None and ws_url is None:
-            remote = _kernel_of(self.parent, kernel_id)
+            remote = self._kernel_of_manager(kernel_id)
             kernel_id = remote.id if remote is not None else kernel_id
-        # One that attaches by itself has a gateway of its own, as long as it is attached.
         self._settings: GatewaySettings | None = None
+        """Those of its own gateway, if it attaches to a kernel by itself."""
+        self._roster: Roster | None = None
+        """The owner of the kernel that it has attached to by itself; None while it is stopped."""
         if remote is None and (kernel_id is not None or ws_url is not None):
             options = GatewayClient(parent=self)
             if ws_url is not None:
@@ -101,6 +110,16 @@ class GatewayKernelClient(OpenKernelClient):
         self._usage = UsageRequests()
         self._heartbeat = HBChannelQueue(self._is_there)
         self._queues = {name: self._queue(name) for name in Channel}
+
+    @property
+    def _manager(self) -> ClientsManager | None:
+        """The manager of ours that this client was made by, if it was."""
+        return self.parent if isinstance(self.parent, ClientsManager) else None
+
+    def _kernel_of_manager(self, kernel_id: str | None) -> RemoteKernel | None:
+        """Return the manager's kernel, if it has one of this id; None stands for any."""
+        remote = self._manager.remote if self._manager is not None else None
+        return remote if remote is not None and kernel_id in {None, remote.id} else None
 
     @property
     def hb_channel(self) -> HBChannelQueue:
@@ -126,8 +145,8 @@ class GatewayKernelClient(OpenKernelClient):
         returned may be awaited, and need not be. Raises `KernelNotRunning` if there is no kernel.
         """
         if self._remote is None and self._settings is not None and self.kernel_id is not None:
-            gateway = Gateway(self._settings)
-            self._remote = RemoteKernel(gateway, KernelModel(self.kernel_id, ""), log=self.log)
+            self._roster = Roster(Gateway(self._settings), log=self.log)
+            self._remote = self._roster.visit(self.kernel_id)
         if self._remote is None:
             raise KernelNotRunning
         wanted = {
@@ -158,10 +177,11 @@ class GatewayKernelClient(OpenKernelClient):
         for queue in self._queues.values():
             queue.stop()
         self._heartbeat.stop()
-        if self._settings is None or self._remote is None:
+        if self._roster is None or self._remote is None:
             return self._releasing or _Done()
-        remote, self._remote = self._remote, None
-        self._releasing = asyncio.get_running_loop().create_task(_release(remote))
+        release = _release(self._roster, self._remote)
+        self._roster = self._remote = None
+        self._releasing = asyncio.get_running_loop().create_task(release)
         return self._releasing
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
@@ -226,9 +246,8 @@ class GatewayKernelClient(OpenKernelClient):
 
     async def is_alive(self) -> bool:
         """Whether the kernel is there."""
-        if self.parent is not None and hasattr(self.parent, "is_alive"):
-            return await cast("GatewayKernelManager", self.parent).is_alive()
-        return self._heartbeat.is_beating()
+        manager = self._manager
+        return await manager.is_alive() if manager is not None else self._heartbeat.is_beating()
 
     async def _output_of(self, msg_id: str, hook: Callable[[MessageDict], object]) -> None:
         """Hand over the output of one request until its idle status has come."""
@@ -298,17 +317,10 @@ class GatewayKernelClient(OpenKernelClient):
 
     def _is_of_dead_kernel(self, message: Message) -> bool:
         """True if a reply was written in the place of a kernel that is dead."""
-        manager = cast("GatewayKernelManager | None", self.parent)
-        return getattr(manager, "is_dead", False) and is_ours(message)
+        return self._manager is not None and self._manager.is_dead and is_ours(message)
 
 
 KernelClientABC.register(GatewayKernelClient)
-
-
-def _kernel_of(manager: object, kernel_id: str | None) -> RemoteKernel | None:
-    """Return a manager's kernel, if it has one of this id; None stands for any."""
-    remote: RemoteKernel | None = getattr(manager, "remote", None)
-    return remote if remote is not None and kernel_id in {None, remote.id} else None
 
 
 def _use_websocket(options: GatewayClient, ws_url: str, kernel_id: str | None) -> str:
@@ -354,7 +366,7 @@ async def _call(hook: Callable[[MessageDict], object], msg: MessageDict) -> None
         await cast("Awaitable[object]", result)
 
 
-async def _release(remote: RemoteKernel) -> None:
-    """Close the link of a client that attached by itself, and the gateway that it has made."""
-    await remote.close()
-    await remote.gateway.close()
+async def _release(roster: Roster, remote: RemoteKernel) -> None:
+    """Close the link to a kernel that a client has attached to by itself."""
+    await roster.release(remote)
+    await roster.close()

@@ -7,8 +7,6 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.managerabc import KernelManagerABC
 from traitlets import Bool, DottedObjectName, Type, default
 
@@ -23,6 +21,7 @@ from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.built_in_names import BuiltInKernelNames
 from jupyter_relay.headless.client import GatewayKernelClient
 from jupyter_relay.headless.jupyter_client_private import with_private_names_of_manager
+from jupyter_relay.headless.local_methods import LocalMethods
 from jupyter_relay.kernels.at_exit import STARTED, StartedKernel
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.operations import NO_PATIENCE, RESTART_PATIENCE
@@ -35,7 +34,7 @@ from jupyter_relay.rest.users import NotebookUser
 @with_private_names_of_manager(
     kill_kernel="_kill", send_kernel_sigterm="_kill", launch_kernel="_launched_by_gateway"
 )
-class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
+class GatewayKernelManager(BuiltInKernelNames, LocalMethods):
     """Manages one kernel on the configured gateway.
 
     It has the methods of `jupyter_client.AsyncKernelManager`, and starts the kernelspec that it is
@@ -110,16 +109,11 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         return self.dies_with_process and remote.restarts > self._restarts
 
     @property
-    def ipykernel(self) -> bool:
-        """False: how a remote kernel is launched is its gateway's business."""
-        return False
-
-    @property
     def ready(self) -> asyncio.Future[None]:
         """Done once the kernel that was started is there; it carries what the start failed with.
         There is one for each start.
 
-        This is how jupyter_client tells of kernels that are starting (``use_pending_kernels``).
+        This is how jupyter_client shows kernels that are starting (``use_pending_kernels``).
         """
         remote = self.running
         if self._readiness is not None and self._readiness.cancelled():
@@ -132,11 +126,6 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
             # Nobody may ask what it failed with, which the model says, too.
             self._readiness.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._readiness
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """An empty kernelspec: the gateway has the real one."""
-        return KernelSpec()
 
     @property
     def running(self) -> RemoteKernel:
@@ -157,7 +146,7 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         **_: Any,
     ) -> None:
         """Start a kernel, or attach to the one with this id: with a store, under the session id of
-        who was attached last, so that its gateway gives us what it has kept since then.
+        the program that was attached last, so that its gateway hands over what it has kept since.
 
         ``kernel_id`` may be the id that the kernel was shown under, or its gateway's.
 
@@ -189,7 +178,7 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         await self._adopt(remote, roster.started(remote) if kernel_id is None else None)
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-        """Delete the kernel on its gateway. One that is gone already is as good.
+        """Delete the kernel on its gateway. Succeeds if it does not exist.
 
         One that is being restarted is deleted after that; with ``now``, not much later.
         """
@@ -225,13 +214,6 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         if not restart:
             await self.shutdown_kernel()
 
-    async def finish_shutdown(self, *_: Any, **__: Any) -> None:
-        """Do nothing: the gateway has answered once the kernel is deleted."""
-
-    def resolve_path(self, path: str) -> str | None:
-        """Return None: which file a kernel means by a path is not known for one of a gateway."""
-        return None
-
     async def is_alive(self) -> bool:
         """Whether the kernel that was started still runs, by its gateway's word.
 
@@ -260,8 +242,8 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
         return client
 
     async def cleanup_resources(self, restart: bool = False) -> None:
-        """Delete the kernel if this manager has started it, and let go of it, and of the gateway if
-        it is ours alone.
+        """Delete the kernel if this manager has started it, and close the link to it, and the
+        gateway if it is ours alone.
 
         Programs such as nbclient call nothing else where a kernel has died; its gateway may have
         started another process in its place. A deletion that fails is logged, and tried again at
@@ -324,15 +306,6 @@ class GatewayKernelManager(BuiltInKernelNames, AsyncKernelManager):
     async def _kill(self, restart: bool = False) -> None:
         if self.remote is not None and not restart:
             await self.shutdown_kernel(now=True)
-
-    async def _launched_by_gateway(self, *_: Any, **__: Any) -> Any:
-        """Refuse to do a part of a start. Raises `NotPossibleOnGateway`."""
-        raise NotPossibleOnGateway(
-            "The gateway launches the kernel: start_kernel is the only way to start one."
-        )
-
-    pre_start_kernel = _launched_by_gateway
-    post_start_kernel = _launched_by_gateway
 
 
 KernelManagerABC.register(GatewayKernelManager)

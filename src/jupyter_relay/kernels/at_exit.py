@@ -21,7 +21,9 @@ from typing import Any, Final, TypeVar
 
 from jupyter_relay.errors import KernelNotFound, RelayError
 from jupyter_relay.gateway.gateway import Gateway, may_pass
+from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.log import KernelLog
+from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.settings.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -67,6 +69,21 @@ class StartedKernels:
             atexit.register(self._at_exit)
             self._handle_signals()
         self._kernels[kernel] = os.getpid()
+
+    def add_start(self, start: KernelStart, gateway: Gateway) -> StartedKernel:
+        """Have the kernel of a start deleted at the end; return the mark of it."""
+        started = StartedKernel(gateway.settings, start.id)
+
+        def settle(outcome: Outcome) -> None:
+            if isinstance(outcome, KernelModel):
+                started.kernel_id = gateway.ids.given(outcome.id)
+                started.settled = True
+            else:
+                start.when_over(lambda: self.remove(started))
+
+        self.add(started)
+        start.when_decided(settle)
+        return started
 
     def remove(self, kernel: StartedKernel) -> None:
         """Leave a kernel as it is at the end. One that was not added is no error."""

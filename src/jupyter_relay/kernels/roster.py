@@ -163,7 +163,7 @@ class Roster:
                 kernel_id=kernel_id,
                 before_request=self.store.claims.written if self.store is not None else None,
             )
-            started = self._delete_at_exit(start) if delete_at_exit else None
+            started = STARTED.add_start(start, self.gateway) if delete_at_exit else None
             model = await start.wait(patience)
         except BaseException:
             self._give_up(start, claim, started)
@@ -193,6 +193,12 @@ class Roster:
             if self.store is not None:
                 claim = await self.store.claims.claim(self.gateway.address, model.id)
             return self._adopt(model, claim, on_report)
+
+    def visit(self, kernel_id: str) -> RemoteKernel:
+        """Attach to a kernel without asking for it first, under a new session id that is not
+        stored: who is attached already goes on, and so does who attaches next."""
+        known = self.kernels.get(kernel_id)
+        return known or self._adopt(KernelModel(kernel_id, ""), None, None)
 
     async def shown_id(self, kernel_id: str) -> str:
         """Return the id that a kernel is shown under; ``kernel_id`` may be its gateway's."""
@@ -383,18 +389,3 @@ class Roster:
         """Store the gateway's own id of a kernel once it has started."""
         if isinstance(outcome, KernelModel):
             claim.note_gateway_id(self.gateway.ids.given(outcome.id))
-
-    def _delete_at_exit(self, start: KernelStart) -> StartedKernel:
-        """Have the kernel of a start deleted at the program's end."""
-        started = StartedKernel(self.gateway.settings, start.id)
-
-        def settle(outcome: Outcome) -> None:
-            if isinstance(outcome, KernelModel):
-                started.kernel_id = self.gateway.ids.given(outcome.id)
-                started.settled = True
-            else:
-                start.when_over(partial(STARTED.remove, started))
-
-        STARTED.add(started)
-        start.when_decided(settle)
-        return started
