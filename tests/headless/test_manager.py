@@ -81,6 +81,11 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def session_of(manager: GatewayKernelManager) -> str:
+    """Return the upstream session id of a manager's kernel."""
+    return manager.running._upstream.session
+
+
 async def test_who_attaches_next_has_the_session_id_of_the_last(
     fake: FakeGateway, state_folder: Path
 ) -> None:
@@ -88,13 +93,14 @@ async def test_who_attaches_next_has_the_session_id_of_the_last(
     await manager.start_kernel()
     remote = manager.running
     await manager.start_kernel(kernel_id=remote.id)
-    assert manager.running.session == remote.session
+    session = session_of(manager)
+    assert session == remote._upstream.session
     await manager.cleanup_resources()
     successor = GatewayKernelManager()
     await successor.start_kernel(kernel_id=remote.id)
-    assert successor.running.session == remote.session
+    assert session_of(successor) == session
     successor.running.subscribe()
-    assert (await fake.wait_for_socket()).session_id == remote.session
+    assert (await fake.wait_for_socket()).session_id == session
     await successor.shutdown_kernel()
     assert kept_in(state_folder) == []
 
@@ -106,7 +112,7 @@ async def test_two_who_are_attached_at_once_have_ids_of_their_own(
     kernel_id = fake.start_kernel().id
     for manager in managers:
         await manager.start_kernel(kernel_id=kernel_id)
-    assert managers[0].running.session != managers[1].running.session
+    assert session_of(managers[0]) != session_of(managers[1])
     for manager in managers:
         await manager.cleanup_resources()
     assert kept_in(state_folder) == [kernel_id, kernel_id]
@@ -155,11 +161,11 @@ async def test_a_claim_is_on_the_id_that_the_gateway_gave_the_kernel(
     manager = GatewayKernelManager()
     await manager.start_kernel()
     (kernel_id,) = fake.kernels
-    session = manager.running.session
+    session = session_of(manager)
     await manager.release()
     assert kept_in(state_folder) == [kernel_id]
     await manager.start_kernel(kernel_id=kernel_id)
-    assert manager.running.session == session
+    assert manager.running._upstream.session == session
     await manager.shutdown_kernel()
 
 

@@ -95,6 +95,9 @@ class Driven:
     async def throttle(self) -> None:
         raise AssertionError
 
+    def on_session(self, session: str) -> None:
+        """Nobody keeps it."""
+
     def on_report(self, report: Report) -> None:
         self.reports.append(report)
 

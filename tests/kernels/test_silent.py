@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.roster import Roster
 from jupyter_relay.testing import FakeGateway, FakeKernel, Hold, Silence
 from jupyter_relay.testing.plugin import ProxyFactory
 from tests.support.gateway import (
@@ -136,6 +138,25 @@ async def test_handshakes_of_which_two_are_held_give_the_socket_that_is_answered
         await fake_gateway.wait_for_socket(2)
         await fake_gateway.wait_for(lambda: fake_kernel.connections == 1)
         assert failures(await run(listener, request(session="tab"))) == []
+
+
+async def test_next_process_has_the_session_id_of_the_handshake_that_was_answered(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel, tmp_path: Path
+) -> None:
+    fake_kernel.execution_state = "starting"
+    fake_gateway.fault("GET", CHANNELS, Silence(), times=1)
+    settings = settings_for(fake_gateway.url)
+    settings = replace(settings, link=replace(settings.link, probe_after=0.2))
+    for _ in range(2):
+        roster = Roster(Gateway(settings), state_folder=tmp_path)
+        kernel = await roster.attach(fake_kernel.id)
+        await run(kernel.subscribe("tab"), request(session="tab"))
+        await roster.release(kernel)
+        await roster.close()
+    first, *_ = fake_gateway.requests_to("GET", CHANNELS)
+    answered, of_the_next = [socket.session_id for socket in fake_gateway.sockets]
+    assert answered != first.query["session_id"]
+    assert of_the_next == answered
 
 
 @pytest.mark.parametrize("answered", [False, True])

@@ -419,7 +419,7 @@ async def test_websocket_to_the_gateway_has_a_session_id(
         manager = server.kernels.get_kernel(kernel_id)
         assert isinstance(manager, GatewayKernelManager)
         (handshake,) = gateway.requests_to("GET", f"{KERNELS}/{kernel_id}/channels")
-        assert handshake.query == {"session_id": manager.running.session}
+        assert handshake.query == {"session_id": manager.running._upstream.session}
     assert not [line for line in caplog.record_tuples if line[1] >= logging.ERROR]
 
 

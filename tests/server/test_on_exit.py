@@ -260,11 +260,11 @@ async def test_a_kernel_that_was_kept_belongs_to_the_next_server_that_attaches_t
 ) -> None:
     async with server_that("keep", fake_gateway, tmp_path) as server:
         kernel_id = await server.start_kernel()
-        session = remote_of(server, kernel_id).session
+        session = remote_of(server, kernel_id)._upstream.session
     for on_exit, left in (("keep", [kernel_id]), ("shutdown", [])):
         async with server_that(on_exit, fake_gateway, tmp_path) as server:
             await server.call("POST", "/api/kernels", {"kernel_id": kernel_id})
-            assert remote_of(server, kernel_id).session == session
+            assert remote_of(server, kernel_id)._upstream.session == session
         assert list(fake_gateway.kernels) == left
 
 

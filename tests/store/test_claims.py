@@ -41,6 +41,21 @@ async def test_a_session_id_that_was_released_is_given_to_the_next_claim(folder:
         assert await session_of(other) == claim.session
 
 
+async def test_a_session_id_that_was_renewed_is_given_on_in_the_place_of_the_first(
+    folder: Path,
+) -> None:
+    async with opened(folder) as store, opened(folder) as other:
+        for kernel_id in ("k", "another"):
+            claim = await store.claims.claim(GATEWAY, kernel_id)
+        claim.renew_session("renewed")
+        await claim.end(gone=False)
+        assert await session_of(other, "another") == "renewed"
+        assert claim.session == "renewed"
+    async with opened(folder) as store:
+        assert await session_of(store) not in {claim.session, "renewed"}
+        assert await session_of(store, "another") == "renewed"
+
+
 async def test_a_session_id_of_a_process_that_has_ended_is_given_to_the_next_claim(
     folder: Path,
 ) -> None:

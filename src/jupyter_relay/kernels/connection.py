@@ -53,6 +53,9 @@ class Host(Protocol):
     async def probe(self) -> KernelModel:
         """Ask the gateway for the kernel's model. Raises `RelayError`."""
 
+    def on_session(self, session: str) -> None:
+        """Called when a socket has opened, with its session id."""
+
     def on_report(self, report: Report) -> None:
         """Called with what happened to the link."""
 
@@ -218,6 +221,7 @@ class Connection:
         writer = asyncio.create_task(self._write_messages(socket, subprotocol, self._flush))
         try:
             self._stop_probes()  # their answers are about the handshake
+            self._host.on_session(session)
             self.perform(self._link.opened(session))
             return await self._read_frames(socket, subprotocol)
         finally:

@@ -51,8 +51,9 @@ class RemoteKernel:
     ``log`` begins with its id. ``asked_at`` is when its gateway last answered for it, by
     `time.monotonic`.
 
-    ``on_report`` is called with each report of its link, ``on_change`` when it is not `is_settled`
-    any longer, and when a settled one has changed. It belongs to one event loop.
+    ``on_report`` is called with each report of its link, ``on_session`` with its upstream session
+    id when that is another, ``on_change`` when it is not `is_settled` any longer, and when a
+    settled one has changed. It belongs to one event loop.
     """
 
     __slots__ = (
@@ -67,7 +68,6 @@ class RemoteKernel:
         "gateway",
         "id",
         "log",
-        "session",
     )
 
     def __init__(
@@ -79,12 +79,12 @@ class RemoteKernel:
         session: str | None = None,
         log: Log = _logger,
         on_report: Callable[[Report], None] | None = None,
+        on_session: Callable[[str], None] | None = None,
         on_change: Callable[[], None] | None = None,
         on_close: OnClose | None = None,
     ) -> None:
         self.gateway = gateway
         self.id: Final = model.id
-        self.session = session or new_id()
         self.asked_at = time.monotonic()
         self._model = model
         """What its gateway last reported."""
@@ -95,11 +95,12 @@ class RemoteKernel:
         self._upstream = Upstream(
             gateway,
             self.id,
-            session=self.session,
+            session=session or new_id(),
             start=start,
             log=log,
             probe=self.refresh,
             on_report=on_report or _ignore_report,
+            on_session=on_session or _ignore_session,
             on_change=self._on_change,
         )
         self.audience: Final = self._upstream.audience
@@ -314,6 +315,10 @@ class RemoteKernel:
 
 
 def _ignore_report(_: Report) -> None:
+    """Do nothing."""
+
+
+def _ignore_session(_: str) -> None:
     """Do nothing."""
 
 

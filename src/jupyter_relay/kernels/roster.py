@@ -342,6 +342,7 @@ class Roster:
             session=claim.session if claim is not None else None,
             log=self._log,
             on_report=on_report,
+            on_session=claim.renew_session if claim is not None else None,
             on_change=member.on_change,
             on_close=claim.end if claim is not None else None,
         )

@@ -44,7 +44,8 @@ class Upstream:
 
     It runs the pure `Link` with a `Connection`, and hands the kernel's messages to ``audience``.
     ``probe`` asks the gateway for the kernel's model, and raises `KernelNotFound`. ``on_report`` is
-    called with each report of the link but those of a kernel that was deleted here, ``on_change``
+    called with each report of the link but those of a kernel that was deleted here, ``on_session``
+    with each session id under which a socket opened and that the last one had not, ``on_change``
     with each change of ``life``.
     """
 
@@ -52,6 +53,7 @@ class Upstream:
         "_connection",
         "_on_change",
         "_on_report",
+        "_on_session",
         "_probe",
         "_throttled",
         "audience",
@@ -60,6 +62,7 @@ class Upstream:
         "life",
         "link",
         "log",
+        "session",
         "start",
     )
 
@@ -73,6 +76,7 @@ class Upstream:
         log: Log,
         probe: Callable[[], Awaitable[KernelModel]],
         on_report: Callable[[Report], None],
+        on_session: Callable[[str], None],
         on_change: Callable[[], None],
     ) -> None:
         settings = gateway.settings
@@ -84,6 +88,9 @@ class Upstream:
         self.life = Life.RUNNING if start is None else Life.STARTING
         self._probe = probe
         self._on_report = on_report
+        self._on_session = on_session
+        self.session = session
+        """The session id of the socket that opened last, or of the first one to open."""
         self._on_change = on_change
         self._throttled: dict[Happening | None, ThrottledLog] | None = None
         """Counts the lines of each happening, and under None those of skipped frames; None before
@@ -150,6 +157,12 @@ class Upstream:
     async def probe(self) -> KernelModel:
         """Ask the gateway for the kernel's model. Raises `KernelNotFound`."""
         return await self._probe()
+
+    def on_session(self, session: str) -> None:
+        """Called when a socket has opened; remember its session id if that is another one."""
+        if session != self.session:
+            self.session = session
+            self._on_session(session)
 
     def on_report(self, report: Report) -> None:
         """Log what happened to the link, and pass it on."""

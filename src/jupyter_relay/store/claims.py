@@ -29,6 +29,7 @@ _BOTH_IDS: Final = (
     "AND (kernel_id = ? OR given = ?) ORDER BY rowid DESC LIMIT 1"
 )
 _MOVE: Final = "UPDATE links SET kernel_id = ? WHERE session = ?"
+_RENEW: Final = "UPDATE links SET session = ? WHERE session = ?"
 _RELEASE: Final = "UPDATE links SET owner = '' WHERE session = ?"
 _RELEASE_ALL: Final = "UPDATE links SET owner = '' WHERE owner = ?"
 _OWNERS: Final = "SELECT DISTINCT owner FROM links WHERE owner != ''"
@@ -44,9 +45,11 @@ _DELETE_OLDEST_RELEASED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """A session id at one kernel, which no other process uses until `end`.
+
+    ``session`` is that id; only `renew_session` changes it.
 
     ``gateway`` is the gateway's URL, without user, password or query. ``kernel_id`` is the id that
     the kernel is shown under. ``started_by_server`` is True if a Jupyter Server has started the
@@ -71,6 +74,11 @@ class Claim:
             return self
         self.claims.move(self.session, kernel_id)
         return replace(self, kernel_id=kernel_id)
+
+    def renew_session(self, session: str) -> None:
+        """The websocket has opened under another session id: keep that one; soon."""
+        self.claims.renew(self.session, session)
+        self.session = session
 
     async def end(self, *, gone: bool) -> None:
         """Leave the session id to the next process; or to none, if the kernel is ``gone``."""
@@ -127,6 +135,10 @@ class Claims:
     def move(self, session: str, kernel_id: str) -> None:
         """Have the claim with this session id be one on another kernel id; soon."""
         self._file.change(_MOVE, kernel_id, session)
+
+    def renew(self, session: str, new_session: str) -> None:
+        """Have the claim with this session id be one with another; soon."""
+        self._file.change(_RENEW, new_session, session)
 
     def note_gateway_id(self, gateway: str, kernel_id: str, gateway_id: str) -> None:
         """Keep the id by which a gateway knows a kernel that is shown under another; soon."""
