@@ -175,10 +175,10 @@ OPTIONS: tuple[Option, ...] = (
         "oauth2_refresh_token",
         Kind.TEXT,
         None,
-        "The refresh token to get tokens by; without one it is done by client credentials.",
+        "The refresh token. Without one, tokens are requested by client credentials.",
     ),
     _identity("oauth2_scope", Kind.TEXT, None, "The scopes to ask for, with spaces between them."),
-    _identity("oauth2_audience", Kind.TEXT, None, "The audience to ask for, where one is wanted."),
+    _identity("oauth2_audience", Kind.TEXT, None, "The audience to ask for, if one is required."),
     _identity(
         "oauth2_ca_certs",
         Kind.TEXT,
@@ -204,8 +204,7 @@ OPTIONS: tuple[Option, ...] = (
         "protected_envs",
         Kind.NAMES,
         ",".join(PROTECTED),
-        "Which variables nobody can set for a kernel through this server, in capitals or small "
-        "letters.",
+        "Which variables no user of this server can set for a kernel, in upper or lower case.",
     ),
     _tls("client_key", Kind.TEXT, None, "The file of the client's TLS key."),
     _tls(
@@ -256,8 +255,8 @@ OPTIONS: tuple[Option, ...] = (
         "start_grace",
         Kind.SECONDS,
         5.0,
-        "How long Jupyter Server waits for the start of a kernel before it shows it as one that "
-        "is starting. An error that comes later is told in the cells that are run on it.",
+        "How long Jupyter Server waits for the start of a kernel before it shows the kernel as "
+        "one that is starting. A later error is shown in the cells that are run on it.",
     ),
     _requests(
         "headers", Kind.HEADERS, "{}", "Headers to send with each request, as a JSON object."
@@ -303,8 +302,8 @@ OPTIONS: tuple[Option, ...] = (
         "listing_ttl",
         Kind.SECONDS,
         2.0,
-        "How long a list of the kernels answers for all who ask, such as each tab of JupyterLab "
-        "every 10 s; what is done here to a kernel ends it.",
+        "How long a list of the kernels is cached for all who ask, such as each tab of JupyterLab "
+        "every 10 s. An operation on a kernel ends it earlier.",
     ),
     _requests(
         "on_exit",
@@ -338,15 +337,15 @@ OPTIONS: tuple[Option, ...] = (
         "gateway_retry_max",
         Kind.COUNT,
         None,
-        "After how many reconnects to give up; None goes on while anybody waits.",
+        "After how many reconnects to give up; with None, never while somebody uses the kernel.",
     ),
     _link(
         "ping_interval",
         Kind.SECONDS,
         _TRANSPORT.ping_interval,
-        "How long a websocket may be silent before it is pinged; half of it later, without an "
-        "answer, it is given up; 0 never pings. 20 finds a dead one within 30 s, and is below the "
-        "idle limits of common proxies (60 s).",
+        "How long a websocket may be silent before it is pinged; without an answer it is closed "
+        "after half of that time. 0 never pings. 20 finds a dead one within 30 s, and is below "
+        "the idle limits of common proxies (60 s).",
     ),
     _link(
         "handshake_timeout",
@@ -383,16 +382,17 @@ OPTIONS: tuple[Option, ...] = (
         "max_message_bytes",
         Kind.COUNT,
         _LINK.max_message_bytes,
-        "The largest message that is taken from a gateway, complete or not, or sent to a kernel; 0 "
-        "is for any.",
+        "The largest message that is accepted from a gateway, complete or not, or sent to a "
+        "kernel; 0 is for any.",
     ),
     _link(
         "state_folder",
         Kind.TEXT,
         None,
-        "Where the ids of kernels' websockets are kept, so that after a restart gateways give us "
-        "what we missed; of a server also the names of the kernelspecs. For a server the default "
-        "is jupyter_relay in its data folder; other programs keep none unless told where.",
+        "Where the ids of kernels' websockets are stored, so that after a restart gateways send "
+        "what was missed; for a server also the names of the kernelspecs. The default for a "
+        "server is jupyter_relay in its data folder; other programs store none unless this is "
+        "set.",
     ),
 )
 """Every option of a gateway."""
