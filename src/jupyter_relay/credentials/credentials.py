@@ -86,12 +86,12 @@ class Credentials:
         if source is None:
             return self._fixed
         if token is None or now >= token.expires_at:
-            token = await self._wait_for_token()
+            token = await self._wait_for_token(source)
         elif source.each_time:
             with suppress(CredentialsUnavailable):  # it is logged, and the last token is used
-                token = await self._wait_for_token()
+                token = await self._wait_for_token(source)
         elif now >= max(token.refresh_at, self._paused_until):
-            self._begin_fetch()  # the old token is used meanwhile
+            self._begin_fetch(source)  # the old token is used meanwhile
         return self._headers_with(token.value)
 
     async def authenticate(
@@ -133,7 +133,7 @@ class Credentials:
             if self._clock() < self._paused_until and not source.each_time:
                 return None
             try:
-                token = await self._wait_for_token()
+                token = await self._wait_for_token(source)
             except CredentialsUnavailable:  # it is logged, and becomes the hint of the refusal
                 return None
         renewed = self._headers_with(token.value)
@@ -142,26 +142,25 @@ class Credentials:
             return None
         return renewed
 
-    async def _wait_for_token(self) -> Token:
+    async def _wait_for_token(self, source: TokenSource) -> Token:
         """Return a token from the source; all callers meanwhile wait for the same one."""
-        fetching = self._begin_fetch()
+        fetching = self._begin_fetch(source)
         await asyncio.wait([fetching])  # one cancelled caller does not cancel it for all
         if fetching.cancelled():
             raise closed(self._settings.gateway)
         return fetching.result()
 
-    def _begin_fetch(self) -> asyncio.Task[Token]:
+    def _begin_fetch(self, source: TokenSource) -> asyncio.Task[Token]:
         if self._closed:
             raise closed(self._settings.gateway)
         if self._fetching is None or self._fetching.done():
-            self._fetching = asyncio.create_task(self._fetch_token())
+            self._fetching = asyncio.create_task(self._fetch_token(source))
             # Marks an exception as seen: nobody may wait for the task, and failures are logged.
             self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._fetching
 
-    async def _fetch_token(self) -> Token:
-        source, name = self._source, self._settings.gateway
-        assert source is not None  # noqa: S101  # else nobody asks
+    async def _fetch_token(self, source: TokenSource) -> Token:
+        name = self._settings.gateway
         try:
             self._token = await source.fetch(self._clock())
         except NoToken as error:
