@@ -425,7 +425,9 @@ async def test_kernel_that_dies_for_good_is_gone(
     await until(listener, "status:dead")
     assert kernel.life is Life.GONE
     late = request(session="tab")
-    assert failures(await run(listener, late)) == [f"The kernel died, says {kernel.gateway.name}."]
+    assert failures(await run(listener, late)) == [
+        f"{kernel.gateway.name} reports that the kernel died."
+    ]
 
 
 async def test_kernel_that_its_gateway_does_not_know_is_gone(

@@ -52,7 +52,7 @@ async def test_deaf_websocket_is_replaced_whatever_state_the_gateway_reports(
         listener.send(lost)
         heard = await answer_of(listener, lost)
         assert len(failures(heard)) == 1
-        told = [text for text in notices(heard) if "Nothing was heard of this" in text]
+        told = [text for text in notices(heard) if "has sent nothing for this" in text]
         assert len(told) == (state != "idle")
         assert len(fake_gateway.sockets) == 2
         assert failures(await run(listener, request(session="tab"))) == []

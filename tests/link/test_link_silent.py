@@ -37,7 +37,7 @@ def test_socket_silent_twice_is_replaced_with_one_notice(state: str) -> None:
     assert notices(rig.heard_of(cell)) == []
     silence(rig, state)
     (told,) = notices(rig.heard_of(cell))
-    assert f"gpu says that the kernel is {state}" in told
+    assert f"gpu reports it as {state}" in told
     rig.open()
     assert rig.link.inbound.upstream == UPSTREAM, (
         "the gateway keeps for this id what comes meanwhile"
@@ -85,7 +85,7 @@ def test_socket_deaf_after_busy_is_replaced_with_one_notice() -> None:
     assert notices(rig.heard_of(cell)) == [], "one silence more, and it is deaf"
     silence(rig, "busy")
     (told,) = notices(rig.heard_of(cell))
-    assert "does not answer what it is asked beside that" in told
+    assert "does not answer on control" in told
     rig.open()
     assert rig.link.inbound.upstream == UPSTREAM, "its reply comes under this id"
     silence(rig, "busy", 3)

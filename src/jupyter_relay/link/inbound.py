@@ -236,12 +236,14 @@ class Inbound:
         self.restarts += 1
         self._numbering.reset()
         self.recovery.forget_numbers()
-        reason = "The kernel was restarted, and with it this was lost."
+        reason = "The kernel was restarted, and this was lost with it."
         # A barrier was sent before all that was held, and is itself not pending.
         is_barrier = self.recovery.has_barrier(msg_id)
         sent = self.recovery.requests_before(msg_id) if is_barrier else self._pending.sent
         old = list(takewhile(lambda request: request.msg_id != msg_id, sent))
-        report = Report(Happening.RESTARTED, "The kernel was restarted from another place.")
+        report = Report(
+            Happening.RESTARTED, "Another client, or the gateway, has restarted the kernel."
+        )
         lost = [request for request in old if request in self._pending]
         return self.answers.fail_all(report, lost, reason)
 
@@ -330,7 +332,7 @@ class Inbound:
         if passed.seconds:
             why = f"The connection to {self._gateway} was down for {passed.seconds:.1f} s"
         else:
-            why = "The kernel has answered what was asked after this"
+            why = "The kernel has answered a later request"
         if request.seen:
             return f"{why}: this ran, but its result was lost."
         if request.doubted_size:

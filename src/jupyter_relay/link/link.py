@@ -268,15 +268,14 @@ class Link(StateMachine):
             watch.heard = True
             match message.execution_state:
                 case "restarting":
-                    # The gateway restarts a kernel that died. The new process may listen on other
-                    # ports, which the gateway finds out at the next handshake: this socket is deaf.
+                    # The new process may have other ports, which a handshake finds out.
                     reason = f"The kernel died; {self._gateway} starts it again."
                     report = Report(Happening.RESTARTED, reason)
                     failed = self._answers.fail_all(report, self.pending.sent, reason)
                     inbound.process_changed()
                     return [Deliver(message), *failed, *self._replace_socket()]
                 case "dead":
-                    return self.gone(f"The kernel died, says {self._gateway}.")
+                    return self.gone(f"{self._gateway} reports that the kernel died.")
         else:
             watch.heard = watch.heard or not inbound.is_for_gateway(message)
             if inbound.record_status(message):

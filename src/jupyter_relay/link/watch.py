@@ -11,9 +11,8 @@ probe  when requests are pending and the    with the socket; at its end a silent
 ====== ==================================== ======================================================
 
 A *probe* asks the gateway for the kernel's model, and sends the kernel a barrier. The execution
-state in the model is then judged by what was heard from the kernel: `VERDICTS`. A socket is called
-*deaf* if it brings nothing from the kernel, as when the gateway's own connection to the kernel is
-broken.
+state in the model is judged by what was heard from the kernel: `VERDICTS`. A socket is *deaf* if it
+brings nothing from the kernel, as when the gateway's own connection to the kernel is broken.
 """
 
 from __future__ import annotations
@@ -95,16 +94,15 @@ class Handshake:
         """How many models in any other state have come. Reset when a handshake begins."""
 
     def begin(self) -> None:
-        """A handshake begins."""
+        """Another handshake begins."""
         self._models = self._unready_models = 0
 
     def is_lost(self) -> bool:
-        """The gateway reports an idle or busy kernel, and does not answer the handshake with it.
-        Returns True if the handshake is to be given up.
+        """A model of an idle or busy kernel came. Returns True if the handshake is to be given up.
 
-        A gateway lets a handshake wait for a kernel that starts or does not answer, for a minute.
-        With a kernel that it reports as idle or busy there is nothing to wait for: the handshake is
-        lost. It is closed before the next one begins, since two of one session id do harm.
+        A gateway lets a handshake wait for a kernel that starts or does not answer. With an idle or
+        busy one there is nothing to wait for: the handshake is lost. It is closed before the next
+        one begins, since two of one session id do harm.
         """
         self._models += 1
         if self._models < self._allowed:
@@ -113,12 +111,11 @@ class Handshake:
         return True
 
     def needs_another(self) -> bool:
-        """The gateway reports a kernel in any other state, and does not answer the handshake with
-        it. Returns True if another handshake is to begin beside it.
+        """A model in any other state came. Returns True if another handshake is to begin beside it.
 
-        The handshake may be lost, or wait for a kernel that is slow to start. Then closing it would
-        do harm: Jupyter Server would count its clients wrong. So another one goes beside it, under
-        a session id of its own, which makes two of them harmless.
+        It may be lost, or wait for a kernel that is slow to start. To close it would do harm then:
+        Jupyter Server would count its clients wrong. With a session id of its own, another one
+        beside it does none.
         """
         self._unready_models += 1
         return _is_doubled(self._unready_models, _MAX_MODELS)
@@ -215,13 +212,9 @@ class Watch:
         self._barrier_waits = False
         """True if the last probe sent no barrier, since the one before is still unanswered."""
 
-        self._notified: Request | None = None
-        """The last cell with a notice about its silence. Replaced by the next one."""
-
+        self._notified: Request | None = None  # the last cell with a notice about its silence
         self._notified_of_outage: Request | None = None
         """The last cell with a notice about this outage. Reset when a socket opens."""
-
-    # Timers.
 
     def update_timers(self, state: State) -> list[Action]:
         """Start or stop the linger timer, and start the probe timer if it is needed."""
@@ -265,8 +258,8 @@ class Watch:
     def _begin_probe(self) -> float:
         """Note that the probe timer starts; return for how many seconds.
 
-        A new socket in the place of a silent one has less time. Else deaf sockets that are cut
-        every few seconds would follow one another for ever.
+        A new socket in place of a silent one has less time, so that deaf sockets which are cut
+        every few seconds do not follow one another for ever.
         """
         self._probe_runs = True
         self.heard = False
@@ -279,8 +272,6 @@ class Watch:
             patience = max(patience / 4, patience - silent)
         self._socket_is_new = False
         return patience
-
-    # A silent kernel.
 
     def probe_fired(self, state: State) -> list[Action]:
         """The probe timer has run out: probe a silent kernel, or one whose handshake has no answer.
@@ -324,7 +315,7 @@ class Watch:
         if verdict is Verdict.UNCLEAR:
             return self._count_silence(execution_state, was_busy=was_busy)
         self.deaf_sockets += 1
-        text = f"{self._gateway} says that the kernel is idle, but it owes an answer."
+        text = f"{self._gateway} reports that the kernel is idle, but it owes an answer."
         return Judgement([Report(Happening.DROPPED, text)], True, self.deaf_sockets > 1)
 
     def _count_silence(self, execution_state: str, *, was_busy: bool) -> Judgement:
@@ -334,8 +325,8 @@ class Watch:
         if not _is_doubled(self._silences, _MAX_SILENCES):
             return Judgement([])
         text = (
-            f"Nothing was heard of this, though {self._gateway} says that the kernel is "
-            f"{quoted(execution_state)}: another connection to it is opened."
+            f"The kernel has sent nothing for this, and {self._gateway} reports it as "
+            f"{quoted(execution_state)}: the connection to it is replaced."
         )
         actions = [Report(Happening.DROPPED, text), *self._notify(text)]
         return Judgement(actions, True, self._silences > _MAX_SILENCES and not was_busy)
@@ -344,10 +335,10 @@ class Watch:
         """Ask a kernel that is at work on control: the answer shows that the socket is not deaf.
         ipykernel answers there while it is at work.
 
-        Without an answer in two silences the socket is replaced, under the same session id. That
-        does no harm to a kernel that only does not answer, as IRkernel at work; for those the waits
-        double, over all their cells, until they answer. A cell is notified only if the kernel is
-        known to answer, or has not answered on the next socket either.
+        Without an answer in two silences the socket is replaced, under the same session id. To a
+        kernel that only does not answer, as IRkernel at work, that does no harm; its waits double
+        until it answers. A cell is notified only if the kernel is known to answer, or has not
+        answered on the next socket either.
         """
         question = self._recovery.ask_on_control(self._pending.sent, self._notices.barrier)
         if question:
@@ -357,8 +348,8 @@ class Watch:
         if not _is_doubled(self._unanswered, _MAX_SILENCES):
             return Judgement([])
         text = (
-            f"{self._gateway} says that the kernel is at work, but it does not answer what it is "
-            "asked beside that: another connection to it is opened."
+            f"{self._gateway} reports that the kernel is busy, but the kernel does not answer on "
+            "control: the connection to it is replaced."
         )
         is_known = self._answers_at_work or self._unanswered > _MAX_SILENCES
         notice = self._notify(text) if is_known else []
