@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -14,6 +15,7 @@ from threading import Thread
 import pytest
 
 import jupyter_relay
+from tests.support.method_names import classes_by_method
 from tests.support.private_names import private_names_of_others
 
 PROGRAM = "jupyter_relay.testing.leash"
@@ -27,6 +29,9 @@ PACKAGES = [
     for found in pkgutil.walk_packages(jupyter_relay.__path__, "jupyter_relay.")
     if found.ispkg and found.name != "jupyter_relay.testing"
 ]
+
+
+SOURCES = sorted(Path(jupyter_relay.__file__).parent.rglob("*.py"))
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -211,3 +216,19 @@ def test_adapters_leave_starts_claims_and_lists_to_the_roster(package: str) -> N
 def test_the_map_of_kernels_has_at_most_200_lines() -> None:
     source = Path(jupyter_relay.__file__).parent / "server" / "kernels.py"
     assert len(source.read_text().splitlines()) <= 200
+
+
+def test_a_method_name_stands_on_three_classes_at_most() -> None:
+    crowded = {name: of for name, of in classes_by_method().items() if len(of) > 3}
+    assert crowded == {}
+
+
+def test_a_folder_has_fifteen_files_at_most() -> None:
+    counts = Counter(path.parent for path in SOURCES)
+    assert len(counts) > 10
+    assert {folder.name: count for folder, count in counts.items() if count > 15} == {}
+
+
+def test_the_servers_kernel_manager_is_no_longer_than_two_hundred_lines() -> None:
+    kernels = ROOT / "src/jupyter_relay/server/kernels.py"
+    assert len(kernels.read_text().splitlines()) <= 200

@@ -80,12 +80,12 @@ async def test_kernels_are_listed_only_by_jupyter_server_unless_told(
 
 async def test_models_are_those_that_we_read(probe: Probe) -> None:
     _, body = await probe.call("GET", f"/api/kernels/{await probe.start_kernel()}")
-    model = KernelModel.read(body)
+    model = KernelModel.from_json(body)
     assert model.name == "python3"
     assert model.connections == 0
     assert model.last_activity == read_date(body["last_activity"]) is not None
     status, body = await probe.call("GET", "/api/kernelspecs")
-    specs = KernelSpecs.read(json.dumps(body).encode())
+    specs = KernelSpecs.from_json(json.dumps(body).encode())
     assert status == 200
     assert specs.default == "python3"
     logo = specs.specs["python3"].resources["logo-64x64"]

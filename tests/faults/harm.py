@@ -62,7 +62,7 @@ async def narrow_then_cut(proxy: FaultyProxy, rng: random.Random) -> None:
 
 async def forget(proxy: FaultyProxy, rng: random.Random) -> None:
     """Forget the open connections: neither side is told, and new ones pass."""
-    proxy.forget()
+    proxy.forget_connections()
 
 
 async def refuse_for_long(proxy: FaultyProxy, rng: random.Random) -> None:

@@ -100,7 +100,7 @@ async def test_a_socket_that_goes_deaf_under_a_busy_kernel_is_replaced_without_a
         cell = listener.run(code)
         await listener.wait_for(lambda: cell.numbers)
         accepted = site.proxy.accepted
-        site.proxy.forget()
+        site.proxy.forget_connections()
         dropped = await site.wait_told(Happening.DROPPED, before + 1)
         assert "the kernel is at work" in dropped.text
         await site.proxy.wait_for(

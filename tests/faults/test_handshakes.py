@@ -78,7 +78,7 @@ async def test_a_handshake_that_is_lost_before_a_kernel_was_ever_asked_is_made_g
     listener = Listener(site.remote)
     cell = listener.run("print(1)")
     await site.proxy.wait_connected()
-    site.proxy.forget()
+    site.proxy.forget_connections()
     site.proxy.resume()
     await listener.wait_over(cell)  # the time-out of the first one is three times as long
     assert cell.numbers == [1]

@@ -60,7 +60,7 @@ async def test_loss_reopen_and_end_are_events(
             assert "was lost:" in dropped["msg"]
             opened = await listening.until("opened")
             assert opened["seconds"] >= 0
-            fake_gateway.forget(kernel_id, close=1001)
+            fake_gateway.lose_kernel(kernel_id, close=1001)
             gone = await listening.until("kernel_gone")
             assert kernel_id in gone["msg"]
         told = [record.getMessage() for record in caplog.records]

@@ -60,7 +60,7 @@ async def test_kernel_is_none_once_its_gateway_has_reported_that_it_is_gone(
     fake: FakeGateway,
 ) -> None:
     manager = await started(fake)
-    fake.forget(manager.running.id)
+    fake.lose_kernel(manager.running.id)
     assert manager.has_kernel
     assert await manager.refresh_model() is None
     assert (manager.has_kernel, manager.kernel) == (False, None)

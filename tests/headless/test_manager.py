@@ -125,7 +125,7 @@ async def test_no_id_is_kept_of_a_kernel_that_does_not_exist(
     manager = GatewayKernelManager()
     await manager.start_kernel()
     kernel_id = manager.kernel_id
-    fake.forget(kernel_id)
+    fake.lose_kernel(kernel_id)
     if attach:
         await manager.release()
         assert kept_in(state_folder) == [kernel_id]
@@ -266,7 +266,7 @@ async def test_a_start_that_fails_need_not_be_asked_why(
 async def test_a_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
-    fake.forget(manager.kernel_id)
+    fake.lose_kernel(manager.kernel_id)
     assert not await manager.is_alive()
     assert not await manager.is_alive()
     await manager.shutdown_kernel()

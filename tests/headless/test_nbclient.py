@@ -151,7 +151,7 @@ async def test_a_kernel_that_is_deleted_ends_the_run_and_its_cell_says_why(
     close: int | None, fake: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def be_deleted(_: Message, kernel: FakeKernel) -> None:
-        fake.forget(kernel.id, close=close)
+        fake.lose_kernel(kernel.id, close=close)
         await asyncio.Event().wait()
 
     fake.on_execute = be_deleted

@@ -340,7 +340,7 @@ async def test_restart_of_a_kernel_that_is_gone_reports_it_to_all(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
     listener = kernel.subscribe("tab")
-    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.lose_kernel(fake_kernel.id)
     with pytest.raises(KernelNotFound):
         await kernel.restart()
     assert kernel.life is Life.GONE
@@ -433,7 +433,7 @@ async def test_kernel_that_dies_for_good_is_gone(
 async def test_kernel_that_its_gateway_does_not_know_is_gone(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel, kernel: RemoteKernel
 ) -> None:
-    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.lose_kernel(fake_kernel.id)
     listener = kernel.subscribe("tab")
     asked = request(session="tab")
     heard = await run(listener, asked)
@@ -461,7 +461,7 @@ async def test_kernel_gone_after_an_outage_has_a_restarted_gateway_as_a_possible
 ) -> None:
     listener = kernel.subscribe("tab")
     await run(listener, request(session="tab"))
-    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.lose_kernel(fake_kernel.id)
     fake_gateway.drop_sockets()
     await until(listener, "status:dead")
     (reason,) = failures(await answer_of(listener, ask(listener)))
@@ -476,7 +476,7 @@ async def test_kernel_gone_without_an_outage_was_culled_or_deleted(
 ) -> None:
     listener = kernel.subscribe("tab")
     await run(listener, request(session="tab"))
-    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.lose_kernel(fake_kernel.id)
     with pytest.raises(KernelNotFound) as caught:
         await kernel.refresh()
     assert caught.value.hint == CULLED
@@ -503,7 +503,7 @@ async def test_kernel_that_is_gone_is_one_line_of_the_log(
     listener = kernel.subscribe("tab")
     asked = [ask(listener), ask(listener)]
     await fake_gateway.wait_for(lambda: len(fake_kernel.received) == len(asked))
-    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.lose_kernel(fake_kernel.id)
     with pytest.raises(KernelNotFound) as caught:
         await kernel.refresh()
     for request_ in asked:

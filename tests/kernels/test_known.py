@@ -85,7 +85,7 @@ async def test_changed_reports_a_kernel_that_is_gone_or_forgotten(rig: Rig) -> N
 
 async def test_refresh_of_a_kernel_that_the_gateway_forgot_finds_it_lost(rig: Rig) -> None:
     kernel, other = rig.add(), rig.add()
-    rig.fake.forget(kernel.id)
+    rig.fake.lose_kernel(kernel.id)
     await rig.known.refresh_fully()
     assert kernel.life is Life.GONE
     assert "has no kernel" in (rig.known.why_lost(kernel.id) or "")
@@ -102,7 +102,7 @@ async def test_refresh_after_lost_seconds_closes_and_forgets_a_lost_kernel(rig: 
 
     rig.known.on_forgotten = on_forgotten
     kernel = rig.add()
-    rig.fake.forget(kernel.id)
+    rig.fake.lose_kernel(kernel.id)
     await rig.known.refresh_fully()
     assert rig.known.get(kernel.id) is kernel
     rig.known.lost_seconds = 0.0
@@ -134,7 +134,7 @@ async def test_look_again_asks_for_a_kernel_on_the_gateway_alone(rig: Rig) -> No
 
 async def test_look_again_at_a_kernel_that_the_gateway_forgot_finds_it_lost(rig: Rig) -> None:
     kernel = rig.add()
-    rig.fake.forget(kernel.id)
+    rig.fake.lose_kernel(kernel.id)
     await rig.known.look_again(kernel.id, anew=True)
     assert rig.known.why_lost(kernel.id)
 

@@ -102,7 +102,7 @@ async def test_handshake_on_a_forgotten_connection_is_tried_again(
     async with impatient(proxy.url, fake_kernel) as kernel:
         listener = kernel.subscribe("tab")
         await proxy.wait_connected()
-        proxy.forget()
+        proxy.forget_connections()
         proxy.resume()
         assert failures(await run(listener, request(session="tab"))) == []
 

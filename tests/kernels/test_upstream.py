@@ -371,7 +371,7 @@ async def test_kernel_culled_behind_an_open_socket_is_found_gone(
 ) -> None:
     listener = kernel.subscribe("tab")
     await run(listener, request(session="tab"))
-    fake_gateway.forget(fake_kernel.id)
+    fake_gateway.lose_kernel(fake_kernel.id)
     asked = request(session="tab")
     listener.send(asked)
     with pytest.raises(KeyError):

@@ -163,7 +163,7 @@ def test_reset_leaves_no_gap_and_no_barrier() -> None:
     recovery.begin_gap(cells)
     (sent,) = recovery.reopen(cells, 1.0, barrier)
     assert recovery.requests_before(sent.head.msg_id) == cells
-    recovery.reset()
+    recovery.clear()
     assert not recovery.has_barrier(sent.head.msg_id)
     assert len(recovery) == 0
 

@@ -26,7 +26,7 @@ SPEC: Json = {"name": "r", "spec": {"display_name": "R"}, "resources": {"logo": 
 
 
 def test_a_kernel_model_in_full() -> None:
-    model = KernelModel.read(
+    model = KernelModel.from_json(
         {
             "id": "k1",
             "name": "python3",
@@ -55,7 +55,7 @@ def test_a_kernel_model_in_full() -> None:
     ],
 )
 def test_only_the_id_is_indispensable(model: Json) -> None:
-    assert KernelModel.read(model) == KernelModel(id="k1", name="")
+    assert KernelModel.from_json(model) == KernelModel(id="k1", name="")
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,11 @@ def test_what_is_no_list_is_no_list_of_kernels(value: Json, kind: str) -> None:
 @pytest.mark.parametrize("value", [None, [], "k1", 7, {}, {"id": 7}, {"id": None}, {"id": "a\nb"}])
 def test_what_is_no_kernel(value: Json) -> None:
     with pytest.raises(ModelError, match="a kernel model was expected, but"):
-        KernelModel.read(value)
+        KernelModel.from_json(value)
 
 
 def read_specs(value: Json) -> KernelSpecs:
-    return KernelSpecs.read(json.dumps(value).encode())
+    return KernelSpecs.from_json(json.dumps(value).encode())
 
 
 def test_kernelspecs_in_full() -> None:
@@ -137,7 +137,7 @@ def test_one_bad_kernelspec_does_not_spoil_the_others() -> None:
 
 
 def test_a_kernelspec_goes_by_the_name_it_is_listed_under_if_it_has_none() -> None:
-    assert KernelSpecModel.read({"spec": {}, "resources": [1]}, "r").name == "r"
+    assert KernelSpecModel.from_json({"spec": {}, "resources": [1]}, "r").name == "r"
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"kernelspecs": []}, {"kernelspecs": None}])
@@ -233,20 +233,21 @@ def test_a_long_list_of_kernels_that_ends_wrongly_is_refused(end: str) -> None:
 
 
 def test_a_list_of_as_many_kernelspecs_as_are_taken_is_read() -> None:
-    assert len(KernelSpecs.read(specs(MAX_KERNELSPECS)).specs) == MAX_KERNELSPECS
+    assert len(KernelSpecs.from_json(specs(MAX_KERNELSPECS)).specs) == MAX_KERNELSPECS
 
 
 def test_a_list_of_more_kernelspecs_than_are_taken_is_refused() -> None:
     with pytest.raises(ModelError, match=r"but it has 2,001, and 2,000 are the most$"):
-        KernelSpecs.read(specs(MAX_KERNELSPECS + 1))
+        KernelSpecs.from_json(specs(MAX_KERNELSPECS + 1))
 
 
 def test_a_list_in_which_too_much_is_quoted_is_refused() -> None:
     quoted = "%41" * (MAX_QUOTED_BYTES // 300)
     models = [{"id": f"k{n}", "spec": {"x": quoted}} for n in range(101)]
     quoter = Quoter(["t0ken/secret"])
+    listed = json.dumps({"kernelspecs": {m["id"]: m for m in models}})
     with pytest.raises(ModelError, match=r"more than 4,194,304 bytes in which something is quoted"):
-        KernelSpecs.read(json.dumps({"kernelspecs": {m["id"]: m for m in models}}).encode(), quoter)
+        KernelSpecs.from_json(listed.encode(), quoter)
     with pytest.raises(ModelError, match=r"more than 4,194,304 bytes in which something is quoted"):
         KernelLists().read(json.dumps(models).encode(), quoter)
 
@@ -257,11 +258,11 @@ def test_a_long_kernelspec_with_a_secret_in_it_is_left_out_and_spoils_no_other()
         for name, times in (("told", 1), ("untold", 0))
     }
     body = json.dumps({"kernelspecs": specs}).encode()
-    found = KernelSpecs.read(body, Quoter(["t0ken/secret"])).specs
+    found = KernelSpecs.from_json(body, Quoter(["t0ken/secret"])).specs
     assert list(found) == ["untold"]
 
 
-@pytest.mark.parametrize("read", [KernelLists().read, KernelSpecs.read, read_json])
+@pytest.mark.parametrize("read", [KernelLists().read, KernelSpecs.from_json, read_json])
 def test_an_answer_of_a_million_values_is_refused_before_it_is_parsed(
     read: Callable[[bytes], object],
 ) -> None:
@@ -282,13 +283,13 @@ def test_a_model_that_is_too_long_is_left_out_before_it_is_searched_for_secrets(
     listed = [{"id": "k1", "name": long}, {"id": "k2"}]
     assert [model.id for model in KernelLists().read(json.dumps(listed).encode(), quoter)] == ["k2"]
     specs = {"a": {"spec": {"x": long}}, "b": {"spec": {}}}
-    found = KernelSpecs.read(json.dumps({"kernelspecs": specs}).encode(), quoter)
+    found = KernelSpecs.from_json(json.dumps({"kernelspecs": specs}).encode(), quoter)
     assert set(found.specs) == {"b"}
 
 
 def test_the_words_of_a_kernel_are_on_one_line_short_and_without_secrets() -> None:
     words = "\x1b[31mred\nt0ken/secret" + "x" * 1_000_000
-    model = KernelModel.read(
+    model = KernelModel.from_json(
         {"id": "k1", "name": words, "execution_state": words, "reason": words},
         Quoter(["t0ken/secret"]),
     )
@@ -310,7 +311,7 @@ def test_a_kernel_in_a_state_of_rest_is_not_at_work(state: str) -> None:
 
 def test_a_kernel_whose_id_tells_a_secret_is_none() -> None:
     with pytest.raises(ModelError, match="its id cannot be one"):
-        KernelModel.read({"id": "a-t0ken-secret"}, Quoter(["t0ken-secret"]))
+        KernelModel.from_json({"id": "a-t0ken-secret"}, Quoter(["t0ken-secret"]))
 
 
 def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
@@ -320,7 +321,7 @@ def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
         "env": {"A": "t0ken/secret", "t0ken/secret": "b", "C": "two\nlines"},
     }
     resources: Json = {"logo": "/kernelspecs/r/t0ken%2fsecret.png", "other": "/kernelspecs/r/o"}
-    model = KernelSpecModel.read(
+    model = KernelSpecModel.from_json(
         {"name": "r", "spec": spec, "resources": resources}, "r", Quoter(["t0ken/secret"])
     )
     assert model.spec["argv"] == ["r", "--token=[secret]"]
@@ -334,18 +335,18 @@ def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
 
 def test_an_outline_is_a_list_with_names_display_names_and_languages_alone() -> None:
     specs = {"r": SPEC, "bare": {"spec": {"argv": ["r"], "env": {"A": "b"}, "language": "R"}}}
-    listed = KernelSpecs.read(json.dumps({"default": "r", "kernelspecs": specs}).encode())
+    listed = KernelSpecs.from_json(json.dumps({"default": "r", "kernelspecs": specs}).encode())
     assert json.loads(listed.outline()) == {
         "default": "r",
         "kernelspecs": {"r": {"spec": {"display_name": "R"}}, "bare": {"spec": {"language": "R"}}},
     }
-    assert KernelSpecs.read(listed.outline()).outline() == listed.outline()
+    assert KernelSpecs.from_json(listed.outline()).outline() == listed.outline()
 
 
 def test_an_outline_has_a_bound() -> None:
     many = {f"r{number}": SPEC for number in range(MAX_OUTLINED + 1)}
-    listed = KernelSpecs.read(json.dumps({"kernelspecs": many}).encode())
-    assert len(KernelSpecs.read(listed.outline()).specs) == MAX_OUTLINED
+    listed = KernelSpecs.from_json(json.dumps({"kernelspecs": many}).encode())
+    assert len(KernelSpecs.from_json(listed.outline()).specs) == MAX_OUTLINED
 
 
 def test_a_kernelspec_whose_name_quotes_a_secret_is_left_out() -> None:
@@ -353,13 +354,13 @@ def test_a_kernelspec_whose_name_quotes_a_secret_is_left_out() -> None:
         name: {"spec": {"argv": [name]}} for name in ("t0ken", "r", "a-t0ken-b")
     }
     body = json.dumps({"default": "r", "kernelspecs": specs}).encode()
-    assert KernelSpecs.read(body, Quoter(["t0ken-"])).specs.keys() == {"t0ken", "r"}
+    assert KernelSpecs.from_json(body, Quoter(["t0ken-"])).specs.keys() == {"t0ken", "r"}
 
 
 def test_a_default_that_is_too_long_makes_a_list_unreadable() -> None:
     body = json.dumps({"default": "r" * 2**20, "kernelspecs": {}}).encode()
     with pytest.raises(ModelError, match="more than 1,048,576 bytes"):
-        KernelSpecs.read(body)
+        KernelSpecs.from_json(body)
 
 
 def test_a_secret_is_cut_out_of_texts_and_nothing_else_is_changed() -> None:
@@ -368,7 +369,7 @@ def test_a_secret_is_cut_out_of_texts_and_nothing_else_is_changed() -> None:
         "env": {"N": 7, "t0ken-1": "x"},
         "x": None,
     }
-    read = KernelSpecModel.read({"spec": spec}, "r", Quoter(["t0ken-1"]))
+    read = KernelSpecModel.from_json({"spec": spec}, "r", Quoter(["t0ken-1"]))
     assert read.spec == {"argv": ["ipython", "--token=[secret]"], "env": {"N": 7}, "x": None}
 
 
@@ -377,4 +378,4 @@ def test_a_spec_with_a_secret_and_too_many_levels_is_unreadable() -> None:
     for _ in range(600):
         levels = [levels]
     with pytest.raises(ModelError, match="too many levels"):
-        KernelSpecModel.read({"spec": {"x": levels}}, "r", Quoter(["t0ken-1"]))
+        KernelSpecModel.from_json({"spec": {"x": levels}}, "r", Quoter(["t0ken-1"]))

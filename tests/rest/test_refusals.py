@@ -40,7 +40,7 @@ def page(status: int, title: str = "", **headers: str) -> Response:
 def read(
     response: Response, kernel_id: str | None = None, *, credential: str = "auth_token"
 ) -> RelayError:
-    return Refusals("gpu", credential).read(response, kernel_id)
+    return Refusals("gpu", credential).error_of(response, kernel_id)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,8 @@ def test_any_other_401_or_403_is_about_the_credential(
 
 
 def test_a_credential_that_could_not_be_renewed_is_the_hint() -> None:
-    error = Refusals("gpu", "auth_token").read(says(401), credential_failure="The file is gone.")
+    refusals = Refusals("gpu", "auth_token")
+    error = refusals.error_of(says(401), credential_failure="The file is gone.")
     assert error.hint == "The file is gone."
 
 

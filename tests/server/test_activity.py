@@ -51,7 +51,7 @@ async def test_where_no_link_is_open_what_the_gateway_says_counts(
     server.kernels.roster.gateway.forget_listing()
     assert last_activity(server) != later  # nobody lists: the question goes out behind the answer
     await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
-    await server.kernels.known.refresh()  # shares that question
+    await server.kernels.known.refresh_all()  # shares that question
     assert last_activity(server) == later
     assert len(fake_gateway.requests_to("GET", "/api/kernels")) == 1
 
@@ -61,7 +61,7 @@ async def test_a_server_whose_kernels_are_gone_counts_none(
 ) -> None:
     kernel_id = await server.start_kernel()
     assert len(server.kernels) == 1
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     await server.kernels.cull_kernels()
     assert len(server.kernels) == 0
 
@@ -70,8 +70,8 @@ async def test_the_kernels_that_are_listed_are_those_that_are_counted(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     gone, kept = await server.start_kernel(), await server.start_kernel()
-    fake_gateway.forget(gone)
-    await server.kernels.known.refresh()
+    fake_gateway.lose_kernel(gone)
+    await server.kernels.known.refresh_all()
     assert server.kernels.list_kernel_ids() == [kept]
     assert len(server.kernels) == 1
     assert gone in server.kernels  # its pages are told why it is gone
@@ -97,10 +97,10 @@ async def test_that_kernels_are_counted_finds_out_that_they_are_gone(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     assert len(server.kernels) == 1  # the question goes out behind the answer
     await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
-    await server.kernels.known.refresh()  # shares that question
+    await server.kernels.known.refresh_all()  # shares that question
     assert len(server.kernels) == 0
 
 

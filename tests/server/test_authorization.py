@@ -48,7 +48,7 @@ async def test_a_user_who_may_do_nothing_gets_403_everywhere_and_nothing_is_aske
     async with server_on(fake_gateway, tmp_path, argv=argv) as server:
         running = (await server.call("POST", "/api/sessions", body)).json
         gone = await server.start_kernel()
-        fake_gateway.forget(gone)
+        fake_gateway.lose_kernel(gone)
         assert (await server.call("GET", f"/api/kernels/{gone}")).json["execution_state"] == "dead"
         authorizer = server.app.authorizer
         assert isinstance(authorizer, Switchable)

@@ -142,7 +142,7 @@ async def test_an_action_on_a_kernel_that_is_gone_is_not_found(
     server: TestServer, fake_gateway: FakeGateway, action: str
 ) -> None:
     kernel_id = await server.start_kernel()
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     reply = await server.call("POST", f"/api/kernels/{kernel_id}/{action}")
     assert_says(reply, 404, f"has no kernel {kernel_id}")
 
@@ -162,7 +162,7 @@ async def test_a_restart_of_a_kernel_that_is_gone_is_not_found_whatever_the_gate
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     fake_gateway.fault("POST", "/api/kernels/*/restart", Answer.html("Internal error", 500))
     reply = await server.call("POST", f"/api/kernels/{kernel_id}/restart")
     assert_says(reply, 404, f"has no kernel {kernel_id}")

@@ -101,7 +101,7 @@ async def test_kernel_is_none_once_it_is_gone_from_the_gateway(
 ) -> None:
     kernel = await started(server)
     assert kernel.kernel_id is not None
-    fake_gateway.forget(kernel.kernel_id)
+    fake_gateway.lose_kernel(kernel.kernel_id)
     assert await kernel.refresh_model() is None
     assert (kernel.has_kernel, kernel.kernel) == (False, None)
 

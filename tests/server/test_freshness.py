@@ -31,7 +31,7 @@ async def test_a_notebook_whose_kernel_is_gone_from_the_gateway_gets_another(
     asking: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
-    fake_gateway.forget(session["kernel"]["id"])
+    fake_gateway.lose_kernel(session["kernel"]["id"])
     again = await asking.call("POST", "/api/sessions", model_of())
     assert again.status == 201
     assert again.json["id"] != session["id"]
@@ -42,7 +42,7 @@ async def test_the_session_of_a_kernel_that_is_gone_does_not_exist(
     asking: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
-    fake_gateway.forget(session["kernel"]["id"])
+    fake_gateway.lose_kernel(session["kernel"]["id"])
     at = f"/api/sessions/{session['id']}"
     for method, body in (("GET", None), ("PATCH", {"name": "b"}), ("DELETE", None)):
         assert (await asking.call(method, at, body)).status == 404
@@ -59,7 +59,7 @@ async def test_the_list_of_sessions_is_without_those_whose_kernels_are_gone(
     fake_gateway.list_kernels = lists
     gone = (await asking.call("POST", "/api/sessions", model_of("a.ipynb"))).json
     kept = (await asking.call("POST", "/api/sessions", model_of("b.ipynb"))).json
-    fake_gateway.forget(gone["kernel"]["id"])
+    fake_gateway.lose_kernel(gone["kernel"]["id"])
     assert [s["id"] for s in (await asking.call("GET", "/api/sessions")).json] == [kept["id"]]
 
 
@@ -68,7 +68,7 @@ async def test_no_session_takes_a_kernel_that_is_gone(
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
     gone = await asking.start_kernel()
-    fake_gateway.forget(gone)
+    fake_gateway.lose_kernel(gone)
     made = await asking.call("POST", "/api/sessions", model_of("b.ipynb", id=gone))
     assert made.status == 404
     assert "has no kernel" in made.json["message"]
@@ -179,7 +179,7 @@ async def test_a_gateway_that_is_slow_gives_no_dead_kernel_back(
     assert one.json["execution_state"] == "busy"
     for _ in range(2):
         await short_lived.call("GET", "/api/kernels")
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     again = await short_lived.call("POST", "/api/sessions", model_of())
     assert again.status == 201
     assert again.json["id"] != session["id"]
@@ -195,7 +195,7 @@ async def test_a_list_that_has_not_been_answered_answers_for_no_kernel(
     rule = fake_gateway.fault("GET", "/api/kernels", Silence())
     len(server.kernels)  # puts the question, and waits for nothing
     await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", "/api/kernels"))
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     again = await server.call("POST", "/api/sessions", model_of())
     rule.lift()
     assert again.json["id"] != session["id"]
@@ -210,8 +210,8 @@ async def test_a_list_that_leaves_a_kernel_out_does_not_answer_for_it(
     await server.start_kernel()
     make_old(server, kernel_id)
     fake_gateway.fault("GET", f"/api/kernels/{kernel_id}", Answer.html("", 500), times=1)
-    await server.kernels.known.refresh()
-    fake_gateway.forget(kernel_id)
+    await server.kernels.known.refresh_all()
+    fake_gateway.lose_kernel(kernel_id)
     again = await server.call("POST", "/api/sessions", model_of())
     assert again.json["id"] != session["id"]
 

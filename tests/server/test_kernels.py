@@ -266,7 +266,7 @@ async def test_the_list_shows_of_each_kernel_what_it_shows_itself(
         assert await listed() == rested  # the gateway says again what it said before
         fake.execution_state = "busy"
         assert (await listed())["execution_state"] == "busy"
-        fake_gateway.forget(kernel_id)
+        fake_gateway.lose_kernel(kernel_id)
         models = (await server.call("GET", "/api/kernels")).json
         assert [model["id"] for model in models] == [other]
 
@@ -311,7 +311,7 @@ async def test_a_kernel_missing_from_the_list_is_asked_for_by_itself(
 ) -> None:
     there, culled = await server.start_kernel(), await server.start_kernel()
     fake_gateway.fault("GET", "/api/kernels", Answer.json([]))
-    fake_gateway.forget(culled)
+    fake_gateway.lose_kernel(culled)
     answer = await server.call("GET", "/api/kernels")
     assert [model["id"] for model in answer.json] == [there]
     gone = (await server.call("GET", f"/api/kernels/{culled}")).json
@@ -413,7 +413,7 @@ async def test_a_kernel_that_is_gone_already_can_be_deleted(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
     assert kernel_id not in server.kernels
 
@@ -478,7 +478,7 @@ async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
     await store_of(server).flush()
     assert sorted(kept_in(folder)) == sorted([deleted, gone, refused, last])
     await server.call("DELETE", f"/api/kernels/{deleted}")
-    fake_gateway.forget(gone)
+    fake_gateway.lose_kernel(gone)
     server.kernels.known.lost_seconds = 0.0
     for _ in range(2):  # it is found gone, and then forgotten
         server.kernels.roster.gateway.forget_listing()
@@ -503,7 +503,7 @@ async def test_is_alive_is_the_gateways_word(server: TestServer, fake_gateway: F
     kernel_id = await server.start_kernel()
     kernel = kernel_of(server, kernel_id)
     assert await kernel.is_alive()
-    fake_gateway.forget(kernel_id)
+    fake_gateway.lose_kernel(kernel_id)
     assert not await kernel.is_alive()
     assert not await kernel.is_alive()
 

@@ -260,7 +260,7 @@ async def test_session_lives_as_long_as_its_kernel(
             assert await is_active(server, session_id)
         gateway.fault("GET", KERNELS, Answer.json([]))  # it is left out, or is no more
         if culled:
-            gateway.forget(kernel_id)
+            gateway.lose_kernel(kernel_id)
         assert await is_running(server, kernel_id) is not culled
         assert await is_active(server, session_id) is not culled
         answer = await server.call("DELETE", f"/api/sessions/{session_id}")
@@ -294,7 +294,7 @@ async def test_kernel_lives_until_it_is_deleted_or_culled_and_each_action_is_an_
             done.append(action)
         gateway.fault("GET", KERNELS, Answer.json([]))
         if culled:
-            gateway.forget(kernel_id)
+            gateway.lose_kernel(kernel_id)
         assert await is_running(server, kernel_id) is not culled
         answer = await server.call("DELETE", f"{KERNELS}/{kernel_id}")
         assert answer.status == 204
@@ -313,7 +313,7 @@ async def test_server_that_stops_ends_all_kernels_also_if_one_is_gone(
     assert await is_running(server, first)
     assert await is_running(server, second)
     if missing:
-        gateway.forget(first)
+        gateway.lose_kernel(first)
     await server.kernels.shutdown_all()
     assert not gateway.kernels
     assert not await is_running(server, first)
@@ -332,7 +332,7 @@ async def test_client_whose_link_has_ended_waits_for_nothing(
     client = manager.client()
     await client.start_channels()
     await client.wait_for_ready(timeout=10)
-    gateway.forget(kernel_id)
+    gateway.lose_kernel(kernel_id)
     gateway.drop_sockets()
     await server.call("DELETE", f"{KERNELS}/{kernel_id}")
 

@@ -29,7 +29,7 @@ async def lose_kernel(server: TestServer, fake_gateway: FakeGateway) -> str:
     server.kernels.farewell_seconds = 0.0
     async with server.tab(kernel_id) as tab:
         await tab.run("1")
-        fake_gateway.forget(kernel_id, close=1001)
+        fake_gateway.lose_kernel(kernel_id, close=1001)
         messages = await tab.to_the_end()
         # A page that is told `dead` does not ask why.
         assert "dead" not in map(status_of, messages)
@@ -57,7 +57,7 @@ async def test_a_kernel_that_is_found_gone_is_not_listed_and_says_why_for_a_whil
     kernel_id = await server.start_kernel()
     async with server.tab(kernel_id) as tab:
         await tab.run("1")
-        fake_gateway.forget(kernel_id)
+        fake_gateway.lose_kernel(kernel_id)
         assert (await server.call("GET", KERNELS)).json == []
         # What is asked now is answered, for as long as the page has not found out.
         for _ in range(2):
@@ -93,7 +93,7 @@ async def test_a_page_that_was_away_hears_what_was_kept_for_it_and_then_the_end(
         async with server.tab(kernel_id, legacy=legacy) as tab:
             await tab.run("1")
         await witness.run("'while it was away'")
-        fake_gateway.forget(kernel_id, close=1001)
+        fake_gateway.lose_kernel(kernel_id, close=1001)
         await witness.to_the_end()
     async with server.tab(kernel_id, legacy=legacy) as tab:
         messages = await tab.to_the_end()

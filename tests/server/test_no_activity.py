@@ -66,7 +66,7 @@ async def test_a_server_ends_once_the_kernel_at_work_behind_a_closed_page_is_gon
         still = server.process.exit_code
         assert still is None
         assert kernel_id in fake_gateway.kernels
-        fake_gateway.forget(kernel_id)
+        fake_gateway.lose_kernel(kernel_id)
         assert await asyncio.to_thread(server.process.wait, SECONDS)
         assert server.process.exit_code == 0
         assert "shutting down" in server.log_path.read_text()

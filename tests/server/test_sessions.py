@@ -97,7 +97,7 @@ async def test_a_culled_kernel_ends_its_session_without_another_request(
 ) -> None:
     culled = (await server.call("POST", "/api/sessions", model_of())).json
     kept = (await server.call("POST", "/api/sessions", model_of("b.ipynb"))).json
-    fake_gateway.forget(culled["kernel"]["id"])
+    fake_gateway.lose_kernel(culled["kernel"]["id"])
     await server.call("GET", "/api/kernels")
     asked = len(fake_gateway.requests)
     sessions = (await server.call("GET", "/api/sessions")).json
@@ -113,7 +113,7 @@ async def test_a_kernel_that_its_link_found_gone_ends_its_session(
     session = (await server.call("POST", "/api/sessions", model_of())).json
     async with server.tab(session["kernel"]["id"]) as tab:
         await tab.run("1")
-        fake_gateway.forget(session["kernel"]["id"], close=1001)
+        fake_gateway.lose_kernel(session["kernel"]["id"], close=1001)
         await tab.to_the_end()
     assert (await server.call("GET", "/api/sessions")).json == []
 

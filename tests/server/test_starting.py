@@ -232,7 +232,7 @@ async def test_a_kernel_with_two_ids_that_is_culled_is_dead_under_the_one_that_w
     async with server.tab(kernel_id) as tab:
         released.set()
         assert await tab.run("1") == "1\n"
-        fake_gateway.forget(*fake_gateway.kernels, close=1000)
+        fake_gateway.lose_kernel(*fake_gateway.kernels, close=1000)
         await tab.to_the_end()
     model = (await server.call("GET", f"{KERNELS}/{kernel_id}")).json
     assert model["execution_state"] == "dead"

@@ -74,10 +74,10 @@ async def use_in_memory(store: Store) -> None:
     """Claim, release and claim again, as on disk."""
     claim: Claim = await store.claims.claim(GATEWAY, "k")
     assert await session_of(store) != claim.session
-    await claim.end(gone=False)
+    await claim.hand_back(gone=False)
     again = await store.claims.claim(GATEWAY, "k")
     assert again.session == claim.session
-    await again.end(gone=True)
+    await again.hand_back(gone=True)
     assert await session_of(store) != claim.session
 
 

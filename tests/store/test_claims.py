@@ -37,7 +37,7 @@ async def test_a_session_id_that_is_claimed_is_given_to_no_other_claim(folder: P
 async def test_a_session_id_that_was_released_is_given_to_the_next_claim(folder: Path) -> None:
     async with opened(folder) as store, opened(folder) as other:
         claim = await store.claims.claim(GATEWAY, "k")
-        await claim.end(gone=False)
+        await claim.hand_back(gone=False)
         assert await session_of(other) == claim.session
 
 
@@ -48,7 +48,7 @@ async def test_a_session_id_that_was_renewed_is_given_on_in_the_place_of_the_fir
         for kernel_id in ("k", "another"):
             claim = await store.claims.claim(GATEWAY, kernel_id)
         claim.renew_session("renewed")
-        await claim.end(gone=False)
+        await claim.hand_back(gone=False)
         assert await session_of(other, "another") == "renewed"
         assert claim.session == "renewed"
     async with opened(folder) as store:
@@ -73,7 +73,7 @@ async def test_a_session_id_of_another_process_is_given_on_only_once_that_is_kil
             assert len(session) == 32
             own = await store.claims.claim(GATEWAY, "k")
             assert own.session != session
-            await own.end(gone=False)
+            await own.hand_back(gone=False)
         assert await session_of(store) in {session, own.session}
         assert [kernel_id for kernel_id, _ in rows(folder)] == ["k"]
 
@@ -100,7 +100,7 @@ async def test_a_claim_on_a_kernel_that_is_gone_is_deleted(folder: Path) -> None
     async with opened(folder) as store:
         claim = await store.claims.claim(GATEWAY, "a")
         await store.claims.claim(GATEWAY, "b")
-        await claim.end(gone=True)
+        await claim.hand_back(gone=True)
         store.claims.forget(GATEWAY, "b")
         await store.flush()
         assert rows(folder) == []
@@ -121,9 +121,9 @@ async def test_both_ids_of_a_kernel_are_known_to_later_processes_until_it_is_gon
             assert await store.claims.both_ids("http://another.example", "given") is None
             again = await store.claims.claim(GATEWAY, "shown")
             assert again.session == claim.session
-            await again.end(gone=False)
+            await again.hand_back(gone=False)
     async with opened(folder) as store:
-        await (await store.claims.claim(GATEWAY, "shown")).end(gone=True)
+        await (await store.claims.claim(GATEWAY, "shown")).hand_back(gone=True)
         assert await store.claims.both_ids(GATEWAY, "given") is None
 
 
@@ -175,7 +175,7 @@ async def test_an_intended_claim_is_moved_to_the_id_that_its_gateway_gave_the_ke
         claim = intended.moved_to("theirs")
         assert (claim.kernel_id, claim.session) == ("theirs", intended.session)
         assert claim.started_by_server
-        await claim.end(gone=False)
+        await claim.hand_back(gone=False)
         assert rows(folder) == [("theirs", intended.session)]
 
 
@@ -184,7 +184,7 @@ async def test_intended_claims_that_end_at_once_are_written_before_they_are_rele
 ) -> None:
     async with opened(folder) as store, opened(folder) as other:
         claims = [store.claims.intend(GATEWAY, f"k{number}") for number in range(20)]
-        await asyncio.gather(*(claim.end(gone=number > 0) for number, claim in enumerate(claims)))
+        await asyncio.gather(*(each.hand_back(gone=n > 0) for n, each in enumerate(claims)))
         await store.flush()
         assert len(rows(folder)) == 1
         assert await session_of(other, "k0") == claims[0].session
@@ -219,12 +219,12 @@ async def test_a_claim_holds_nothing_of_the_request_that_it_was_made_in(folder: 
         del request, context
         gc.collect()
         assert left() is None
-        await claim.end(gone=True)
+        await claim.hand_back(gone=True)
 
 
 async def test_released_session_ids_are_bounded_and_the_oldest_are_deleted(folder: Path) -> None:
     async with opened(folder, max_released=2) as store:
         for kernel_id in "abcd":
-            await (await store.claims.claim(GATEWAY, kernel_id)).end(gone=False)
+            await (await store.claims.claim(GATEWAY, kernel_id)).hand_back(gone=False)
         await session_of(store, "e")
         assert [kernel_id for kernel_id, _ in rows(folder)] == ["c", "d", "e"]

@@ -41,7 +41,7 @@ async def write():
         await store.flush()
         print(claim.kernel_id, claim.session, flush=True)
         if number % 3 == 0:
-            await claim.end(gone=False)
+            await claim.hand_back(gone=False)
 
 asyncio.run(write())
 """
@@ -194,7 +194,7 @@ async def test_a_file_that_breaks_while_it_is_used_is_replaced_by_memory(folder:
         claim = await store.claims.claim(GATEWAY, "k")
         (folder / "links.sqlite").write_text("this is no database, " * 100)
         assert await session_of(store) != claim.session
-        await claim.end(gone=True)
+        await claim.hand_back(gone=True)
 
 
 async def test_a_file_that_is_deleted_while_it_is_used_is_made_anew(folder: Path) -> None:

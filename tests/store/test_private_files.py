@@ -14,7 +14,7 @@ async def test_a_folder_that_was_open_to_others_is_closed_to_them_with_a_line_in
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(folder) as store:
-        await (await store.claims.claim(GATEWAY, "k")).end(gone=False)
+        await (await store.claims.claim(GATEWAY, "k")).hand_back(gone=False)
     # As a process that was killed leaves it beside its lock file.
     (folder / f"{'e' * 32}.lock-journal").touch(mode=0o600)
     folder.chmod(0o755)  # noqa: ASYNC240  # of a local disk

@@ -325,7 +325,7 @@ async def test_deaths(client: BareClient, fake_gateway: FakeGateway, kernel: Fak
         assert await socket.receive_many(4) == ONE_CELL[1:]
         kernel.die(restarts=False)
         assert read_content(await socket.receive()) == {"execution_state": "dead"}
-        fake_gateway.forget(kernel.id, close=1001)
+        fake_gateway.lose_kernel(kernel.id, close=1001)
         with pytest.raises(ConnectionError):
             await socket.receive()
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

@@ -172,7 +172,7 @@ async def test_a_forgotten_connection_loses_all_and_ends_for_neither_side(
 ) -> None:
     async with dialled(proxy) as line:
         await line.echo(b"before")
-        proxy.forget()
+        proxy.forget_connections()
         await line.send(b"lost")
         async with dialled(proxy) as other:
             assert await other.echo(b"new") == b"new"

@@ -178,7 +178,7 @@ class Gateway:
         url = self.endpoints.kernel(self.ids.given(kernel_id))
         request = Request("GET", url, at_most=MODEL_BYTES, share=self._share)
         response = await self.requester.request(request, kernel_id=kernel_id)
-        model = await self.requester.read(response, KernelModel.read, kernel_id)
+        model = await self.requester.read_answer(response, KernelModel.from_json, kernel_id)
         if model.id != self.ids.given(kernel_id):
             raise self._other_kernel(response, kernel_id, model.id)
         return self.ids.named(model)
@@ -197,7 +197,7 @@ class Gateway:
 
     def forget_listing(self) -> None:
         """Have the next `find_kernels` ask, whatever was answered just now."""
-        self._finder.forget()
+        self._finder.invalidate()
 
     async def interrupt_kernel(self, kernel_id: str) -> None:
         """Interrupt a kernel. Raises `KernelNotFound`."""
@@ -211,7 +211,7 @@ class Gateway:
             response = await self.requester.post(url, {}, kernel_id, share=Share.RESTARTS)
             self._check_kernel(response, kernel_id)
         finally:
-            self._finder.forget()
+            self._finder.invalidate()
 
     async def shutdown_kernel(self, kernel_id: str) -> None:
         """Delete a kernel; one that does not exist is as good.
@@ -242,7 +242,7 @@ class Gateway:
                 )
                 self._check_kernel(response, kernel_id)
         finally:
-            self._finder.forget()
+            self._finder.invalidate()
 
     async def connect(self, kernel_id: str, session_id: str) -> Socket:
         """Open the websocket of a kernel for a session.
@@ -319,7 +319,7 @@ class Gateway:
         if self._closed:
             transport = self._transport(self.settings.transport)
             self.requester = Requester(self.settings, transport, self.clocks)
-            self._starts.resume()
+            self._starts.admit()
             self._closed = False
             self._ends_at = -inf
 

@@ -50,9 +50,9 @@ class KernelFinder:
         """See `Gateway.find_kernels`."""
         return await self._shared.get(frozenset(kernel_ids)) if kernel_ids else {}
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Invalidate the last answer, since kernels have changed."""
-        self._shared.forget()
+        self._shared.invalidate()
 
     async def _find_all(self, kernel_ids: frozenset[str]) -> Mapping[str, KernelModel | None]:
         found: dict[str, KernelModel | None] = {}
@@ -135,7 +135,7 @@ class Shared(Generic[K, T]):
         while self._last is not None and not self._last.done:
             await self._last.end()
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Invalidate the answer, and one that is under way: the next caller asks anew."""
         self._last = None
 

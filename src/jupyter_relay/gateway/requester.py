@@ -135,7 +135,7 @@ class Requester:
         request = Request("POST", url, body=body, at_most=at_most, share=share, on_send=on_send)
         return await self.request(request, kernel_id=kernel_id, meaning=meaning)
 
-    async def read(
+    async def read_answer(
         self, response: Response, read: Callable[[Json, Quoter], T], kernel_id: str | None = None
     ) -> T:
         """Read the body of an answer as JSON. Raises `UnexpectedAnswer` if it is none, or if
@@ -246,7 +246,7 @@ class Requester:
 
     def _refusal(self, response: Response, kernel_id: str | None) -> RelayError:
         failure = self._credentials.failure
-        return self._refusals.read(
+        return self._refusals.error_of(
             response, kernel_id, credential_failure="" if failure is None else str(failure)
         )
 
@@ -345,7 +345,7 @@ class StartRequest:
                 _log.debug("%s chooses the ids of its kernels itself.", gateway.name)
                 del body["kernel_id"]
                 response = await post(body)
-            model = await gateway.requester.read(response, KernelModel.read)
+            model = await gateway.requester.read_answer(response, KernelModel.from_json)
             if model.id != self.kernel_id and gateway.ids.in_use(model.id):
                 # A new kernel has a new id: this is the model of one that was there before.
                 raise other_kernel(

@@ -106,7 +106,7 @@ class Starts:
             if start.under_way:
                 start.give_up()
 
-    def resume(self) -> None:
+    def admit(self) -> None:
         """Let starts be begun again."""
         self._stopped = False
 
@@ -232,7 +232,7 @@ class KernelStart:
         else:
             self._task.add_done_callback(lambda task: None if task.cancelled() else callback())
 
-    async def release(self) -> None:
+    async def leave_to_gateway(self) -> None:
         """Leave it to its gateway, whatever comes of it."""
         self._listeners.clear()
         self._left = True

@@ -96,7 +96,7 @@ def _model_of(remote: RemoteKernel) -> Model:
 
 
 def _read(model: Mapping[str, Any], remote: RemoteKernel) -> KernelModel:
-    read = remote.gateway.ids.named(KernelModel.read(dict(model)))
+    read = remote.gateway.ids.named(KernelModel.from_json(dict(model)))
     if read.id != remote.id:
         raise ValueError(f"A model of the kernel {read.id} is not one of the kernel {remote.id}.")
     return read

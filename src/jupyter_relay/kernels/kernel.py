@@ -261,7 +261,7 @@ class RemoteKernel:
         Raises `KernelNotFound`, also of a kernel that was gone before, and `KernelStarting`. A
         failure is shown in the running cell, too.
         """
-        await self._get_operations().restart()
+        await self._get_operations().run_restart()
 
     async def shutdown(self, *, patience: float = RESTART_PATIENCE) -> None:
         """Delete it on its gateway, and close it. If that fails, it stays as it was.
@@ -282,12 +282,12 @@ class RemoteKernel:
         starting = upstream.life is Life.STARTING
         upstream.advance_life(LifeEvent.RELEASED)
         if starting and upstream.start is not None:
-            await upstream.start.release()
+            await upstream.start.leave_to_gateway()
         await upstream.close(leave_work=leave_work)
         gone = upstream.life in DEAD
         if self._in_use:
             self._in_use = False
-            self.gateway.ids.release(self.id)
+            self.gateway.ids.separate(self.id)
             if gone:
                 self.gateway.ids.part(self.id)
         on_close, self._on_close = self._on_close, None

@@ -148,7 +148,7 @@ class KernelspecLists:
     def _read_kept(self, kept: bytes | None, path: Path) -> KernelSpecs | None:
         """Read a list from the store; None if there is none, or if it cannot be read."""
         try:
-            return KernelSpecs.read(kept) if kept is not None else None
+            return KernelSpecs.from_json(kept) if kept is not None else None
         except ModelError as error:
             self._log.warning(
                 "The kernelspecs of %s that are kept in %s are not used: %s.",

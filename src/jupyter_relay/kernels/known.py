@@ -127,7 +127,7 @@ class KnownKernels:
                 self._note_activity(kernel.last_activity)
         return self._last_activity
 
-    async def refresh(self) -> None:
+    async def refresh_all(self) -> None:
         """Ask for our kernels, and wait for the answer as long as a page may."""
         await self._listing.refresh()
 

@@ -74,7 +74,7 @@ class Operations:
                 self._check_interruptible()  # a restart may have begun meanwhile
                 raise
 
-    async def restart(self) -> None:
+    async def run_restart(self) -> None:
         """Restart the kernel, or take part in the restart that is under way.
 
         See `RemoteKernel.restart`.

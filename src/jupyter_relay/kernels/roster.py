@@ -344,7 +344,7 @@ class Roster:
             on_report=on_report,
             on_session=claim.renew_session if claim is not None else None,
             on_change=member.on_change,
-            on_close=claim.end if claim is not None else None,
+            on_close=claim.hand_back if claim is not None else None,
         )
         self._members[kernel.id] = member
         self.kernels.add(kernel, at=datetime.now(UTC))

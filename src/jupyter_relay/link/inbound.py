@@ -191,7 +191,7 @@ class Inbound:
         self._process = ""
         self._last_status = self._reported_state = None
         self._numbering.reset()
-        self.recovery.reset()
+        self.recovery.clear()
 
     def _is_replayed(self, msg_id: str, number: int) -> bool:
         """True if a message with this parent, whose number was recorded before, has come before.

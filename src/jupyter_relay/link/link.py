@@ -310,7 +310,7 @@ class Link(StateMachine):
         self.reason = reason
         end = Report(Happening.GONE, reason, seconds=self.outage.seconds or None)
         self._outbox.clear()
-        self._recovery.reset()
+        self._recovery.clear()
         return [
             *stop,
             *self._answers.fail_all(end, self.pending, reason),
@@ -347,7 +347,7 @@ class Link(StateMachine):
         stop = self._stop(Event.CLOSE)
         self.reason = reason
         self._outbox.clear()
-        self._recovery.reset()
+        self._recovery.clear()
         for request in self.pending.sent if leave_work else ():
             self.pending.remove(request)
         return [*stop, *self._answers.finish(self.pending, reason)]
@@ -357,7 +357,7 @@ class Link(StateMachine):
         if timer is Timer.RETRY:
             return self._connect(Event.RETRY)
         if timer is Timer.LINGER:
-            self.outage.reset()
+            self.outage.end_on_purpose()
             return self._stop(Event.UNUSED)
         if timer is Timer.PROBE:
             return self.watch.probe_fired(self.state)
@@ -391,7 +391,7 @@ class Link(StateMachine):
     def _resume(self) -> list[Action]:
         """End a pause, and connect if anybody needs the link."""
         self._move(Event.RESUME)
-        self.outage.reset()
+        self.outage.end_on_purpose()
         needed = self.watch.subscribers or self._outbox or self.pending
         return self._connect(Event.NEEDED) if needed else []
 

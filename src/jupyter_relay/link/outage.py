@@ -139,7 +139,7 @@ class Outage:
             actions.append(Report(Happening.OPENED, text, seconds=self.last_seconds))
         return actions
 
-    def reset(self) -> None:
+    def end_on_purpose(self) -> None:
         """The link is closed on purpose: there is no outage, and the backoff begins anew."""
         self.since = None
         self._attempt = 0

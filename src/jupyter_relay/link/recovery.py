@@ -182,7 +182,7 @@ class Recovery:
         """
         members = {request.msg_id: request for request in sent}
         if not members:
-            self.reset()
+            self.clear()
             return
         if self._gap is None:
             floors = {channel: self.numbering.floor(channel) for channel in (IOPUB, CONTROL)}
@@ -320,7 +320,7 @@ class Recovery:
             self._gap.lanes.clear()
             self._gap.is_queued = False
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Nothing is pending: forget the gap and the barriers."""
         self._gap = None
         self._barriers.clear()

@@ -47,7 +47,7 @@ class KernelIds:
         """Count one more user of a kernel here; `release` ends it."""
         self._users[shown] += 1
 
-    def release(self, shown: str) -> None:
+    def separate(self, shown: str) -> None:
         """Count one user of a kernel less."""
         self._users[shown] -= 1
         if self._users[shown] <= 0:

@@ -72,7 +72,7 @@ class KernelModel(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
     @classmethod
-    def read(cls, value: Json, quoter: Quoter = _NO_SECRETS) -> KernelModel:
+    def from_json(cls, value: Json, quoter: Quoter = _NO_SECRETS) -> KernelModel:
         """Read a kernel model; only its id is indispensable. Its words pass ``quoter``."""
         model = _expect_object(value, "a kernel model")
         kernel_id = model.get("id")
@@ -117,7 +117,7 @@ class KernelSpecModel:
     resources: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, value: Json, name: str, quoter: Quoter = _NO_SECRETS) -> KernelSpecModel:
+    def from_json(cls, value: Json, name: str, quoter: Quoter = _NO_SECRETS) -> KernelSpecModel:
         """Read a kernelspec in one go; see `steps`."""
         return read_at_once(cls.steps(value, name, quoter))
 
@@ -161,7 +161,7 @@ class KernelSpecs:
     specs: Mapping[str, KernelSpecModel]
 
     @classmethod
-    def read(cls, body: bytes, quoter: Quoter = _NO_SECRETS) -> KernelSpecs:
+    def from_json(cls, body: bytes, quoter: Quoter = _NO_SECRETS) -> KernelSpecs:
         """Read a list of kernelspecs in one go; see `steps`."""
         return read_at_once(cls.steps(body, quoter))
 
@@ -243,7 +243,7 @@ class KernelLists:
             if model is None:
                 by = yield from search.quoter_for(words)
                 try:
-                    model = KernelModel.read(_read_model(words), by)
+                    model = KernelModel.from_json(_read_model(words), by)
                 except ModelError:
                     continue
             found[words] = model

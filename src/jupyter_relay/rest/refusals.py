@@ -58,7 +58,7 @@ class Refusals:
         self._last_traceback = (False, "")
         """``understood`` and the traceback of the call of `new_traceback` that last found one."""
 
-    def read(
+    def error_of(
         self, response: Response, kernel_id: str | None = None, *, credential_failure: str = ""
     ) -> RelayError:
         """Return the error for an answer of status 300 or more, or for a refused handshake.

@@ -152,7 +152,7 @@ class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
         Of a gateway that does not answer at once they are as they were last heard of: a page must
         not wait for it, nor take them for ended.
         """
-        await self.known.refresh()
+        await self.known.refresh_all()
         for kernel_id, remote in self.known.changed():
             kernel: GatewayKernelManager | None = self.managers.get(kernel_id)
             if remote is None or kernel is None or kernel.remote is not remote:

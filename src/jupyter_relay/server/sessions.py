@@ -46,7 +46,7 @@ class GatewaySessionManager(OpenSessionManager):
 
     async def list_sessions(self) -> list[Model]:
         """Return the models of all sessions, after the kernels were asked for, all at once."""
-        await self.kernel_manager.known.refresh()
+        await self.kernel_manager.known.refresh_all()
         models: list[Model] = await super().list_sessions()
         return models
 

@@ -16,7 +16,7 @@ class Address:
     token: str = field(default="", repr=False)
 
     @classmethod
-    def read(cls, text: str) -> Address:
+    def parse(cls, text: str) -> Address:
         """Take the user, the password and the token out of a URL."""
         parts = urlsplit(text)
         query = [(unquote_plus(pair.partition("=")[0]), pair) for pair in parts.query.split("&")]

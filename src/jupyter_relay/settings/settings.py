@@ -110,7 +110,7 @@ def _address(values: OptionValues, names: OptionNames) -> Address:
         raise ConfigurationError(
             f"{names.all_of('url', 'JUPYTER_GATEWAY_URL')} is not set.", option="url"
         )
-    return Address.read(url)
+    return Address.parse(url)
 
 
 def _given_in(
@@ -137,7 +137,7 @@ def _endpoints(values: OptionValues, address: Address, name: str) -> EndpointSet
     return EndpointSettings(
         name=name or address.url.partition("?")[0],
         url=address.url,
-        ws_url=Address.read(ws_url).url,
+        ws_url=Address.parse(ws_url).url,
         kernels_endpoint=values.text("kernels_endpoint"),
         kernelspecs_endpoint=values.text("kernelspecs_endpoint"),
         kernelspecs_resource_endpoint=values.text("kernelspecs_resource_endpoint"),

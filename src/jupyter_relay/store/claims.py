@@ -80,7 +80,7 @@ class Claim:
         self.claims.renew(self.session, session)
         self.session = session
 
-    async def end(self, *, gone: bool) -> None:
+    async def hand_back(self, *, gone: bool) -> None:
         """Leave the session id to the next process; or to none, if the kernel is ``gone``."""
         if gone:
             self.claims.forget(self.gateway, self.kernel_id)

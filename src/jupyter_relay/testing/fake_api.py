@@ -56,7 +56,7 @@ class RestApi:
             return _error(403, "Forbidden", reason=None)
         return _error(self.gateway.unauthorized, "", reason="Unauthorized")
 
-    def answer(self, request: Request, path: Sequence[str]) -> web.Response:
+    def respond(self, request: Request, path: Sequence[str]) -> web.Response:
         """Answer a request whose path has these segments, unquoted."""
         match request.method, path:
             case "GET", ["api"]:
@@ -85,7 +85,7 @@ class RestApi:
             case "GET", ():
                 return _json(self._model(kernel))
             case "DELETE", ():
-                self.gateway.forget(kernel.id)
+                self.gateway.lose_kernel(kernel.id)
                 return web.Response(status=204)
             case "POST", ("interrupt",):
                 kernel.interrupt()

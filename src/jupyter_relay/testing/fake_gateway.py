@@ -211,7 +211,7 @@ class FakeGateway:
         self._changes.notify()
         return kernel
 
-    def forget(self, kernel_id: str, *, close: int | None = None) -> None:
+    def lose_kernel(self, kernel_id: str, *, close: int | None = None) -> None:
         """End a kernel, as culling does: 404 from now on.
 
         Its websockets stay open and silent, or are closed with the code ``close``.
@@ -294,7 +294,7 @@ class FakeGateway:
             case ["api", "kernels", kernel_id, "channels"]:
                 return await self._open_socket(request, kernel_id)
             case segments:
-                return self._api.answer(seen, segments)
+                return self._api.respond(seen, segments)
 
     async def _open_socket(self, request: web.Request, kernel_id: str) -> web.StreamResponse:
         kernel = self.kernels.get(kernel_id)

@@ -144,7 +144,7 @@ class _Program:
     tls: ServerTls | None
 
     @classmethod
-    def of(
+    def started_with(
         cls,
         module: str,
         arguments: Sequence[str],
@@ -192,7 +192,7 @@ async def kernel_gateway(
     `list_kernels` allows ``GET /api/kernels``, which it refuses by default. With `tls` it speaks
     https and wss. The others are `ServerOptions`. ServerStartError if it does not answer in time.
     """
-    program = _Program.of(
+    program = _Program.started_with(
         "kernel_gateway",
         [f"--KernelGatewayApp.ip={HOST}", "--port_retries=0", *_tls_arguments(tls)],
         {"KG_LIST_KERNELS": str(list_kernels)},
@@ -223,7 +223,7 @@ async def enterprise_gateway(
     Run by root it starts kernels only for clients that send ``KERNEL_USERNAME`` in the ``env``.
     The other parameters and errors are those of `kernel_gateway`.
     """
-    program = _Program.of(
+    program = _Program.started_with(
         "enterprise_gateway",
         [f"--EnterpriseGatewayApp.ip={HOST}", "--port_retries=0"],
         {"EG_LIST_KERNELS": str(list_kernels)},
@@ -275,7 +275,7 @@ def _server_program(
     if gateway is not None:
         environment["JUPYTER_GATEWAY_URL"] = gateway.url
         environment["JUPYTER_GATEWAY_AUTH_TOKEN"] = gateway.token
-    return _Program.of(
+    return _Program.started_with(
         module,
         [
             f"--ServerApp.ip={HOST}",

@@ -6,7 +6,7 @@
         ...                                  # connect to proxy.host, proxy.port
         proxy.stall()                        # a half-open link: nothing arrives, nothing ends
         proxy.resume()
-        proxy.forget()                       # the same for the open connections alone, for ever
+        proxy.forget_connections()           # the same for the open connections alone, for ever
         proxy.cut_after(100, Direction.DOWNSTREAM)
         await proxy.wait_idle()
 
@@ -144,7 +144,7 @@ class FaultyProxy:
                 _finish(end)
             task.cancel()
 
-    def forget(self) -> None:
+    def forget_connections(self) -> None:
         """Lose all that passes through the open connections from now on, and tell neither side.
 
         That is what a router does that has forgotten a connection: each side finds out by its own
