@@ -31,6 +31,7 @@ PACKAGES = [
 ]
 
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SOURCES = sorted(Path(jupyter_relay.__file__).parent.rglob("*.py"))
 
 
@@ -227,6 +228,23 @@ def test_a_folder_has_fifteen_files_at_most() -> None:
     counts = Counter(path.parent for path in SOURCES)
     assert len(counts) > 10
     assert {folder.name: count for folder, count in counts.items() if count > 15} == {}
+
+
+def test_a_file_of_more_than_four_hundred_lines_gives_its_reason() -> None:
+    long = [path for path in SOURCES if len(path.read_text().splitlines()) > 400]
+    reasons = {path.name: "Longer than others, since" in path.read_text() for path in long}
+    assert reasons == dict.fromkeys(reasons, True)
+
+
+def test_a_class_has_twenty_five_methods_at_most() -> None:
+    counts = {
+        f"{path.name}:{node.name}": len({m.name for m in node.body if isinstance(m, FUNCTIONS)})
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert len(counts) > 100
+    assert {name: count for name, count in counts.items() if count > 25} == {}
 
 
 def test_the_servers_kernel_manager_is_no_longer_than_two_hundred_lines() -> None:

@@ -12,7 +12,7 @@ anything.
 
 Each kind of misbehaviour is a value. `MISDEEDS` has one or more of every kind.
 
-This file is long because it is one table: each misdeed is a class of some lines, and all of them
+Longer than others, since it is one table: each misdeed is a class of some lines, and all of them
 are read together.
 """
 

@@ -1,4 +1,7 @@
-"""HTTP requests and websockets by aiohttp. The only file that names its errors."""
+"""HTTP requests and websockets by aiohttp. The only file that names its errors.
+
+Longer than others, since half of it is the table of what each of these errors means to people.
+"""
 
 from __future__ import annotations
 
