@@ -1,0 +1,154 @@
+"""`Roster`: the owner of the kernels of one gateway, without a manager above it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_relay.errors import KernelNotFound, KernelNotRunning
+from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.roster import Roster
+from jupyter_relay.link.life import Life
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
+from tests.support.gateway import settings_for
+
+KERNELS = "/api/kernels"
+
+
+def roster_of(
+    fake: FakeGateway, folder: Path | None = None, *, on_exit: str = "shutdown"
+) -> Roster:
+    """A server's roster on a fake gateway."""
+    gateway = Gateway(settings_for(fake.url, on_exit=on_exit, listing_ttl=0.0))
+    return Roster(gateway, state_folder=folder, for_server=True)
+
+
+@pytest.fixture
+async def roster(fake_gateway: FakeGateway, tmp_path: Path) -> AsyncIterator[Roster]:
+    """The roster of a server with a store."""
+    roster = roster_of(fake_gateway, tmp_path)
+    yield roster
+    await roster.shutdown_all()
+
+
+async def test_start_claims_the_kernel_and_knows_it(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    kernel = await roster.start("python3")
+    assert list(fake_gateway.kernels) == [kernel.id]
+    assert roster.kernels.get(kernel.id) is kernel
+    assert roster.started_by_server(kernel)
+    assert kernel.life is Life.RUNNING
+
+
+async def test_start_that_takes_longer_than_its_patience_returns_a_starting_kernel(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    kernel = await roster.start("python3", patience=0.0)
+    lives = [kernel.life]
+    released.set()
+    await kernel.ready()
+    lives.append(kernel.life)
+    assert lives == [Life.STARTING, Life.RUNNING]
+
+
+async def test_start_that_is_cancelled_leaves_no_kernel_and_no_claim(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.fault("POST", KERNELS, Hold(asyncio.Event()))
+    starting = asyncio.create_task(roster.start("python3"))
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", KERNELS))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert list(roster.kernels) == []
+
+
+async def test_attach_at_once_shares_one_kernel(roster: Roster, fake_kernel: FakeKernel) -> None:
+    one, other = await asyncio.gather(*(roster.attach(fake_kernel.id) for _ in range(2)))
+    assert one is other
+    assert not roster.started_by_server(one)
+    await roster.release(one)
+
+
+async def test_attach_to_a_kernel_that_does_not_exist_raises_and_knows_nothing(
+    roster: Roster,
+) -> None:
+    with pytest.raises(KernelNotFound):
+        await roster.attach("no-such-kernel")
+    assert list(roster.kernels) == []
+
+
+async def test_attach_after_a_release_has_the_session_id_of_before(
+    roster: Roster, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    sessions = []
+    for _ in range(2):
+        kernel = await roster.attach(fake_kernel.id)
+        kernel.subscribe()
+        sessions.append((await fake_gateway.wait_for_socket()).session_id)
+        await roster.release(kernel)
+    assert sessions[0] == sessions[1]
+
+
+async def test_visit_asks_nothing_and_has_a_session_id_of_its_own(
+    roster: Roster, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    kernel = roster.visit(fake_kernel.id)
+    assert roster.visit(fake_kernel.id) is kernel
+    assert not fake_gateway.requests
+    await roster.release(kernel)
+
+
+async def test_shutdown_all_deletes_what_was_started_and_leaves_what_was_attached_to(
+    roster: Roster, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    started = await roster.start("python3")
+    attached = await roster.attach(fake_kernel.id)
+    await roster.shutdown_all()
+    assert list(fake_gateway.kernels) == [fake_kernel.id]
+    assert (started.life, attached.life) == (Life.ENDED, Life.RELEASED)
+    assert list(roster.kernels) == []
+    again = await roster.start("python3")
+    assert again.life is Life.RUNNING, "it need not be the program's end"
+
+
+async def test_shutdown_all_with_keep_leaves_all(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    roster = roster_of(fake_gateway, tmp_path, on_exit="keep")
+    kernel = await roster.start("python3")
+    await roster.shutdown_all()
+    assert list(fake_gateway.kernels) == [kernel.id]
+
+
+async def test_shutdown_all_keeps_knowing_what_it_could_not_delete(
+    roster: Roster, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = await roster.start("python3")
+    fake_gateway.fault("DELETE", "/api/kernels/*", Answer(403), times=1)
+    await roster.shutdown_all()
+    assert f"Kernel {kernel.id}: could not be shut down: " in caplog.text
+    assert list(roster.kernels) == [kernel]
+
+
+async def test_shutdown_all_gives_up_starts_and_begins_none(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    starting = asyncio.create_task(roster.start("python3"))
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", KERNELS))
+    ending = asyncio.create_task(roster.shutdown_all())
+    with pytest.raises(KernelNotRunning):
+        await starting
+    assert roster.stopping
+    with pytest.raises(KernelNotRunning, match="about to end"):
+        await roster.start("python3")
+    released.set()
+    await ending
+    assert not fake_gateway.kernels
+    assert not roster.stopping
