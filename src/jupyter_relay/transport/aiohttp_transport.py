@@ -1,12 +1,8 @@
-"""HTTP requests and websockets by aiohttp. The only file that names its errors.
-
-Longer than others, since half of it is the table of what each of these errors means to people.
-"""
+"""HTTP requests and websockets by aiohttp. Its errors become ours in `aiohttp_errors`."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,16 +16,20 @@ from aiohttp.http_websocket import WSMessageTextBytes
 from yarl import URL
 
 from jupyter_relay.errors import (
-    ConnectionFailed,
     GatewayClosed,
     GatewayUnavailable,
-    HostNotFound,
-    TLSFailed,
 )
 from jupyter_relay.redact import Quoter, secrets_in_headers
-from jupyter_relay.rest.failures import closed, no_answer
+from jupyter_relay.rest.failures import closed
 from jupyter_relay.rest.response import REASON_BYTES, Response, retry_after
 from jupyter_relay.settings.transport import TransportSettings
+from jupyter_relay.transport.aiohttp_errors import (
+    is_doubtful,
+    proxy_refusal,
+    safe_cause,
+    text_of,
+    to_our_error,
+)
 from jupyter_relay.transport.aiohttp_pools import Pools, TlsContextOutdated
 from jupyter_relay.transport.tls import Tls
 from jupyter_relay.transport.transport import HandshakeRefused, Request, Socket, SocketClosed
@@ -44,23 +44,6 @@ _TEXT, _BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
 
 _CLOSE_SECONDS: Final = 5.0
 """For how many seconds a peer may take to answer our close; then the connection is dropped."""
-
-_UNCONNECTED = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-)
-"""The errors of a request that had no connection, so that nothing was sent."""
-
-_TEXTS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (aiohttp.ServerDisconnectedError, "the connection was closed without an answer."),
-    (aiohttp.ClientConnectionError, "the connection was closed."),
-    (aiohttp.ClientPayloadError, "its answer was cut off, or cannot be read."),
-    (aiohttp.ClientResponseError, "its answer is no HTTP that can be read."),
-    (aiohttp.InvalidURL, "its URL is none."),
-)
-"""Texts for errors whose own texts are about transports and payloads, or quote the URL or what a
-parser could not read."""
 
 _BYTES_IN_ONE_GO: Final = 512 * 1024
 """After how many bytes of a body the event loop runs other tasks."""
@@ -112,7 +95,7 @@ class AiohttpTransport:
                 ) as answer:
                     quoter = self._quoter_knowing(answer.request_info.headers)
                     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-                        raise _proxy_refusal(answer.status, settings.name)
+                        raise proxy_refusal(answer.status, settings.name)
                     content, cut = await _read_body(answer, request.at_most)
                     return Response(
                         status=answer.status,
@@ -132,8 +115,8 @@ class AiohttpTransport:
                 failure: Exception = closed(settings.name)
                 cause = None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure, cause = self._to_our_error(error, request.headers), _safe_cause(error)
-            raise failure from cause  # here, without a context: see `_safe_cause`
+                failure, cause = self._to_our_error(error, request.headers), safe_cause(error)
+            raise failure from cause  # here, without a context: see `safe_cause`
 
         async with self._get_pools().slot(request.share):
             return await self._with_tls_context(ask)
@@ -161,7 +144,7 @@ class AiohttpTransport:
             except aiohttp.WSServerHandshakeError as error:
                 quoter = self._quoter_knowing(error.request_info.headers)
                 failure: Exception = (
-                    _proxy_refusal(error.status, settings.name)
+                    proxy_refusal(error.status, settings.name)
                     if error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
                     else HandshakeRefused(
                         Response(
@@ -177,10 +160,10 @@ class AiohttpTransport:
                     raise
                 failure = closed(settings.name)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                failure, cause = self._to_our_error(error, headers), _safe_cause(error)
+                failure, cause = self._to_our_error(error, headers), safe_cause(error)
             else:
                 return AiohttpSocket(websocket, patience=1.5 * settings.ping_interval)
-            raise failure from cause  # here, without a context: see `_safe_cause`
+            raise failure from cause  # here, without a context: see `safe_cause`
 
         return await self._with_tls_context(ask)
 
@@ -225,8 +208,8 @@ class AiohttpTransport:
         self, error: Exception, headers: Mapping[str, str]
     ) -> GatewayUnavailable | GatewayClosed:
         if self._closed:
-            return closed(self._settings.name, doubtful=_is_doubtful(error))
-        return _to_our_error(error, self._settings, self._quoter_knowing(headers))
+            return closed(self._settings.name, doubtful=is_doubtful(error))
+        return to_our_error(error, self._settings, self._quoter_knowing(headers))
 
 
 class AiohttpSocket:
@@ -275,7 +258,7 @@ class AiohttpSocket:
         try:
             await self._websocket.send_frame(frame.data, kind)
         except (aiohttp.ClientError, OSError) as error:
-            raise SocketClosed(_text_of(error)) from error
+            raise SocketClosed(text_of(error)) from error
 
     async def close(self) -> None:
         """See `Socket.close`."""
@@ -307,7 +290,7 @@ class AiohttpSocket:
         if isinstance(error, aiohttp.WebSocketError):
             return SocketClosed(f"it {_VIOLATIONS.get(error.code, _OTHER_VIOLATION)}.", code)
         if error is not None:
-            return SocketClosed(_text_of(error), code)
+            return SocketClosed(text_of(error), code)
         if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
             return SocketClosed("it was cut without a word.", code)
         return SocketClosed(f"the gateway closed it (code {code}).", code)
@@ -339,53 +322,6 @@ async def _read_body(answer: aiohttp.ClientResponse, at_most: int | None) -> tup
     return b"".join(pieces), False
 
 
-def _to_our_error(
-    error: Exception, settings: TransportSettings, quoter: Quoter
-) -> GatewayUnavailable:
-    """The one map from aiohttp's errors, and those beneath it, to ours."""
-    return _proxy_error(error, settings, quoter) or _gateway_error(error, settings.name)
-
-
-def _is_doubtful(error: Exception) -> bool:
-    """True if a request that failed so may have been carried out."""
-    return not isinstance(error, _UNCONNECTED)
-
-
-def _safe_cause(error: Exception) -> Exception | None:
-    """Return what may stand as the cause of our error: an error of the operating system.
-
-    Others hold the request, and with it our token, or what a parser could not read, which may
-    quote it.
-    """
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return error.certificate_error
-        case aiohttp.ClientConnectorError():
-            return error.os_error
-        case OSError():
-            return error
-    return None
-
-
-def _proxy_error(
-    error: Exception, settings: TransportSettings, quoter: Quoter
-) -> GatewayUnavailable | None:
-    """Return our error for an error of the proxy; None for one of the gateway."""
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _proxy_refusal(error.status, settings.name, quoter.quote(error.message))
-    proxies = {urlsplit(url).hostname for url in (settings.proxy, settings.ws_proxy) if url}
-    if isinstance(error, aiohttp.ClientProxyConnectionError) or (
-        isinstance(error, aiohttp.ClientConnectorDNSError) and error.host in proxies
-    ):
-        return GatewayUnavailable(
-            f"The proxy on the way to {settings.name} cannot be reached: {_text_of(error)}",
-            hint="Look at HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the environment.",
-            doubtful=False,
-            gateway=settings.name,
-        )
-    return None
-
-
 def _keep_quoting(url: str) -> URL:
     """Return a URL whose path stays quoted as it is.
 
@@ -400,78 +336,3 @@ def _keep_quoting(url: str) -> URL:
         query_string=read.raw_query_string,
         encoded=True,
     )
-
-
-def _proxy_refusal(status: int, name: str, said: str = "") -> GatewayUnavailable:
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return GatewayUnavailable(
-            f"The proxy on the way to {name} requires a user and a password, or other ones (407).",
-            hint="Put them into the proxy's URL in the environment: http://user:password@host:port",
-            retryable=False,
-            doubtful=False,
-            gateway=name,
-        )
-    return GatewayUnavailable(
-        f"The proxy on the way to {name} refuses to connect us ({status} {said}".rstrip() + ").",
-        hint="Look at the proxy's log, or name the gateway in NO_PROXY.",
-        retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-        doubtful=False,
-        gateway=name,
-    )
-
-
-def _gateway_error(error: Exception, name: str) -> GatewayUnavailable:
-    doubtful = _is_doubtful(error)
-    if isinstance(error, TimeoutError):
-        return no_answer(name, doubtful=doubtful)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.CertificateError):
-        return TLSFailed(
-            f"The certificate of {name} cannot be verified: {_text_of(error)}",
-            hint="Set ca_certs to the file of the authority that signed it; one that has expired, "
-            "or is for another host, can only be replaced at the gateway.",
-            retryable=False,
-            doubtful=doubtful,
-            gateway=name,
-        )
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return TLSFailed(
-            f"TLS with {name} failed: {_text_of(error)}",
-            hint="Check whether the URL should begin with http:// instead, and whether the gateway "
-            "wants a certificate of ours (client_cert).",
-            retryable=False,
-            doubtful=doubtful,
-            gateway=name,
-        )
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return HostNotFound(
-            f"The host of {name} is not known: {_text_of(error)}",
-            hint="Look at the host name in the gateway's URL.",
-            doubtful=doubtful,
-            gateway=name,
-        )
-    return ConnectionFailed(
-        f"{name} cannot be reached: {_text_of(error)}",
-        hint="Check that the gateway is running, and look at its URL.",
-        doubtful=doubtful,
-        gateway=name,
-    )
-
-
-def _text_of(error: BaseException) -> str:
-    """Return the text of an error as the end of a sentence."""
-    cause = error
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message.rstrip(".") + "."
-    if isinstance(cause, ConnectionError) and cause.errno:
-        return os.strerror(cause.errno) + "."  # its own text is about a system call and an address
-    for kind, said in _TEXTS:
-        if isinstance(cause, kind) and not getattr(cause, "errno", None):
-            return said
-    text = (cause.strerror if isinstance(cause, OSError) else "") or ""
-    if not text and isinstance(cause, OSError | aiohttp.WebSocketError):  # others quote what came
-        text = str(cause)
-    return (text or type(cause).__name__).rstrip(".") + "."
