@@ -144,3 +144,4 @@ async def test_nbclient_raises_dead_kernel_error(server: RunningServer) -> None:
             with pytest.raises(DeadKernelError):
                 async with asyncio.timeout(5):
                     await client.async_execute_cell(cells[0], 0)
+        await manager.cleanup_resources()  # nbclient leaves a manager that it was given
