@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 
 from hypothesis import settings
@@ -26,6 +27,7 @@ SUBSCRIBERS = st.sampled_from(["tab", "console", "papermill"])
 LANES = st.sampled_from([(Channel.SHELL, None), (Channel.SHELL, "side"), (Channel.CONTROL, None)])
 PIPES = (Channel.IOPUB, Channel.SHELL, Channel.CONTROL)
 BOUND = 4
+COUNTED = re.compile(r"up to (\d+) messages? ")
 
 
 class LinkHistory(RuleBasedStateMachine):
@@ -34,8 +36,8 @@ class LinkHistory(RuleBasedStateMachine):
     The kernel answers each lane first-in first-out, and the lanes at the same time. What it says
     travels on iopub and on each reply channel, in order, and they overtake one another. At a drop
     the next messages of each are lost on their way, and the rest too, or kept by the gateway and
-    replayed. ``asked`` holds every request by its subscriber, ``lost`` the requests whose output,
-    a line at least, was lost.
+    replayed. ``asked`` holds every request by its subscriber, ``lost`` how many lines of
+    each request's output were lost, and ``never_came`` counts all messages that were.
     """
 
     @initialize(numbered=st.booleans(), echoes=st.booleans())
@@ -47,7 +49,9 @@ class LinkHistory(RuleBasedStateMachine):
         self.order: dict[tuple[str, Channel], list[str]] = {}
         self.taken = 0
         self.pipes: dict[Channel, deque[Message]] = {channel: deque() for channel in PIPES}
-        self.lost: set[str] = set()
+        self.lost: Counter[str] = Counter()
+        self.never_came = 0
+        self.checked = 0
         self.ran: set[str] = set()
         self.questions: set[str] = set()
         self.begin_process()
@@ -153,6 +157,8 @@ class LinkHistory(RuleBasedStateMachine):
             reply = self.kernel.reply(asked)
             if asked.head.msg_id not in self.questions:  # else the gateway keeps it
                 self.say(reply)
+            else:
+                self.never_came += 1
             if meanwhile is not None:
                 self.write(meanwhile, 1)
             self.say(self.kernel.status("idle", asked))
@@ -265,8 +271,9 @@ class LinkHistory(RuleBasedStateMachine):
         for channel, count in counts.items():
             for _ in range(min(count, len(self.pipes[channel]))):
                 message = self.pipes[channel].popleft()
+                self.never_came += 1
                 if message.head.msg_type == "stream" and message.parent.session != UPSTREAM:
-                    self.lost.add(message.parent.msg_id)
+                    self.lost[message.parent.msg_id] += 1
 
     # What always holds.
 
@@ -333,6 +340,16 @@ class LinkHistory(RuleBasedStateMachine):
                 assert not (ran and "never reached" in text)
                 assert ran or "this ran" not in text
 
+    @invariant()
+    def a_counted_loss_is_neither_smaller_nor_larger_than_promised(self) -> None:
+        for _, message in self.rig.delivered[self.checked :]:
+            for text in notices([message]):
+                if count := COUNTED.search(text):
+                    missed = self.lost[message.parent.msg_id]
+                    assert missed <= int(count[1]), "fewer than the cell misses"
+                    assert int(count[1]) <= self.never_came, "more than did not come"
+        self.checked = len(self.rig.delivered)
+
     def teardown(self) -> None:
         self.rig.do(self.rig.link.close("The end."))
         assert self.rig.timers == {}
@@ -348,7 +365,7 @@ class LinkHistory(RuleBasedStateMachine):
         losses = [m for _, m in self.rig.delivered if any(" lost" in text for text in notices([m]))]
         told = {m.parent.msg_id for m in losses}
         told |= {m.parent.msg_id for _, m in self.rig.delivered if failures([m])}
-        assert self.lost <= told, "lost output of which nothing is said in its cell"
+        assert self.lost.keys() <= told, "lost output of which nothing is said in its cell"
         notes = Counter(m.parent.msg_id for m in losses)
         assert max(notes.values(), default=0) <= 1, "a cell that is told twice"
 
