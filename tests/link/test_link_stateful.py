@@ -245,6 +245,23 @@ class LinkHistory(RuleBasedStateMachine):
                     self.rig.hear(pipe.popleft())
         self.check_that_all_are_answered()
 
+    @rule(
+        count=st.integers(1, 3),
+        lines=st.integers(1, 5),
+        on_the_way=st.fixed_dictionaries({channel: st.integers(0, 5) for channel in PIPES}),
+    )
+    def lose_output(self, *, count: int, lines: int, on_the_way: dict[Channel, int]) -> None:
+        """A kernel whose numbers are known runs some cells, and a drop loses a part of that."""
+        self.calm_down()
+        for _ in range(count):
+            self.ask("tab", (Channel.SHELL, None))
+        for _ in range(count):
+            self.answer((Channel.SHELL, None), lines)
+        if self.is_open():
+            self.hear(channel=Channel.IOPUB, count=1)
+            self.drop(arrived=True, kept=True, on_the_way=on_the_way)
+        self.calm_down()
+
     @precondition(lambda self: len(self.asked) > 12)
     @rule(gone=st.booleans())
     def end(self, *, gone: bool) -> None:
