@@ -15,8 +15,11 @@ default protocol.
 
 from __future__ import annotations
 
+import json
+import re
 import struct
 from itertools import pairwise
+from typing import Final
 
 import msgspec
 
@@ -38,6 +41,14 @@ from jupyter_relay.wire.message import (
 _WORD = 4
 """The bytes of an offset."""
 
+_SEARCHED_BYTES: Final = 64 * 1024
+"""How many bytes at each end of a JSON object `decode_head` searches."""
+
+_HEADER_KEY: Final = re.compile(r'(?<!\\)"header"\s*:\s*')
+_CHANNEL: Final = re.compile(r'(?<!\\)"channel"\s*:\s*"(\w+)"')
+
+_scan_json = json.JSONDecoder().raw_decode
+
 
 class _Envelope(msgspec.Struct, gc=False):
     """The first level of the JSON object. A message without a channel is for the shell, as Jupyter
@@ -49,6 +60,8 @@ class _Envelope(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw(EMPTY)
     channel: Channel | None = None
 
+
+_CHANNELS: Final = {channel.value: channel for channel in Channel}
 
 _read_envelope = msgspec.json.Decoder(_Envelope).decode
 _to_json = msgspec.json.encode
@@ -62,6 +75,46 @@ def decode_text(data: bytes) -> Message:
 def decode_binary(data: bytes) -> Message:
     """Read a binary frame; buffers are views of it. Raises `MalformedFrame` if it is not a
     message."""
+    text, *buffers = _cut(data)
+    return _from_json(text, tuple(buffers), len(data))
+
+
+def decode_head(frame: Frame) -> Message:
+    """Read only header and channel of a frame that is too large to be passed on. The whole frame
+    counts as the message's content.
+
+    To parse 100 MiB of JSON takes 0.4 s, in which nothing else runs. Clients write the header first
+    (jupyter_client) or behind the content (JupyterLab), so both ends are searched. Raises
+    `MalformedFrame` if neither has a header.
+    """
+    view = memoryview(frame.data) if frame.text else _cut(frame.data)[0]
+    head = bytes(view[:_SEARCHED_BYTES]).decode(errors="replace")
+    tail = bytes(view[-_SEARCHED_BYTES:]).decode(errors="replace")
+    header = _find_header(head, [*_HEADER_KEY.finditer(head)][:1])
+    header = header or _find_header(tail, [*_HEADER_KEY.finditer(tail)][-1:])
+    if not header:
+        raise MalformedFrame(f"A frame of {len(frame.data)} bytes has no header at its ends.")
+    names = _CHANNEL.findall(head)[:1] or _CHANNEL.findall(tail)[-1:]
+    channel = _CHANNELS.get(names[0]) if names else Channel.SHELL
+    if channel is None:
+        raise MalformedFrame("A frame is not a Jupyter message: it names an unknown channel.")
+    return Message(channel=channel, header=header, content=memoryview(frame.data))
+
+
+def _find_header(text: str, places: list[re.Match[str]]) -> bytes:
+    """Return the header that begins behind one of these places; empty if there is none."""
+    for place in places:
+        try:
+            value, end = _scan_json(text, place.end())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and value.get("msg_id"):
+            return text[place.end() : end].encode()
+    return b""
+
+
+def _cut(data: bytes) -> list[memoryview]:
+    """Cut a binary frame into its JSON and its buffers. Raises `MalformedFrame`."""
     view = memoryview(data)
     size = len(view)
     if size < _WORD:
@@ -75,8 +128,7 @@ def decode_binary(data: bytes) -> Message:
     offsets = (*struct.unpack_from(f"!{count}I", view, _WORD), size)
     if offsets[0] < table_end or any(a > b for a, b in pairwise(offsets)):
         raise MalformedFrame("The offsets of a frame do not lie in order within it.")
-    text, *buffers = (view[start:end] for start, end in pairwise(offsets))
-    return _from_json(text, tuple(buffers), size)
+    return [view[start:end] for start, end in pairwise(offsets)]
 
 
 def encode(message: Message) -> Frame:

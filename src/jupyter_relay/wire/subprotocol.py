@@ -50,6 +50,13 @@ class Subprotocol(Enum):
             message.legacy_frame = frame
         return message
 
+    def decode_head(self, frame: Frame) -> Message:
+        """Read one frame that is too large to be passed on: of JSON only header and channel, since
+        to parse it takes its time. Raises `MalformedFrame`."""
+        if frame.text or self is not _V1:
+            return legacy.decode_head(frame)
+        return v1.decode(frame.data)
+
     def encode(self, message: Message) -> Frame:
         """Return the frame that a message was read from, or write one.
 

@@ -24,6 +24,9 @@ _BATCH_BYTES: Final = 768 * 1024
 """How many bytes of memory the messages of one write take, if so many wait. A single message may
 take more. Of short messages a quarter of that is in their frames; one of 1 MB is sent by itself."""
 
+_ENVELOPE_BYTES: Final = 64 * 1024
+"""By how many bytes the frame of a page may be longer than the parts of its message."""
+
 
 class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
     """Connects a page to the kernel that its manager holds.
@@ -97,7 +100,7 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
         text = isinstance(incoming_msg, str)
         data = incoming_msg.encode() if isinstance(incoming_msg, str) else incoming_msg
         try:
-            message = self._subprotocol.decode(Frame(data, text))
+            message = self._decode(Frame(data, text))
             if self._policy.allows(message):
                 self._subscription.send(message)
             else:
@@ -108,6 +111,14 @@ class GatewayWebSocketConnection(BaseKernelWebsocketConnection):
                 )
         except (MalformedFrame, KernelNotRunning) as error:
             self._skip(f"a frame from a page was skipped: {error}")
+
+    def _decode(self, frame: Frame) -> Message:
+        """Read a frame; only the head of one that is refused for its size. Raises
+        `MalformedFrame`."""
+        limit = self._remote.gateway.settings.link.max_message_bytes
+        if 0 < limit < len(frame.data) - _ENVELOPE_BYTES:
+            return self._subprotocol.decode_head(frame)
+        return self._subprotocol.decode(frame)
 
     def _skip(self, why: str) -> None:
         if self._skipped is not None:
