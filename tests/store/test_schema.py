@@ -140,3 +140,39 @@ async def test_a_store_with_a_later_file_leaves_it_alone_and_says_what_to_do(
     assert f"it has schema {CURRENT + 1}" in said
     assert "The file is left as it is. Update Jupyter Relay, or set another state_folder." in said
     assert "delete" not in said
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_store_with_a_later_file_in_another_journal_mode_leaves_it_and_its_log_alone(
+    folder: Path, tmp_path: Path, killed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was killed leaves the write-ahead log; without it the file has all."""
+    made = tmp_path / "made"
+    put_file(made, CURRENT)
+    put_file(folder, CURRENT)
+    with closing(sqlite3.connect(made / "links.sqlite", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA user_version = {CURRENT + 1}")
+        if killed:
+            put_database(made, folder)
+    if not killed:
+        put_database(made, folder)
+    before = database_in(folder)
+    assert len(before) == 1 + killed
+    async with opened(folder) as store:
+        await use_in_memory(store)
+    assert database_in(folder) == before
+    assert "The file is left as it is." in only_warning(caplog)
+
+
+def put_database(made: Path, folder: Path) -> None:
+    """Copy a file, and its write-ahead log if there is one, into the folder."""
+    for name, content in database_in(made).items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+
+
+def database_in(folder: Path) -> dict[str, bytes]:
+    """Return the file and its write-ahead log, without the index of that, which readers make."""
+    paths = [path for path in folder.iterdir() if not path.name.endswith("-shm")]
+    return {path.name: path.read_bytes() for path in sorted(paths)}

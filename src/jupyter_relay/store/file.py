@@ -27,7 +27,7 @@ from typing import Final, TypeAlias, TypeVar
 from jupyter_relay.log import Log
 from jupyter_relay.store.owners import Owner, is_lock_file
 from jupyter_relay.store.private_files import NotPrivate, PrivateFolder
-from jupyter_relay.store.schema import UnknownSchema, migrate
+from jupyter_relay.store.schema import UnknownSchema, known_schema, migrate
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ class SharedFile:
         inode = found.st_dev, found.st_ino
         if self._db is None or self._inode != inode:
             self._disconnect()
-            self._db, self._inode = _connect(path, timeout=self._patience), inode
+            self._db, self._inode = _connect_to_known(path, timeout=self._patience), inode
             # Half as long as to create and delete a journal for each transaction.
             self._db.execute("PRAGMA journal_mode = TRUNCATE")
         return self._db
@@ -188,6 +188,23 @@ def _connect(path: Path | str, *, timeout: float = 0) -> sqlite3.Connection:
     # Used by one thread at a time, and not always by the same.
     db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = OFF")  # see the top of this file
+    return db
+
+
+def _connect_to_known(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Connect to a file whose schema is known. Raises `UnknownSchema`, having written nothing."""
+    if path.with_name(f"{path.name}-wal").exists():
+        # Another version's write-ahead log: a connection that may write would merge it into the
+        # file when it is closed. We keep none, so no journal of ours waits to be rolled back.
+        read_only = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(read_only, timeout=timeout, uri=True)) as reader:
+            known_schema(reader)
+    db = _connect(path, timeout=timeout)
+    try:
+        known_schema(db)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -46,6 +46,14 @@ class UnknownSchema(Exception):
         self.number = number
 
 
+def known_schema(connection: sqlite3.Connection) -> int:
+    """Return the number of a file's schema. Raises `UnknownSchema`; changes nothing."""
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 <= number <= CURRENT:
+        raise UnknownSchema(number)
+    return int(number)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a file to the current schema, within the transaction that is open.
 
@@ -53,11 +61,9 @@ def migrate(connection: sqlite3.Connection) -> None:
     transaction. Raises `UnknownSchema`, having changed nothing, and `sqlite3.Error` for a file
     whose tables are not ours.
     """
-    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    number = known_schema(connection)
     if number == CURRENT:
         return
-    if not 0 <= number < CURRENT:
-        raise UnknownSchema(number)
     for statement in MIGRATIONS[number:]:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {CURRENT}")
