@@ -53,7 +53,7 @@ BASIC = "Basic dTpw"
 
 @pytest.mark.parametrize("source", ["static", "file", "url"])
 @pytest.mark.parametrize("asked", ["request", "handshake"])
-async def test_a_token_in_a_header_of_its_own_is_sent_beside_user_and_password(
+async def test_token_in_a_header_of_its_own_is_sent_beside_user_and_password(
     source: str,
     asked: str,
     fake_gateway: FakeGateway,
@@ -82,7 +82,7 @@ async def test_a_token_in_a_header_of_its_own_is_sent_beside_user_and_password(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_refusal_names_the_token_and_the_password_where_both_are_shown(
+async def test_refusal_names_the_token_and_the_password_where_both_are_shown(
     fake_gateway: FakeGateway,
 ) -> None:
     fake_gateway.fault("GET", KERNELSPECS, Answer(401))
@@ -140,7 +140,7 @@ async def test_a_refusal_names_the_token_and_the_password_where_both_are_shown(
         ),
     ],
 )
-async def test_what_is_set_and_not_sent_is_said_in_one_line(
+async def test_setting_that_is_set_and_not_sent_is_logged_in_one_line(
     options: dict[str, Value],
     sent: str,
     said: str,
@@ -201,7 +201,7 @@ def renew(key: str, scheme: str | None, token: str) -> str:
     ],
 )
 @pytest.mark.parametrize("status", [401, 403, 302])
-async def test_a_refusal_names_what_was_shown_by_where_it_comes_from(
+async def test_refusal_names_what_was_shown_by_where_it_comes_from(
     fake_gateway: FakeGateway,
     tmp_path: Path,
     given: dict[str, Value],
@@ -228,9 +228,7 @@ async def test_a_refusal_names_what_was_shown_by_where_it_comes_from(
 
 
 @pytest.mark.parametrize("token", [None, "", "  ", "\n"])
-async def test_no_header_is_sent_for_an_empty_token(
-    fake_gateway: FakeGateway, token: str | None
-) -> None:
+async def test_empty_token_sends_no_header(fake_gateway: FakeGateway, token: str | None) -> None:
     fake_gateway.token = ""
     gateway = Gateway(settings_for(fake_gateway.url, auth_token=token))
     await gateway.kernelspecs()
@@ -250,7 +248,7 @@ async def test_no_header_is_sent_for_an_empty_token(
     ],
     ids=lambda fault: type(fault).__name__ + str(getattr(fault, "status", "")),
 )
-async def test_no_secret_is_in_any_error_or_log(
+async def test_secrets_are_in_no_error_and_no_log(
     fake_gateway: FakeGateway, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

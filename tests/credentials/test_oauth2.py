@@ -55,7 +55,7 @@ async def test_client_credentials(fake_gateway: FakeGateway, server: OAuth2Serve
     ]
 
 
-async def test_a_server_that_wants_the_client_in_the_body(
+async def test_oauth2_server_that_wants_the_client_in_the_body_gives_a_token(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     server.shown_by = "body"
@@ -68,7 +68,7 @@ async def test_a_server_that_wants_the_client_in_the_body(
     assert ["client_secret" in form for form in server.requests] == [False, True, True]
 
 
-async def test_a_refresh_token_and_its_successors(
+async def test_refresh_token_is_replaced_by_its_successors(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     server.rotates = True
@@ -81,7 +81,7 @@ async def test_a_refresh_token_and_its_successors(
     assert used == [REFRESH, "refresh-1", "refresh-2"]
 
 
-async def test_a_public_client_has_a_refresh_token_and_no_secret(
+async def test_public_client_with_a_refresh_token_needs_no_secret(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     server.shown_by = "id"
@@ -96,7 +96,7 @@ async def test_a_public_client_has_a_refresh_token_and_no_secret(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_refused_start_is_sent_again_with_a_fresh_token(
+async def test_start_refused_for_its_token_is_sent_again_with_a_fresh_one(
     status: int, fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     gateway = gateway_of(fake_gateway, server)
@@ -112,7 +112,7 @@ async def test_a_refused_start_is_sent_again_with_a_fresh_token(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_refused_handshake_is_made_again_with_a_fresh_token(
+async def test_handshake_refused_for_its_token_is_made_again_with_a_fresh_one(
     status: int, fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     kernel = fake_gateway.start_kernel()
@@ -127,7 +127,7 @@ async def test_a_refused_handshake_is_made_again_with_a_fresh_token(
     assert tokens == ["token token-1", "token token-2"]
 
 
-async def test_what_stays_forbidden_is_told_and_asked_for_twice_at_most(
+async def test_request_that_stays_forbidden_is_sent_twice_at_most_and_is_an_error(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     fake_gateway.fault("GET", "/api/kernelspecs", Answer(403))
@@ -140,7 +140,7 @@ async def test_what_stays_forbidden_is_told_and_asked_for_twice_at_most(
     assert len(fake_gateway.requests) == 5
 
 
-async def test_a_listing_that_is_forbidden_is_no_reason_not_to_find_a_kernel(
+async def test_listing_that_is_forbidden_does_not_keep_a_kernel_from_being_found(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     fake_gateway.list_kernels = False
@@ -151,7 +151,7 @@ async def test_a_listing_that_is_forbidden_is_no_reason_not_to_find_a_kernel(
     assert found[kernel.id] is not None
 
 
-async def test_a_token_of_unknown_life_is_renewed_when_it_is_refused(
+async def test_token_of_unknown_life_is_renewed_when_it_is_refused(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     server.life = None
@@ -177,7 +177,7 @@ async def test_a_token_of_unknown_life_is_renewed_when_it_is_refused(
     ],
     ids=str,
 )
-async def test_a_server_that_gives_no_token_is_told(
+async def test_oauth2_server_that_gives_no_token_is_an_error(
     fake_gateway: FakeGateway, answer: web.Response, said: str
 ) -> None:
     async with OAuth2Server() as server:
@@ -192,7 +192,7 @@ async def test_a_server_that_gives_no_token_is_told(
     assert fake_gateway.requests == []
 
 
-async def test_a_server_that_does_not_know_the_client_is_told_without_the_secret(
+async def test_oauth2_server_that_does_not_know_the_client_is_named_without_the_secret(
     fake_gateway: FakeGateway, server: OAuth2Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = gateway_of(fake_gateway, server, oauth2_client_id="somebody else")
@@ -204,7 +204,7 @@ async def test_a_server_that_does_not_know_the_client_is_told_without_the_secret
     assert SECRET not in caplog.text
 
 
-async def test_a_server_that_quotes_the_secret_in_another_way_is_told_without_it(
+async def test_oauth2_server_that_quotes_the_secret_in_another_form_is_named_without_it(
     fake_gateway: FakeGateway, server: OAuth2Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     forms = [
@@ -224,7 +224,7 @@ async def test_a_server_that_quotes_the_secret_in_another_way_is_told_without_it
     assert [form for form in forms if form in told] == []
 
 
-async def test_a_server_that_answers_without_end_gives_no_token(
+async def test_oauth2_server_that_answers_without_end_gives_no_token(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     body = b'{"access_token": "a", "x": "' + b"x" * 1024 * 1024 + b'"}'
@@ -235,7 +235,7 @@ async def test_a_server_that_answers_without_end_gives_no_token(
     await gateway.close()
 
 
-async def test_a_server_that_is_away_is_told_and_its_return_is_noticed_at_once(
+async def test_oauth2_server_that_is_away_is_an_error_and_is_used_once_it_returns(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     gateway = gateway_of(fake_gateway, server)
@@ -247,7 +247,7 @@ async def test_a_server_that_is_away_is_told_and_its_return_is_noticed_at_once(
     await gateway.close()
 
 
-async def test_why_a_token_was_not_renewed_goes_with_the_refusal(
+async def test_refusal_after_a_failed_renewal_gives_the_reason_of_the_failure(
     fake_gateway: FakeGateway, server: OAuth2Server
 ) -> None:
     gateway = gateway_of(fake_gateway, server)
@@ -262,7 +262,7 @@ async def test_why_a_token_was_not_renewed_goes_with_the_refusal(
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_the_server_is_verified_by_certificates_of_its_own(
+async def test_oauth2_server_is_verified_by_certificates_of_its_own(
     trusted: bool, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
@@ -284,7 +284,7 @@ async def test_the_server_is_verified_by_certificates_of_its_own(
     assert server.issued == trusted
 
 
-def test_without_oauthlib_it_is_said_what_to_install() -> None:
+def test_oauth2_without_oauthlib_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['oauthlib'] = None\n"
         "from jupyter_relay.config import GatewayClient\n"

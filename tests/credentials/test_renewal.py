@@ -103,7 +103,7 @@ async def authenticate(credentials: Credentials, *accepted: str) -> list[str]:
 # Before the end.
 
 
-async def test_many_who_wait_share_one_request_to_the_source(
+async def test_renewal_with_many_waiting_callers_sends_one_request_to_the_source(
     credentials: Credentials, source: Source
 ) -> None:
     source.open.clear()
@@ -114,7 +114,7 @@ async def test_many_who_wait_share_one_request_to_the_source(
     assert source.asked == 1
 
 
-async def test_one_who_stops_waiting_does_not_end_it_for_the_others(
+async def test_renewal_with_one_cancelled_caller_goes_on_for_the_others(
     credentials: Credentials, source: Source
 ) -> None:
     source.open.clear()
@@ -128,7 +128,7 @@ async def test_one_who_stops_waiting_does_not_end_it_for_the_others(
     assert source.asked == 1
 
 
-async def test_a_token_is_renewed_before_its_end_while_the_old_one_is_used(
+async def test_token_near_its_end_is_renewed_while_the_old_one_is_used(
     credentials: Credentials, source: Source, clock: Clock
 ) -> None:
     source.token = Token("one", NOW + 80, NOW + 100)
@@ -146,7 +146,7 @@ async def test_a_token_is_renewed_before_its_end_while_the_old_one_is_used(
     assert source.asked == 2
 
 
-async def test_a_token_past_its_end_is_not_shown(
+async def test_token_past_its_end_is_not_sent(
     credentials: Credentials, source: Source, clock: Clock
 ) -> None:
     source.token = Token("one", NOW + 80, NOW + 100)
@@ -156,7 +156,7 @@ async def test_a_token_past_its_end_is_not_shown(
     assert shown(await credentials.headers()) == "two"
 
 
-async def test_while_its_source_fails_a_valid_token_is_used_and_that_is_logged_once(
+async def test_valid_token_is_used_while_its_source_fails_which_is_logged_once(
     credentials: Credentials, source: Source, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -183,9 +183,7 @@ async def test_while_its_source_fails_a_valid_token_is_used_and_that_is_logged_o
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_a_source_that_is_asked_each_time_is_asked_each_time(
-    fails: bool, clock: Clock
-) -> None:
+async def test_source_marked_each_time_is_asked_at_each_request(fails: bool, clock: Clock) -> None:
     source = Source(each_time=True)
     credentials = Credentials(settings().credentials, source, clock=clock)
     assert shown(await credentials.headers()) == "one"
@@ -195,7 +193,9 @@ async def test_a_source_that_is_asked_each_time_is_asked_each_time(
     await credentials.close()
 
 
-async def test_a_users_own_header_wins_and_the_source_is_not_asked(source: Source) -> None:
+async def test_authorization_header_of_the_user_wins_and_the_source_is_not_asked(
+    source: Source,
+) -> None:
     credentials = Credentials(settings(headers='{"authorization": "mine"}').credentials, source)
     assert await credentials.headers() == {"authorization": "mine"}
     assert await admit_status(credentials, 401) == 1
@@ -216,7 +216,7 @@ async def admit_status(credentials: Credentials, status: int) -> int:
     return asked
 
 
-async def test_a_static_token_that_is_refused_is_shown_once() -> None:
+async def test_static_token_that_is_refused_is_sent_once() -> None:
     credentials = Credentials(settings_for("http://gpu.example").credentials)
     assert await admit_status(credentials, 401) == 1
     await credentials.close()
@@ -225,7 +225,7 @@ async def test_a_static_token_that_is_refused_is_shown_once() -> None:
 # When it is refused.
 
 
-async def test_ten_requests_with_one_refused_token_cause_one_renewal(
+async def test_requests_with_one_refused_token_cause_one_renewal(
     credentials: Credentials, source: Source
 ) -> None:
     await credentials.headers()
@@ -235,7 +235,7 @@ async def test_ten_requests_with_one_refused_token_cause_one_renewal(
     assert source.asked == 2
 
 
-async def test_a_token_that_was_replaced_meanwhile_is_not_renewed_again(
+async def test_token_that_was_replaced_meanwhile_is_not_renewed_again(
     credentials: Credentials, source: Source
 ) -> None:
     refused = asyncio.Event()
@@ -254,7 +254,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_not_renewed_again(
     assert source.asked == 2
 
 
-async def test_a_refusal_that_no_token_helps_causes_no_storm(
+async def test_refusal_that_no_token_helps_causes_a_limited_number_of_renewals(
     credentials: Credentials, source: Source, clock: Clock
 ) -> None:
     """Every token is forbidden, as for a listing; each request gives another one."""
@@ -268,7 +268,7 @@ async def test_a_refusal_that_no_token_helps_causes_no_storm(
     assert source.asked == 3
 
 
-async def test_a_source_that_gives_the_refused_token_again_is_left_alone_for_a_while(
+async def test_source_that_gives_the_refused_token_again_is_left_alone_for_a_while(
     credentials: Credentials, source: Source, clock: Clock
 ) -> None:
     await credentials.headers()
@@ -290,7 +290,7 @@ async def test_tokens_that_end_soon_are_renewed_as_often_as_that_helps(
     assert source.asked == 5
 
 
-async def test_a_refusal_stands_when_the_source_fails(
+async def test_refusal_stands_when_the_source_fails(
     credentials: Credentials, source: Source
 ) -> None:
     await credentials.headers()

@@ -34,7 +34,7 @@ def python(code: str, *arguments: str, seconds: float = 30.0) -> CommandSource:
 # A variable.
 
 
-async def test_a_variable_is_read_each_time() -> None:
+async def test_variable_source_reads_its_variable_each_time() -> None:
     environment = {"TOKEN": " one\n"}
     source = VariableSource(FromVariable("TOKEN"), environment)
     assert (await source.fetch(NOW)).value == "one"
@@ -48,7 +48,7 @@ async def test_a_variable_is_read_each_time() -> None:
 # A file.
 
 
-async def test_a_file_is_read_again_when_it_was_written(tmp_path: Path) -> None:
+async def test_file_source_reads_its_file_again_when_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("  one\n")
     source = FileSource(FromFile(str(path)))
@@ -57,7 +57,7 @@ async def test_a_file_is_read_again_when_it_was_written(tmp_path: Path) -> None:
     assert (await source.fetch(NOW)).value == "three"
 
 
-async def test_a_file_that_is_as_it_was_is_not_read_again(tmp_path: Path) -> None:
+async def test_file_source_does_not_read_an_unchanged_file_again(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("one")
     source = FileSource(FromFile(str(path)))
@@ -65,7 +65,7 @@ async def test_a_file_that_is_as_it_was_is_not_read_again(tmp_path: Path) -> Non
     assert await source.fetch(NOW) is first
 
 
-async def test_a_token_that_kubernetes_replaces_is_noticed(tmp_path: Path) -> None:
+async def test_file_source_notices_a_token_that_kubernetes_replaces(tmp_path: Path) -> None:
     """A projected volume: token -> ..data/token, ..data -> a folder for each version."""
     path = tmp_path / "token"
     path.symlink_to("..data/token")
@@ -81,7 +81,7 @@ async def test_a_token_that_kubernetes_replaces_is_noticed(tmp_path: Path) -> No
         assert (await source.fetch(NOW)).value == token
 
 
-async def test_a_file_that_was_half_written_is_read_again(tmp_path: Path) -> None:
+async def test_file_source_reads_a_half_written_file_again(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("")
     source = FileSource(FromFile(str(path)))
@@ -92,14 +92,16 @@ async def test_a_file_that_was_half_written_is_read_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"a\nb", b"\xff\xfe", b"a" * 100_000])
-async def test_a_file_of_something_else_is_no_token(content: bytes, tmp_path: Path) -> None:
+async def test_file_source_with_other_contents_gives_no_token(
+    content: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(NoToken):
         await FileSource(FromFile(str(path))).fetch(NOW)
 
 
-async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_file_source_without_its_file_is_an_error(tmp_path: Path) -> None:
     source = FileSource(FromFile(str(tmp_path / "none")))
     with pytest.raises(NoToken, match="No such file"):
         await source.fetch(NOW)
@@ -108,23 +110,23 @@ async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 # A command.
 
 
-async def test_what_a_command_prints_is_the_token() -> None:
+async def test_command_source_gives_what_the_command_prints() -> None:
     token = await python('print(\'{"token": "abc", "expires_in": 100}\')').fetch(NOW)
     assert (token.value, token.expires_at) == ("abc", NOW + 100)
 
 
-async def test_a_command_is_given_its_words_and_no_shell() -> None:
+async def test_command_source_passes_its_words_without_a_shell() -> None:
     words = ("$HOME; `id`", "*")
     token = await python("import sys; print('|'.join(sys.argv[1:]))", *words).fetch(NOW)
     assert token.value == "|".join(words)
 
 
-async def test_a_command_has_nothing_to_read() -> None:
+async def test_command_source_gives_the_command_no_input() -> None:
     token = await python("import sys; print(repr(sys.stdin.read()))").fetch(NOW)
     assert token.value == "''"
 
 
-async def test_a_command_that_fails_is_told_with_what_it_said_but_not_what_it_printed() -> None:
+async def test_command_source_that_fails_quotes_its_errors_and_not_its_output() -> None:
     code = f"import sys; print('{SECRET}'); sys.exit('please log in')"
     with pytest.raises(NoToken) as caught:
         await python(code).fetch(NOW)
@@ -133,17 +135,17 @@ async def test_a_command_that_fails_is_told_with_what_it_said_but_not_what_it_pr
     assert SECRET not in f"{caught.value} {caught.value.hint} {caught.value.detail}"
 
 
-async def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
+async def test_command_source_without_its_command_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NoToken, match="No such file"):
         await CommandSource(FromCommand((str(tmp_path / "none"),))).fetch(NOW)
 
 
-async def test_a_command_that_prints_without_end_is_ended() -> None:
+async def test_command_source_ends_a_command_that_prints_without_end() -> None:
     with pytest.raises(NoToken, match="far more than a token"):
         await python("while True: print('x' * 10_000)").fetch(NOW)
 
 
-async def test_a_command_that_complains_at_length_is_told_by_its_last_words() -> None:
+async def test_command_source_that_complains_at_length_quotes_the_last_words() -> None:
     code = f"""
 import sys
 print('{SECRET}/one')
@@ -168,7 +170,7 @@ child.wait()
 
 
 @pytest.mark.parametrize("way", ["time", "cancelled"])
-async def test_a_command_that_does_not_end_is_killed_with_all_it_has_started(
+async def test_command_source_kills_a_command_that_does_not_end_with_all_it_has_started(
     way: str, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "pipe"
@@ -195,7 +197,7 @@ def renewer(renew: Renew, initial: str = "") -> RenewerSource:
     return RenewerSource(FromRenewer(renew, "mine.Renewer", initial), SETTINGS.credentials)
 
 
-async def test_a_renewer_is_asked_in_a_thread_for_what_it_gave_before() -> None:
+async def test_renewer_source_is_called_in_a_thread_with_the_previous_token() -> None:
     asked: list[tuple[object, ...]] = []
 
     def renew(key: str, scheme: str | None, token: str) -> str:
@@ -211,7 +213,7 @@ async def test_a_renewer_is_asked_in_a_thread_for_what_it_gave_before() -> None:
     ]
 
 
-async def test_what_a_renewer_raises_is_told_without_the_token() -> None:
+async def test_renewer_source_that_raises_is_an_error_without_the_token() -> None:
     def renew(key: str, scheme: str | None, token: str) -> str:
         raise RuntimeError(f"{token} has expired")
 
@@ -220,6 +222,6 @@ async def test_what_a_renewer_raises_is_told_without_the_token() -> None:
     assert caught.value.detail == "[secret] has expired"
 
 
-async def test_what_a_renewer_returns_must_be_a_text() -> None:
+async def test_renewer_source_that_returns_no_text_is_an_error() -> None:
     with pytest.raises(NoToken, match="NoneType"):
         await renewer(lambda key, scheme, token: None).fetch(NOW)  # type: ignore[arg-type,return-value]  # on purpose

@@ -52,30 +52,28 @@ def test_outputs_of_commands(output: str, value: str, expires_at: float) -> None
         '{"status": {}}', '{"token": "a\\r\\nX-Admin: yes"}',
     ],
 )  # fmt: skip
-def test_what_can_be_no_token_is_none_and_is_not_quoted(output: str) -> None:
+def test_token_of_an_impossible_form_is_none_and_is_not_quoted(output: str) -> None:
     with pytest.raises(NoToken) as caught:
         read_output(output, NOW)
     assert "Admin" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_a_jwt_says_its_end_itself_unless_somebody_else_does() -> None:
+def test_jwt_gives_its_own_end_unless_the_source_gives_another() -> None:
     token = jwt({"exp": NOW + 100})
     assert read_output(token, NOW).expires_at == NOW + 100
     assert Token.lasting(token, NOW, NOW + 50).expires_at == NOW + 50
 
 
 @pytest.mark.parametrize("text", ["a.b.c", jwt([]), jwt({}), jwt({"exp": "soon"}), "a.é.c", ".."])
-def test_what_only_looks_like_a_jwt_is_a_token_without_an_end(text: str) -> None:
+def test_token_that_only_looks_like_a_jwt_has_no_end(text: str) -> None:
     assert Token.lasting(text, NOW) == Token(text, NOW + ASSUMED_LIFE_SECONDS)
 
 
 @pytest.mark.parametrize(("life", "ahead"), [(3600, 60), (100, 20), (0, 0), (-5, 0)])
-def test_a_token_is_renewed_a_minute_or_a_fifth_of_its_life_ahead(
-    life: float, ahead: float
-) -> None:
+def test_token_is_renewed_a_minute_or_a_fifth_of_its_life_ahead(life: float, ahead: float) -> None:
     assert Token.lasting("abc", NOW, NOW + life).refresh_at == NOW + life - ahead
 
 
-def test_a_token_does_not_show() -> None:
+def test_token_is_not_in_its_repr() -> None:
     assert "abc" not in repr(Token("abc"))

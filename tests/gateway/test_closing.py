@@ -39,7 +39,9 @@ async def wire(fake_gateway: FakeGateway, faulty_proxy: ProxyFactory) -> FaultyP
     ids=["kernelspecs", "list", "start", "delete", "websocket"],
 )
 @pytest.mark.parametrize("used", [True, False])
-async def test_who_comes_late_is_told(wire: FaultyProxy, ask: Ask, used: bool) -> None:
+async def test_closed_gateway_refuses_each_call_without_a_connection(
+    wire: FaultyProxy, ask: Ask, used: bool
+) -> None:
     gateway = Gateway(settings_for(wire.url))
     if used:
         await gateway.kernelspecs()
@@ -53,7 +55,7 @@ async def test_who_comes_late_is_told(wire: FaultyProxy, ask: Ask, used: bool) -
     assert wire.accepted == before
 
 
-async def test_what_is_under_way_ends_wherever_it_is(
+async def test_calls_under_way_end_with_gateway_closed_when_the_gateway_closes(
     fake_gateway: FakeGateway, wire: FaultyProxy
 ) -> None:
     kernels = [fake_gateway.start_kernel().id for _ in range(2)]
@@ -82,7 +84,7 @@ async def test_what_is_under_way_ends_wherever_it_is(
     assert wire.accepted == before
 
 
-async def test_a_request_that_was_cut_may_have_been_carried_out(fake_gateway: FakeGateway) -> None:
+async def test_restart_request_cut_by_the_close_is_doubtful(fake_gateway: FakeGateway) -> None:
     gateway = Gateway(settings_for(fake_gateway.url))
     kernel = fake_gateway.start_kernel()
     fake_gateway.fault("POST", RESTART, Hold(asyncio.Event()))
@@ -94,7 +96,7 @@ async def test_a_request_that_was_cut_may_have_been_carried_out(fake_gateway: Fa
     assert caught.value.doubtful
 
 
-async def test_a_link_that_tries_again_opens_nothing(
+async def test_link_that_reconnects_opens_no_connection_after_the_close(
     fake_gateway: FakeGateway, wire: FaultyProxy
 ) -> None:
     gateway = Gateway(settings_for(wire.url))
@@ -110,7 +112,7 @@ async def test_a_link_that_tries_again_opens_nothing(
     assert wire.accepted == before
 
 
-async def test_nobody_asks_for_tokens_any_more(fake_gateway: FakeGateway) -> None:
+async def test_token_source_is_not_asked_after_the_close(fake_gateway: FakeGateway) -> None:
     async with OAuth2Server() as tokens:
         gateway = Gateway(
             settings_for(
@@ -127,7 +129,7 @@ async def test_nobody_asks_for_tokens_any_more(fake_gateway: FakeGateway) -> Non
         assert not tokens.requests
 
 
-async def test_it_can_be_opened_again(fake_gateway: FakeGateway) -> None:
+async def test_closed_gateway_starts_kernels_again_after_reopen(fake_gateway: FakeGateway) -> None:
     gateway = Gateway(settings_for(fake_gateway.url))
     gateway.reopen()  # it is open, and stays as it is
     await gateway.kernelspecs()
@@ -138,7 +140,9 @@ async def test_it_can_be_opened_again(fake_gateway: FakeGateway) -> None:
     assert set(fake_gateway.kernels) == {model.id}
 
 
-async def test_what_was_asked_before_does_not_profit_from_that(fake_gateway: FakeGateway) -> None:
+async def test_call_made_before_the_close_fails_in_spite_of_reopen(
+    fake_gateway: FakeGateway,
+) -> None:
     gateway = Gateway(settings_for(fake_gateway.url, max_request_retries=5))
     fake_gateway.fault("GET", KERNELS, Answer(429, headers={"Retry-After": "0"}), times=1)
     before = asyncio.create_task(gateway.find_kernels(["k1"]))

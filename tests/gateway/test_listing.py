@@ -16,7 +16,7 @@ from tests.support.gateway import KERNEL, KERNELS, TOKEN, settings_for
 
 
 @pytest.mark.parametrize("lists", [True, False])
-async def test_many_who_ask_cost_one_request(
+async def test_listing_for_many_simultaneous_callers_sends_one_request(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, lists: bool
 ) -> None:
     fake_gateway.list_kernels = lists
@@ -29,7 +29,7 @@ async def test_many_who_ask_cost_one_request(
     assert len(fake_gateway.requests_to("GET", KERNEL)) == (0 if lists else 1)
 
 
-async def test_what_is_done_here_is_seen_at_once(
+async def test_listing_after_a_change_by_this_gateway_is_requested_anew(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     first = (await gateway.start_kernel("python3")).id
@@ -43,7 +43,9 @@ async def test_what_is_done_here_is_seen_at_once(
     assert await gateway.find_kernels([first]) == {first: None}
 
 
-async def test_an_answer_grows_old(fake_gateway: FakeGateway, fake_kernel: FakeKernel) -> None:
+async def test_listing_older_than_its_ttl_is_requested_anew(
+    fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
     gateway = Gateway(settings_for(fake_gateway.url, listing_ttl=0.0))
     for _ in range(3):
         await gateway.find_kernels([fake_kernel.id])
@@ -51,7 +53,7 @@ async def test_an_answer_grows_old(fake_gateway: FakeGateway, fake_kernel: FakeK
     assert len(fake_gateway.requests_to("GET", KERNELS)) == 3
 
 
-async def test_an_error_is_for_those_who_wait_and_nobody_after(
+async def test_listing_error_reaches_its_waiting_callers_and_no_later_one(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fault = fake_gateway.fault("GET", KERNELS, Answer(500))
@@ -63,7 +65,7 @@ async def test_an_error_is_for_those_who_wait_and_nobody_after(
     assert set(await gateway.find_kernels([fake_kernel.id])) == {fake_kernel.id}
 
 
-async def test_one_who_goes_away_takes_the_answer_from_nobody(
+async def test_listing_with_one_cancelled_caller_still_answers_the_others(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     released = asyncio.Event()
@@ -77,7 +79,7 @@ async def test_one_who_goes_away_takes_the_answer_from_nobody(
     assert set(await other) == {fake_kernel.id}
 
 
-async def test_when_all_go_away_the_question_ends(
+async def test_listing_request_ends_when_all_its_callers_are_cancelled(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", KERNELS, Hold(asyncio.Event()), times=1)
@@ -119,7 +121,7 @@ class Source:
         return KernelModel(kernel_id, "python3")
 
 
-async def test_a_gateway_that_does_not_list_is_asked_to_again_after_a_while() -> None:
+async def test_listing_refused_by_the_gateway_is_tried_again_after_a_while() -> None:
     source = Source()
     listing = source.listing()
     for _ in range(3):
@@ -132,7 +134,7 @@ async def test_a_gateway_that_does_not_list_is_asked_to_again_after_a_while() ->
         assert source.listed == listed
 
 
-async def test_many_kernels_are_not_asked_for_all_in_one_instant() -> None:
+async def test_listing_of_many_kernels_one_by_one_asks_for_a_limited_number_at_once() -> None:
     source = Source()
     kernels = [*(f"k{number}" for number in range(1000)), "gone"]
     found = await source.listing().find(kernels)
@@ -141,7 +143,7 @@ async def test_many_kernels_are_not_asked_for_all_in_one_instant() -> None:
     assert source.most_at_once == 32
 
 
-async def test_a_gateway_that_did_not_list_is_asked_to_again_after_trouble(
+async def test_listing_refused_by_the_gateway_is_tried_again_after_trouble(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     gateway = Gateway(settings_for(fake_gateway.url, listing_ttl=0))

@@ -52,7 +52,7 @@ async def asked(fake: FakeGateway) -> str:
 
 
 @pytest.mark.parametrize("kernel_ids", ["body", "env"])
-async def test_the_id_is_chosen_here(
+async def test_start_sends_an_id_chosen_by_the_relay(
     gateway: Gateway, fake_gateway: FakeGateway, kernel_ids: Literal["body", "env"]
 ) -> None:
     fake_gateway.kernel_ids = kernel_ids
@@ -60,7 +60,7 @@ async def test_the_id_is_chosen_here(
     assert model.id == await asked(fake_gateway)
 
 
-async def test_begin_start_sends_the_given_id_once_before_request_has_ended(
+async def test_start_begun_with_a_given_id_sends_it_once_before_request_has_ended(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     kernel_id, may_go = str(uuid4()), asyncio.Event()
@@ -75,7 +75,7 @@ async def test_begin_start_sends_the_given_id_once_before_request_has_ended(
     assert (await start.wait()).id == kernel_id == await asked(fake_gateway)
 
 
-async def test_a_start_that_is_given_up_before_its_request_goes_out_is_never_sent(
+async def test_start_given_up_before_its_request_goes_out_is_never_sent(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     over = asyncio.Event()
@@ -94,7 +94,7 @@ async def test_a_start_that_is_given_up_before_its_request_goes_out_is_never_sen
     assert fake_gateway.requests_to("POST", KERNELS) == []
 
 
-async def test_a_gateway_that_chooses_itself_has_the_last_word(
+async def test_start_on_a_gateway_that_ignores_the_id_has_the_gateways_id(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernel_ids = "ignored"
@@ -103,7 +103,7 @@ async def test_a_gateway_that_chooses_itself_has_the_last_word(
     assert list(fake_gateway.kernels) == [model.id]
 
 
-async def test_a_gateway_that_attaches_by_an_id_is_asked_once_more_without_one(
+async def test_start_on_a_gateway_that_attaches_by_an_id_is_sent_once_more_without_one(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernel_ids = "attached"
@@ -114,7 +114,7 @@ async def test_a_gateway_that_attaches_by_an_id_is_asked_once_more_without_one(
     assert second == {key: value for key, value in first.items() if key != "kernel_id"}
 
 
-async def test_the_kernel_of_a_gateway_that_attaches_by_an_id_keeps_the_id_that_was_shown(
+async def test_start_on_a_gateway_that_attaches_by_an_id_keeps_the_id_that_was_shown(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernel_ids = "attached"
@@ -129,7 +129,7 @@ async def test_the_kernel_of_a_gateway_that_attaches_by_an_id_keeps_the_id_that_
     assert fake_gateway.kernels == {}
 
 
-async def test_a_start_that_is_given_up_leaves_no_kernel_where_it_is_asked_for_twice(
+async def test_start_given_up_where_two_requests_are_needed_leaves_no_kernel(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernel_ids = "attached"
@@ -149,7 +149,7 @@ async def test_a_start_that_is_given_up_leaves_no_kernel_where_it_is_asked_for_t
 @pytest.mark.parametrize(
     "message", ["No kernel for you", "Kernel died before replying to kernel_info", ""]
 )
-async def test_a_refusal_that_does_not_name_our_id_is_not_asked_again(
+async def test_start_refused_without_mention_of_the_sent_id_is_not_sent_again(
     gateway: Gateway, fake_gateway: FakeGateway, status: int, message: str
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Answer.json({"message": message}, status))
@@ -159,7 +159,7 @@ async def test_a_refusal_that_does_not_name_our_id_is_not_asked_again(
 
 
 @pytest.mark.parametrize("lost", LOST)
-async def test_a_kernel_that_comes_late_is_taken(
+async def test_start_whose_kernel_appears_late_returns_that_kernel(
     hasty: Gateway, fake_gateway: FakeGateway, lost: Answer | Reset | Silence
 ) -> None:
     fake_gateway.fault("POST", KERNELS, lost)
@@ -172,7 +172,7 @@ async def test_a_kernel_that_comes_late_is_taken(
 
 
 @pytest.mark.parametrize("kernel_ids", ["body", "env"])
-async def test_a_kernel_whose_answer_was_cut_is_taken(
+async def test_start_whose_answer_was_cut_returns_its_kernel(
     gateway: Gateway, fake_gateway: FakeGateway, kernel_ids: Literal["body", "env"]
 ) -> None:
     fake_gateway.kernel_ids = kernel_ids
@@ -183,7 +183,7 @@ async def test_a_kernel_whose_answer_was_cut_is_taken(
 
 
 @pytest.mark.parametrize("lost", LOST)
-async def test_a_kernel_that_does_not_come_is_an_error(
+async def test_start_whose_kernel_never_appears_is_an_error(
     hasty: Gateway, fake_gateway: FakeGateway, lost: Answer | Reset | Silence
 ) -> None:
     fake_gateway.fault("POST", KERNELS, lost)
@@ -194,7 +194,7 @@ async def test_a_kernel_that_does_not_come_is_an_error(
     assert len(fake_gateway.requests_to("POST", KERNELS)) == 1
 
 
-async def test_a_kernel_that_comes_after_the_error_is_deleted(
+async def test_start_whose_kernel_appears_after_the_error_has_it_deleted(
     hasty: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Answer(504))
@@ -204,7 +204,7 @@ async def test_a_kernel_that_comes_after_the_error_is_deleted(
     await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
 
 
-async def test_a_kernel_that_was_asked_for_twice_by_a_proxy_is_taken(
+async def test_start_that_a_proxy_sent_twice_returns_its_kernel(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     """Enterprise Gateway then refuses the second time, since the id is taken."""
@@ -218,7 +218,7 @@ async def test_a_kernel_that_was_asked_for_twice_by_a_proxy_is_taken(
     assert (await starting).id == kernel_id
 
 
-async def test_where_nobody_was_reached_nobody_is_asked_again(unused_tcp_port: int) -> None:
+async def test_start_that_reached_no_gateway_is_not_doubtful(unused_tcp_port: int) -> None:
     gateway = Gateway(settings_for(f"http://127.0.0.1:{unused_tcp_port}"))
     with pytest.raises(GatewayUnavailable, match="cannot be reached") as caught:
         await gateway.start_kernel("python3")
@@ -227,7 +227,7 @@ async def test_where_nobody_was_reached_nobody_is_asked_again(unused_tcp_port: i
 
 
 @pytest.mark.parametrize("kernel_ids", ["body", "env", "ignored"])
-async def test_a_start_that_was_cancelled_leaves_no_kernel(
+async def test_start_that_was_cancelled_leaves_no_kernel_on_the_gateway(
     gateway: Gateway, fake_gateway: FakeGateway, kernel_ids: Literal["body", "env", "ignored"]
 ) -> None:
     fake_gateway.kernel_ids = kernel_ids
@@ -243,7 +243,7 @@ async def test_a_start_that_was_cancelled_leaves_no_kernel(
     await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
 
 
-async def test_a_kernel_that_comes_long_after_the_start_was_cancelled_is_deleted(
+async def test_start_cancelled_long_before_its_kernel_appears_has_it_deleted(
     hasty: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Answer(504))
@@ -258,7 +258,7 @@ async def test_a_kernel_that_comes_long_after_the_start_was_cancelled_is_deleted
     await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
 
 
-async def test_to_close_the_gateway_ends_its_starts(
+async def test_gateway_that_closes_ends_its_starts(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()
@@ -280,7 +280,7 @@ async def starting_kernel(gateway: Gateway) -> RemoteKernel:
     return RemoteKernel(gateway, await start.wait(0.0), start=start)
 
 
-async def test_what_a_starting_kernel_is_asked_waits_for_it(
+async def test_starting_kernel_holds_requests_until_it_has_started(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()
@@ -304,7 +304,7 @@ async def test_what_a_starting_kernel_is_asked_waits_for_it(
     assert not fake_gateway.kernels
 
 
-async def test_a_starting_kernel_that_does_not_come_fails_what_waits(
+async def test_starting_kernel_that_does_not_come_fails_the_requests_that_wait(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()
@@ -324,9 +324,7 @@ async def test_a_starting_kernel_that_does_not_come_fails_what_waits(
     await kernel.shutdown()
 
 
-async def test_a_starting_kernel_can_be_deleted(
-    gateway: Gateway, fake_gateway: FakeGateway
-) -> None:
+async def test_starting_kernel_can_be_deleted(gateway: Gateway, fake_gateway: FakeGateway) -> None:
     released = asyncio.Event()
     fake_gateway.fault("POST", KERNELS, Hold(released))
     kernel = await starting_kernel(gateway)
@@ -337,7 +335,7 @@ async def test_a_starting_kernel_can_be_deleted(
     await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
 
 
-async def test_to_let_go_of_a_starting_kernel_deletes_nothing(
+async def test_starting_kernel_that_is_released_is_not_deleted(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Silence())
@@ -356,7 +354,7 @@ async def narrow(fake_gateway: FakeGateway) -> AsyncIterator[Gateway]:
     await gateway.close()
 
 
-async def test_a_start_that_was_given_up_before_its_turn_is_never_sent(
+async def test_start_given_up_before_its_turn_is_never_sent(
     narrow: Gateway, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()
@@ -379,7 +377,7 @@ async def test_a_start_that_was_given_up_before_its_turn_is_never_sent(
     assert not fake_gateway.requests_to("DELETE", KERNEL)
 
 
-async def test_a_start_that_waits_for_a_connection_is_not_sent_either(
+async def test_start_given_up_while_it_waits_for_a_connection_is_never_sent(
     narrow: Gateway, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()
@@ -396,7 +394,7 @@ async def test_a_start_that_waits_for_a_connection_is_not_sent_either(
     assert not fake_gateway.requests_to("DELETE", KERNEL)
 
 
-async def test_a_start_that_did_not_have_its_turn_needs_no_last_word(
+async def test_start_without_a_turn_at_the_close_is_not_followed_by_a_delete(
     narrow: Gateway, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Silence())

@@ -40,7 +40,7 @@ def about(kernel: FakeKernel) -> Answer:
     ],
     ids=["model", "delete", "restart", "interrupt"],
 )
-async def test_an_answer_about_another_kernel_is_refused_on_every_route(
+async def test_answer_about_another_kernel_is_refused_on_every_route(
     gateway: Gateway,
     fake_gateway: FakeGateway,
     fake_kernel: FakeKernel,
@@ -68,7 +68,7 @@ async def test_an_answer_about_another_kernel_is_refused_on_every_route(
     ids=["delete", "restart", "interrupt"],
 )
 @pytest.mark.parametrize("answered", ["", "k\x1b[2J", "secret", "x" * 1000])
-async def test_an_answer_whose_id_can_be_no_kernels_is_refused_and_its_id_is_quoted_safely(
+async def test_answer_with_an_id_that_no_kernel_can_have_is_refused_and_quoted_safely(
     gateway: Gateway,
     fake_gateway: FakeGateway,
     fake_kernel: FakeKernel,
@@ -87,7 +87,7 @@ async def test_an_answer_whose_id_can_be_no_kernels_is_refused_and_its_id_is_quo
     assert len(said) < 500
 
 
-async def test_a_kernel_that_was_answered_as_another_stays_itself(
+async def test_kernel_answered_as_another_keeps_its_own_state(
     kernel: RemoteKernel, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", f"{KERNELS}/{fake_kernel.id}", about(other))
@@ -100,7 +100,7 @@ async def test_a_kernel_that_was_answered_as_another_stays_itself(
     assert not [seen for seen in fake_gateway.requests if other.id in seen.path]
 
 
-async def test_a_listing_that_gives_one_id_twice_is_not_believed_for_it(
+async def test_listing_that_gives_one_id_twice_is_not_believed_for_that_id(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
 ) -> None:
     twice = kernel_model(fake_kernel) | {"id": other.id, "name": "about the first"}
@@ -113,7 +113,7 @@ async def test_a_listing_that_gives_one_id_twice_is_not_believed_for_it(
     assert len(fake_gateway.requests_to("GET", "/api/kernels/*")) == 2
 
 
-async def test_a_listing_does_not_find_a_kernel_that_is_answered_as_another(
+async def test_listing_does_not_find_a_kernel_that_is_answered_as_another(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, other: FakeKernel
 ) -> None:
     fake_gateway.list_kernels = False
@@ -122,7 +122,7 @@ async def test_a_listing_does_not_find_a_kernel_that_is_answered_as_another(
     assert set(found) == {other.id}, "what is not known of the other is left out"
 
 
-async def test_a_start_that_is_answered_with_a_kernel_in_use_fails_and_leaves_that_kernel(
+async def test_start_answered_with_a_kernel_in_use_fails_and_leaves_that_kernel(
     gateway: Gateway, fake_gateway: FakeGateway, other: FakeKernel
 ) -> None:
     used = remote_kernel(gateway, other)
@@ -137,7 +137,7 @@ async def test_a_start_that_is_answered_with_a_kernel_in_use_fails_and_leaves_th
     assert not fake_gateway.requests_to("DELETE", "/api/kernels/*")
 
 
-async def test_a_lost_start_is_not_found_in_another_kernel(
+async def test_lost_start_is_not_found_in_another_kernel(
     gateway: Gateway, fake_gateway: FakeGateway, other: FakeKernel
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Reset())
@@ -151,7 +151,7 @@ async def test_a_lost_start_is_not_found_in_another_kernel(
     assert (await starting).id == asked.json["kernel_id"]
 
 
-async def test_a_kernel_with_two_ids_is_asked_for_by_its_gateways(
+async def test_kernel_with_two_ids_is_requested_by_the_gateways_id(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     gateway.ids.join(UNKNOWN, fake_kernel.id)

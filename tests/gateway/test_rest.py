@@ -32,7 +32,7 @@ from tests.support.gateway import CHANNELS, KERNEL, KERNELS, NO_ANSWERS, setting
 
 
 @pytest.mark.parametrize("answer", NO_ANSWERS)
-async def test_what_is_no_kernel_model(
+async def test_kernel_request_answered_without_a_model_is_an_unexpected_answer(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, answer: Answer
 ) -> None:
     fake_gateway.fault("GET", KERNEL, answer)
@@ -43,7 +43,7 @@ async def test_what_is_no_kernel_model(
 
 
 @pytest.mark.parametrize("answer", NO_ANSWERS)
-async def test_what_is_no_list_of_kernelspecs(
+async def test_kernelspecs_request_answered_without_a_list_is_an_unexpected_answer(
     gateway: Gateway, fake_gateway: FakeGateway, answer: Answer
 ) -> None:
     fake_gateway.fault("GET", "/api/kernelspecs", answer)
@@ -51,13 +51,15 @@ async def test_what_is_no_list_of_kernelspecs(
         await gateway.kernelspecs()
 
 
-async def test_a_page_is_called_a_page(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+async def test_kernelspecs_request_answered_with_a_page_says_a_web_page_came(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
     fake_gateway.fault("GET", "/api/kernelspecs", Answer.html("<html>"))
     with pytest.raises(UnexpectedAnswer, match="a web page came"):
         await gateway.kernelspecs()
 
 
-async def test_a_model_that_lacks_fields_is_read(
+async def test_kernel_model_without_optional_fields_is_read(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", KERNEL, Change(without("connections", "last_activity")))
@@ -69,7 +71,9 @@ async def test_a_model_that_lacks_fields_is_read(
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("method", ["kernelspecs", "start", "interrupt"])
-async def test_a_bad_token(fake_gateway: FakeGateway, status: int, method: str) -> None:
+async def test_request_with_a_bad_token_is_authentication_failed(
+    fake_gateway: FakeGateway, status: int, method: str
+) -> None:
     fake_gateway.unauthorized = status
     gateway = Gateway(settings_for(fake_gateway.url, auth_token="wrong-token"))
     asked = {
@@ -87,7 +91,7 @@ async def test_a_bad_token(fake_gateway: FakeGateway, status: int, method: str) 
     assert "wrong-token" not in repr(caught.value) + caught.value.hint
 
 
-async def test_a_kernel_that_is_not_there(gateway: Gateway) -> None:
+async def test_request_for_a_missing_kernel_is_kernel_not_found(gateway: Gateway) -> None:
     for asked in (gateway.kernel, gateway.interrupt_kernel, gateway.restart_kernel):
         with pytest.raises(KernelNotFound) as caught:
             await asked("k1")
@@ -95,14 +99,14 @@ async def test_a_kernel_that_is_not_there(gateway: Gateway) -> None:
         assert (caught.value.status, caught.value.kernel_id) == (404, "k1")
 
 
-async def test_to_delete_a_kernel_that_is_not_there_is_fine(
+async def test_delete_of_a_missing_kernel_succeeds(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     await gateway.shutdown_kernel("k1")
     assert len(fake_gateway.requests_to("DELETE", KERNEL)) == 1
 
 
-async def test_any_other_refusal_is_given_with_its_reason(
+async def test_request_refused_for_any_other_reason_gives_that_reason(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("DELETE", KERNEL, Answer.json({"message": "It is protected."}, 409))
@@ -116,7 +120,7 @@ async def test_any_other_refusal_is_given_with_its_reason(
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_an_unavailable_gateway_is_asked_again(
+async def test_request_to_an_unavailable_gateway_is_sent_again(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, method: str, status: int
 ) -> None:
     fault = fake_gateway.fault(method, KERNEL, Answer.html("<h1>Bad gateway</h1>", status), times=1)
@@ -128,7 +132,7 @@ async def test_an_unavailable_gateway_is_asked_again(
     assert fault.hits == 1
 
 
-async def test_it_is_asked_so_often_and_no_more(
+async def test_request_is_retried_as_often_as_the_setting_says(
     fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     gateway = Gateway(settings_for(fake_gateway.url, max_request_retries=1))
@@ -139,7 +143,7 @@ async def test_it_is_asked_so_often_and_no_more(
     assert len(fake_gateway.requests_to("GET", KERNEL)) == 2
 
 
-async def test_a_delete_whose_answer_was_lost_is_done(
+async def test_delete_whose_answer_was_lost_is_done(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("DELETE", KERNEL, Reset(after=True), times=1)
@@ -150,7 +154,9 @@ async def test_a_delete_whose_answer_was_lost_is_done(
 # A gateway that is not there.
 
 
-async def test_a_refused_connection(fake_gateway: FakeGateway, unused_tcp_port: int) -> None:
+async def test_request_whose_connection_is_refused_is_gateway_unavailable(
+    fake_gateway: FakeGateway, unused_tcp_port: int
+) -> None:
     gateway = Gateway(settings_for(f"http://127.0.0.1:{unused_tcp_port}", max_request_retries=0))
     with pytest.raises(GatewayUnavailable, match="cannot be reached") as caught:
         await gateway.kernelspecs()
@@ -159,7 +165,7 @@ async def test_a_refused_connection(fake_gateway: FakeGateway, unused_tcp_port: 
     assert "running" in caught.value.hint
 
 
-async def test_a_host_that_is_not_known() -> None:
+async def test_request_to_an_unknown_host_is_gateway_unavailable() -> None:
     gateway = Gateway(settings_for("http://nowhere.invalid", max_request_retries=0))
     with pytest.raises(GatewayUnavailable, match=r"nowhere\.invalid is not known") as caught:
         await gateway.kernelspecs()
@@ -167,7 +173,7 @@ async def test_a_host_that_is_not_known() -> None:
     assert "host name" in caught.value.hint
 
 
-async def test_no_answer_in_time(fake_gateway: FakeGateway) -> None:
+async def test_request_without_an_answer_in_time_is_a_timeout(fake_gateway: FakeGateway) -> None:
     fake_gateway.fault("GET", "/api/kernelspecs", Silence())
     gateway = Gateway(
         settings_for(
@@ -187,19 +193,23 @@ async def test_no_answer_in_time(fake_gateway: FakeGateway) -> None:
 # Finding kernels.
 
 
-async def test_one_listing_answers_for_all(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+async def test_find_kernels_for_several_kernels_sends_one_listing(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
     ids = [fake_gateway.start_kernel().id for _ in range(3)]
     found = await gateway.find_kernels(ids[:2])
     assert set(found) == set(ids[:2])
     assert len(fake_gateway.requests) == 1
 
 
-async def test_no_kernels_are_not_asked_for(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+async def test_find_kernels_without_ids_sends_no_request(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
     assert await gateway.find_kernels([]) == {}
     assert fake_gateway.requests == []
 
 
-async def test_one_that_a_listing_leaves_out_is_asked_for_itself(
+async def test_find_kernels_asks_singly_for_a_kernel_that_the_listing_lacks(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", KERNELS, Answer.json([]))
@@ -209,7 +219,7 @@ async def test_one_that_a_listing_leaves_out_is_asked_for_itself(
     assert model.id == fake_kernel.id
 
 
-async def test_where_listing_is_refused_all_are_asked_for_at_once(
+async def test_find_kernels_where_listing_is_refused_asks_for_all_at_once(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.list_kernels = False
@@ -222,7 +232,7 @@ async def test_where_listing_is_refused_all_are_asked_for_at_once(
     assert set(await asking) == set(ids)
 
 
-async def test_one_that_fails_is_left_out_and_unknown(
+async def test_find_kernels_with_one_failed_request_leaves_that_kernel_out(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.list_kernels = False
@@ -231,7 +241,7 @@ async def test_one_that_fails_is_left_out_and_unknown(
     assert set(await gateway.find_kernels([well, ill])) == {well}
 
 
-async def test_if_all_fail_the_error_is_told(
+async def test_find_kernels_with_only_failed_requests_raises_their_error(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.list_kernels = False
@@ -250,12 +260,14 @@ async def test_kernelspecs(gateway: Gateway, fake_gateway: FakeGateway) -> None:
     assert (await gateway.kernelspec("c++ 17")).spec["display_name"] == "Fake c++ 17"
 
 
-async def test_a_kernelspec_that_does_not_exist(gateway: Gateway) -> None:
+async def test_kernelspec_request_for_an_unknown_name_is_kernelspec_not_found(
+    gateway: Gateway,
+) -> None:
     with pytest.raises(KernelSpecNotFound):
         await gateway.kernelspec("fortran")
 
 
-async def test_a_file_of_a_kernelspec(gateway: Gateway) -> None:
+async def test_kernelspec_resource_is_read_or_none(gateway: Gateway) -> None:
     assert (await gateway.kernelspec_resource("python3", "logo-64x64.png") or b"")[1:4] == b"PNG"
     assert await gateway.kernelspec_resource("fortran", "logo-64x64.png") is None
 
@@ -267,7 +279,7 @@ async def test_gateways_that_filter_are_told_the_user(fake_gateway: FakeGateway)
     assert fake_gateway.requests[0].query == {"user": "ann & bob"}
 
 
-async def test_many_open_kernels_leave_room_for_requests(
+async def test_requests_have_room_beside_many_open_kernels(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     """A pool of connections with a limit would be full of websockets."""
@@ -280,7 +292,7 @@ async def test_many_open_kernels_leave_room_for_requests(
     await asyncio.gather(*(socket.close() for socket in sockets))
 
 
-async def test_a_404_of_a_proxy_is_no_word_of_the_gateways(
+async def test_kernel_request_with_a_404_of_a_proxy_is_gateway_unavailable(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fault = fake_gateway.fault("GET", KERNEL, Answer(404, b"404 page not found", "text/plain"))
@@ -290,7 +302,7 @@ async def test_a_404_of_a_proxy_is_no_word_of_the_gateways(
     assert (await gateway.kernel(fake_kernel.id)).id == fake_kernel.id
 
 
-async def test_a_handshake_is_not_redirected(
+async def test_handshake_answered_by_a_redirect_is_not_redirected(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     async with FakeGateway() as other:
@@ -301,6 +313,6 @@ async def test_a_handshake_is_not_redirected(
         assert other.requests == []
 
 
-def test_its_address_holds_no_secret() -> None:
+def test_gateway_address_holds_no_secret() -> None:
     url = "https://alice:pass@gateway.example:8443/base?token=secret&key=secret"
     assert Gateway(settings_for(url)).address == "https://gateway.example:8443/base"

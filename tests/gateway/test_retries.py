@@ -21,7 +21,7 @@ def asks_for(wait: str, status: int = 503) -> Answer:
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_the_time_that_is_asked_for_is_waited(
+async def test_request_is_retried_after_the_time_in_retry_after(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel, method: str, status: int
 ) -> None:
     fake_gateway.fault(method, KERNEL, asks_for("1", status), times=1)
@@ -36,7 +36,7 @@ async def test_the_time_that_is_asked_for_is_waited(
     assert len(fake_gateway.requests_to(method, KERNEL)) == 2
 
 
-async def test_a_time_that_is_too_long_is_told_at_once(
+async def test_request_with_too_long_a_retry_after_fails_at_once(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
@@ -49,7 +49,7 @@ async def test_a_time_that_is_too_long_is_told_at_once(
     assert len(fake_gateway.requests_to("GET", KERNEL)) == 2
 
 
-async def test_too_many_requests_without_a_time_is_a_refusal(
+async def test_request_refused_by_429_without_a_time_is_a_refusal(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", KERNEL, Answer(429))
@@ -58,14 +58,14 @@ async def test_too_many_requests_without_a_time_is_a_refusal(
     assert len(fake_gateway.requests_to("GET", KERNEL)) == 1
 
 
-async def test_a_reset_connection_is_made_again(
+async def test_request_whose_connection_was_reset_is_sent_again(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     fake_gateway.fault("GET", KERNEL, Reset(), times=2)
     assert (await gateway.kernel(fake_kernel.id)).id == fake_kernel.id
 
 
-async def test_what_is_no_get_or_delete_is_sent_once(
+async def test_request_that_is_neither_get_nor_delete_is_sent_once(
     gateway: Gateway, fake_gateway: FakeGateway, fake_kernel: FakeKernel
 ) -> None:
     for action in ("interrupt", "restart"):
@@ -77,7 +77,9 @@ async def test_what_is_no_get_or_delete_is_sent_once(
     assert len(fake_gateway.requests_to("POST", f"{KERNEL}/*")) == 2
 
 
-async def test_all_tries_together_take_no_longer_than_one_may(fake_gateway: FakeGateway) -> None:
+async def test_request_with_many_retries_takes_no_longer_than_one_timeout(
+    fake_gateway: FakeGateway,
+) -> None:
     gateway = Gateway(
         settings_for(
             fake_gateway.url,
@@ -95,7 +97,7 @@ async def test_all_tries_together_take_no_longer_than_one_may(fake_gateway: Fake
     await gateway.close()
 
 
-async def test_a_request_that_was_not_answered_in_time_is_not_sent_again(
+async def test_request_that_timed_out_is_not_sent_again(
     fake_gateway: FakeGateway,
 ) -> None:
     gateway = Gateway(

@@ -27,13 +27,15 @@ def sent_env(fake: FakeGateway) -> dict[str, str]:
     return {name: value for name, value in env.items() if name != "KERNEL_ID"}
 
 
-async def test_a_kernel_is_started(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+async def test_start_returns_the_started_kernel(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
     model = await gateway.start_kernel("python3")
     assert set(fake_gateway.kernels) == {model.id}
     assert model.name == "python3"
 
 
-async def test_without_a_name_the_gateways_default_is_started(
+async def test_start_without_a_name_starts_the_gateways_default(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernelspecs = ["r", "python3"]
@@ -43,12 +45,14 @@ async def test_without_a_name_the_gateways_default_is_started(
     assert "name" not in body
 
 
-async def test_the_environment_is_always_sent(gateway: Gateway, fake_gateway: FakeGateway) -> None:
+async def test_start_always_sends_the_environment(
+    gateway: Gateway, fake_gateway: FakeGateway
+) -> None:
     await gateway.start_kernel("python3")
     assert sent_env(fake_gateway) == {"KERNEL_LAUNCH_TIMEOUT": "40"}
 
 
-async def test_the_users_environment_lies_over_ours_and_ours_is_not_touched(
+async def test_start_merges_the_users_environment_over_ours_without_change_to_ours(
     fake_gateway: FakeGateway,
 ) -> None:
     before = dict(os.environ)
@@ -77,20 +81,20 @@ async def test_the_users_environment_lies_over_ours_and_ours_is_not_touched(
         ({}, None, None),
     ],
 )
-async def test_the_working_directory(
+async def test_start_sends_the_working_directory(
     gateway: Gateway, fake_gateway: FakeGateway, env: dict[str, str], cwd: str, sent: str
 ) -> None:
     await gateway.start_kernel("python3", env=env, cwd=cwd)
     assert sent_env(fake_gateway).get("KERNEL_WORKING_DIR") == sent
 
 
-async def test_a_kernelspec_that_is_not_there(gateway: Gateway) -> None:
+async def test_start_of_a_missing_kernelspec_is_an_error(gateway: Gateway) -> None:
     with pytest.raises(KernelSpecNotFound, match="has no kernelspec 'fortran'") as caught:
         await gateway.start_kernel("fortran")
     assert isinstance(caught.value, KeyError)
 
 
-async def test_a_start_that_fails_gives_the_gateways_reason(
+async def test_start_that_fails_gives_the_gateways_reason(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     body = {"reason": "Out of GPUs.", "message": "", "traceback": "Traceback …"}
@@ -102,7 +106,7 @@ async def test_a_start_that_fails_gives_the_gateways_reason(
 
 
 @pytest.mark.parametrize("answer", [*NO_ANSWERS, Answer.json({"id": None})])
-async def test_a_start_answered_by_something_that_is_no_gateway(
+async def test_start_answered_by_something_that_is_no_gateway_is_an_error(
     gateway: Gateway, fake_gateway: FakeGateway, answer: Answer
 ) -> None:
     fake_gateway.fault("POST", KERNELS, answer)
@@ -110,7 +114,7 @@ async def test_a_start_answered_by_something_that_is_no_gateway(
         await gateway.start_kernel("python3")
 
 
-async def test_a_start_answered_by_a_redirect_to_a_login(
+async def test_start_answered_by_a_redirect_to_a_login_is_an_error(
     gateway: Gateway, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("POST", KERNELS, Answer(302, headers={"Location": "/login"}))

@@ -36,7 +36,7 @@ def test_dates_of_a_clock_that_is_set_wrong_are_read_by_ours(behind: float) -> N
     st.floats(-1e6, 1e6),
     st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 60)), min_size=1, max_size=20),
 )
-def test_the_estimate_is_within_what_every_answer_allows(
+def test_clock_estimate_is_within_what_every_answer_allows(
     behind: float, answers: list[tuple[float, float]]
 ) -> None:
     clocks = ClockDifference()
@@ -54,7 +54,7 @@ def test_clocks_that_agree_as_far_as_can_be_told_change_no_date(behind: float) -
     assert clocks.to_our_clock(NOON) is NOON
 
 
-def test_a_slow_answer_does_not_spoil_what_a_quick_one_told() -> None:
+def test_clock_estimate_of_a_quick_answer_is_kept_after_a_slow_one() -> None:
     clocks = ClockDifference()
     hear(clocks, 0, behind=100.0, took=0.01)
     before = clocks.behind
@@ -62,7 +62,7 @@ def test_a_slow_answer_does_not_spoil_what_a_quick_one_told() -> None:
     assert clocks.behind == before
 
 
-def test_a_clock_that_is_set_right_is_believed() -> None:
+def test_clock_that_is_set_right_is_believed() -> None:
     clocks = ClockDifference()
     hear(clocks, 0, behind=3600.0)
     hear(clocks, 60, behind=0.0)
@@ -70,13 +70,13 @@ def test_a_clock_that_is_set_right_is_believed() -> None:
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Sat, 99 Nov 2026 12:00:00 GMT"])
-def test_what_is_no_date_says_nothing(date: str | None) -> None:
+def test_clock_without_a_valid_date_has_no_estimate(date: str | None) -> None:
     clocks = ClockDifference()
     clocks.note_date(date, asked=NOON.timestamp(), answered=NOON.timestamp())
     assert clocks.to_our_clock(NOON) is NOON
 
 
-def test_a_date_of_another_month_is_no_clock_and_moves_nothing() -> None:
+def test_clock_ignores_a_date_of_another_month() -> None:
     clocks = ClockDifference()
     clocks.note_date(
         "Fri, 31 Dec 9999 23:59:59 GMT", asked=NOON.timestamp(), answered=NOON.timestamp()
@@ -84,7 +84,7 @@ def test_a_date_of_another_month_is_no_clock_and_moves_nothing() -> None:
     assert clocks.to_our_clock(NOON) == NOON
 
 
-def test_a_date_at_the_end_of_the_calendar_stays_as_it_is() -> None:
+def test_clock_leaves_a_date_at_the_end_of_the_calendar_as_it_is() -> None:
     clocks = ClockDifference()
     hear(clocks, 0.0, behind=3600.0)
     last = datetime.max.replace(tzinfo=UTC)

@@ -6,7 +6,7 @@ from jupyter_relay.rest.ids import KernelIds
 from jupyter_relay.rest.models import KernelModel
 
 
-def test_a_kernel_has_one_id_unless_two_are_joined() -> None:
+def test_kernel_has_one_id_unless_two_are_joined() -> None:
     ids = KernelIds()
     assert (ids.given("a"), ids.shown("a")) == ("a", "a")
     ids.join("a", "a")
@@ -15,7 +15,7 @@ def test_a_kernel_has_one_id_unless_two_are_joined() -> None:
     assert ids.all_named([model]) == (model,)
 
 
-def test_two_ids_that_are_joined_are_one_kernel_until_it_is_gone() -> None:
+def test_joined_ids_are_one_kernel_until_it_is_gone() -> None:
     ids = KernelIds()
     ids.join("shown", "given")
     assert (ids.given("shown"), ids.shown("given")) == ("given", "shown")
@@ -28,7 +28,7 @@ def test_two_ids_that_are_joined_are_one_kernel_until_it_is_gone() -> None:
     ids.part("shown")
 
 
-def test_a_kernel_is_in_use_by_either_id_until_the_last_user_leaves() -> None:
+def test_kernel_is_in_use_by_either_id_until_the_last_user_leaves() -> None:
     ids = KernelIds()
     ids.join("shown", "given")
     ids.use("shown")

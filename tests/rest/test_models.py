@@ -25,7 +25,7 @@ from jupyter_relay.wire.json import Json, ModelError, read_date, read_json
 SPEC: Json = {"name": "r", "spec": {"display_name": "R"}, "resources": {"logo": "/r.svg"}}
 
 
-def test_a_kernel_model_in_full() -> None:
+def test_kernel_model_with_all_fields_is_read() -> None:
     model = KernelModel.from_json(
         {
             "id": "k1",
@@ -54,7 +54,7 @@ def test_a_kernel_model_in_full() -> None:
         {"id": "k1", "name": 7, "connections": "many", "last_activity": 12, "reason": []},
     ],
 )
-def test_only_the_id_is_indispensable(model: Json) -> None:
+def test_kernel_model_with_only_an_id_is_read(model: Json) -> None:
     assert KernelModel.from_json(model) == KernelModel(id="k1", name="")
 
 
@@ -81,12 +81,12 @@ def test_dates(text: Json, date: datetime | None) -> None:
     assert read is None or read.tzinfo is UTC
 
 
-def test_one_bad_kernel_does_not_spoil_the_list() -> None:
+def test_kernel_list_with_one_bad_model_keeps_the_others() -> None:
     listed: Json = [{"id": "k1"}, None, "k2", {"name": "no id"}, {"id": ""}, {"id": "k3"}]
     assert [model.id for model in KernelLists().read(json.dumps(listed).encode())] == ["k1", "k3"]
 
 
-def test_a_kernel_of_which_a_gateway_says_the_same_is_the_same_object() -> None:
+def test_kernel_model_that_is_unchanged_is_the_same_object() -> None:
     lists = KernelLists()
     one, other = lists.read(b'[{"id": "k1", "connections": 1}, {"id": "k2", "connections": 1}]')
     same, changed = lists.read(b'[{"id": "k1", "connections": 1}, {"id": "k2", "connections": 2}]')
@@ -94,7 +94,7 @@ def test_a_kernel_of_which_a_gateway_says_the_same_is_the_same_object() -> None:
     assert (other.connections, changed.connections) == (1, 2)
 
 
-def test_a_list_that_cannot_be_read_spoils_no_other() -> None:
+def test_kernel_list_that_is_unreadable_spoils_no_other() -> None:
     lists = KernelLists()
     (one,) = lists.read(b'[{"id": "k1"}]')
     with pytest.raises(ModelError, match="is not JSON"):
@@ -107,13 +107,13 @@ def test_a_list_that_cannot_be_read_spoils_no_other() -> None:
     ("value", "kind"),
     [(None, "null"), ({}, "an object"), ("text", "a text"), (7, "a number")],
 )
-def test_what_is_no_list_is_no_list_of_kernels(value: Json, kind: str) -> None:
+def test_kernel_list_of_another_form_is_refused(value: Json, kind: str) -> None:
     with pytest.raises(ModelError, match=f"but it is {kind}$"):
         KernelLists().read(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("value", [None, [], "k1", 7, {}, {"id": 7}, {"id": None}, {"id": "a\nb"}])
-def test_what_is_no_kernel(value: Json) -> None:
+def test_kernel_model_of_another_form_is_refused(value: Json) -> None:
     with pytest.raises(ModelError, match="a kernel model was expected, but"):
         KernelModel.from_json(value)
 
@@ -130,18 +130,18 @@ def test_kernelspecs_in_full() -> None:
     }
 
 
-def test_one_bad_kernelspec_does_not_spoil_the_others() -> None:
+def test_kernelspec_list_with_one_bad_kernelspec_keeps_the_others() -> None:
     specs = read_specs({"kernelspecs": {"r": SPEC, "bad": None, "worse": {"spec": []}}})
     assert set(specs.specs) == {"r"}
     assert specs.default is None
 
 
-def test_a_kernelspec_goes_by_the_name_it_is_listed_under_if_it_has_none() -> None:
+def test_kernelspec_without_a_name_goes_by_the_name_it_is_listed_under() -> None:
     assert KernelSpecModel.from_json({"spec": {}, "resources": [1]}, "r").name == "r"
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"kernelspecs": []}, {"kernelspecs": None}])
-def test_what_is_no_list_of_kernelspecs(value: Json) -> None:
+def test_kernelspec_list_of_another_form_is_refused(value: Json) -> None:
     with pytest.raises(ModelError, match="a list of kernelspecs was expected"):
         read_specs(value)
 
@@ -157,12 +157,12 @@ def test_what_is_no_list_of_kernelspecs(value: Json) -> None:
         (b"[" * 100_000, "is not JSON"),
     ],
 )
-def test_a_body_that_is_no_json(body: bytes, what: str) -> None:
+def test_body_that_is_no_json_is_refused(body: bytes, what: str) -> None:
     with pytest.raises(ModelError, match=what):
         read_json(body)
 
 
-def test_a_body_that_is() -> None:
+def test_body_that_is_json_is_read() -> None:
     assert read_json(b' {"a": [1, null]} ') == {"a": [1, None]}
 
 
@@ -180,7 +180,7 @@ SOON = NOON + timedelta(seconds=1)
         ("dead", NOON, "idle", SOON, "dead", NOON),
     ],
 )
-def test_the_later_of_what_the_gateway_says_and_the_kernel_told_counts(
+def test_last_activity_is_the_later_of_the_gateways_and_the_kernels(
     said: str, at: datetime | None, told: str, then: datetime,
     is_now: str, since: datetime | None,
 ) -> None:  # fmt: skip
@@ -199,11 +199,11 @@ def specs(number: int) -> bytes:
     return b'{"kernelspecs": {' + listed + b"}}"
 
 
-def test_a_list_of_as_many_kernels_as_are_taken_is_read() -> None:
+def test_kernel_list_at_its_bound_is_read() -> None:
     assert len(KernelLists().read(kernels(MAX_KERNELS))) == MAX_KERNELS
 
 
-def test_a_list_of_more_kernels_than_are_taken_is_refused() -> None:
+def test_kernel_list_above_its_bound_is_refused() -> None:
     with pytest.raises(ModelError, match=r"but it has 50,001, and 50,000 are the most$"):
         KernelLists().read(kernels(MAX_KERNELS + 1))
 
@@ -214,7 +214,7 @@ ENDS_IN_A_TEXT = {"x": ("}, {" + " " * 60) * 14_000}
 
 @pytest.mark.parametrize("more", [{}, NESTED, ENDS_IN_A_TEXT, {"x": " " * 900_000}])
 @pytest.mark.parametrize("separators", [(",", ":"), (" \n , ", ": "), ("," + " " * 100, ":")])
-def test_a_long_list_of_kernels_is_taken_apart_as_it_is_written(
+def test_kernel_list_that_is_long_is_split_where_its_models_end(
     more: Mapping[str, object], separators: tuple[str, str]
 ) -> None:
     pad = "x" * 300
@@ -226,22 +226,22 @@ def test_a_long_list_of_kernels_is_taken_apart_as_it_is_written(
 
 
 @pytest.mark.parametrize("end", ["", "}", "]]", ',{"id": "k'])
-def test_a_long_list_of_kernels_that_ends_wrongly_is_refused(end: str) -> None:
+def test_kernel_list_that_is_long_and_ends_wrongly_is_refused(end: str) -> None:
     models = json.dumps([{"id": f"k{n}", "reason": "x" * 300} for n in range(12_000)])
     with pytest.raises(ModelError, match=r"a list of kernels was expected, but the answer is not"):
         KernelLists().read((models[:-1] + end).encode())
 
 
-def test_a_list_of_as_many_kernelspecs_as_are_taken_is_read() -> None:
+def test_kernelspec_list_at_its_bound_is_read() -> None:
     assert len(KernelSpecs.from_json(specs(MAX_KERNELSPECS)).specs) == MAX_KERNELSPECS
 
 
-def test_a_list_of_more_kernelspecs_than_are_taken_is_refused() -> None:
+def test_kernelspec_list_above_its_bound_is_refused() -> None:
     with pytest.raises(ModelError, match=r"but it has 2,001, and 2,000 are the most$"):
         KernelSpecs.from_json(specs(MAX_KERNELSPECS + 1))
 
 
-def test_a_list_in_which_too_much_is_quoted_is_refused() -> None:
+def test_list_in_which_too_much_is_quoted_is_refused() -> None:
     quoted = "%41" * (MAX_QUOTED_BYTES // 300)
     models = [{"id": f"k{n}", "spec": {"x": quoted}} for n in range(101)]
     quoter = Quoter(["t0ken/secret"])
@@ -252,7 +252,7 @@ def test_a_list_in_which_too_much_is_quoted_is_refused() -> None:
         KernelLists().read(json.dumps(models).encode(), quoter)
 
 
-def test_a_long_kernelspec_with_a_secret_in_it_is_left_out_and_spoils_no_other() -> None:
+def test_kernelspec_that_is_long_and_has_a_secret_is_left_out_and_spoils_no_other() -> None:
     specs = {
         name: {"spec": {"display_name": name, "x": " " * 20_000 + quote("t0ken/secret" * times)}}
         for name, times in (("told", 1), ("untold", 0))
@@ -263,14 +263,14 @@ def test_a_long_kernelspec_with_a_secret_in_it_is_left_out_and_spoils_no_other()
 
 
 @pytest.mark.parametrize("read", [KernelLists().read, KernelSpecs.from_json, read_json])
-def test_an_answer_of_a_million_values_is_refused_before_it_is_parsed(
+def test_answer_of_a_million_values_is_refused_before_it_is_parsed(
     read: Callable[[bytes], object],
 ) -> None:
     with pytest.raises(ModelError, match=r"but it has more than 500,000 values$"):
         read(b"[" + b"1," * 1_000_000)
 
 
-def test_a_model_that_is_too_long_does_not_spoil_the_others() -> None:
+def test_kernel_list_with_too_long_a_model_keeps_the_others() -> None:
     long = "x" * (1024 * 1024)
     listed = [{"id": "k1", "name": long}, {"id": "k2"}]
     assert [model.id for model in KernelLists().read(json.dumps(listed).encode())] == ["k2"]
@@ -278,7 +278,7 @@ def test_a_model_that_is_too_long_does_not_spoil_the_others() -> None:
     assert set(found.specs) == {"b"}
 
 
-def test_a_model_that_is_too_long_is_left_out_before_it_is_searched_for_secrets() -> None:
+def test_model_that_is_too_long_is_left_out_before_it_is_searched_for_secrets() -> None:
     quoter, long = Quoter(["t0ken/secret"]), "%41" * MAX_QUOTED_BYTES
     listed = [{"id": "k1", "name": long}, {"id": "k2"}]
     assert [model.id for model in KernelLists().read(json.dumps(listed).encode(), quoter)] == ["k2"]
@@ -287,7 +287,7 @@ def test_a_model_that_is_too_long_is_left_out_before_it_is_searched_for_secrets(
     assert set(found.specs) == {"b"}
 
 
-def test_the_words_of_a_kernel_are_on_one_line_short_and_without_secrets() -> None:
+def test_kernel_reason_is_on_one_line_short_and_without_secrets() -> None:
     words = "\x1b[31mred\nt0ken/secret" + "x" * 1_000_000
     model = KernelModel.from_json(
         {"id": "k1", "name": words, "execution_state": words, "reason": words},
@@ -300,21 +300,21 @@ def test_the_words_of_a_kernel_are_on_one_line_short_and_without_secrets() -> No
 
 
 @pytest.mark.parametrize("state", ["busy", "unknown", "", "a new word"])
-def test_a_kernel_may_be_at_work_unless_its_state_says_that_it_rests(state: str) -> None:
+def test_kernel_may_be_at_work_unless_its_state_is_one_of_rest(state: str) -> None:
     assert KernelModel(id="k", name="", execution_state=state).may_be_at_work
 
 
 @pytest.mark.parametrize("state", ["starting", "idle", "restarting", "dead"])
-def test_a_kernel_in_a_state_of_rest_is_not_at_work(state: str) -> None:
+def test_kernel_in_a_state_of_rest_is_not_at_work(state: str) -> None:
     assert not KernelModel(id="k", name="", execution_state=state).may_be_at_work
 
 
-def test_a_kernel_whose_id_tells_a_secret_is_none() -> None:
+def test_kernel_model_with_a_secret_in_its_id_is_refused() -> None:
     with pytest.raises(ModelError, match="its id cannot be one"):
         KernelModel.from_json({"id": "a-t0ken-secret"}, Quoter(["t0ken-secret"]))
 
 
-def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
+def test_kernelspec_with_a_secret_anywhere_has_it_cut_out() -> None:
     spec: Json = {
         "display_name": "R t0ken%2Fsecret\u202e" + "x" * 400,
         "argv": ["r", "--token=t0ken/secret"],
@@ -333,7 +333,7 @@ def test_a_secret_anywhere_in_a_kernelspec_is_cut_out() -> None:
     assert model.resources == {"other": "/kernelspecs/r/o"}
 
 
-def test_an_outline_is_a_list_with_names_display_names_and_languages_alone() -> None:
+def test_outline_is_a_list_with_names_display_names_and_languages_alone() -> None:
     specs = {"r": SPEC, "bare": {"spec": {"argv": ["r"], "env": {"A": "b"}, "language": "R"}}}
     listed = KernelSpecs.from_json(json.dumps({"default": "r", "kernelspecs": specs}).encode())
     assert json.loads(listed.outline()) == {
@@ -343,13 +343,13 @@ def test_an_outline_is_a_list_with_names_display_names_and_languages_alone() -> 
     assert KernelSpecs.from_json(listed.outline()).outline() == listed.outline()
 
 
-def test_an_outline_has_a_bound() -> None:
+def test_outline_of_many_kernelspecs_has_a_bound() -> None:
     many = {f"r{number}": SPEC for number in range(MAX_OUTLINED + 1)}
     listed = KernelSpecs.from_json(json.dumps({"kernelspecs": many}).encode())
     assert len(KernelSpecs.from_json(listed.outline()).specs) == MAX_OUTLINED
 
 
-def test_a_kernelspec_whose_name_quotes_a_secret_is_left_out() -> None:
+def test_kernelspec_with_a_secret_in_its_name_is_left_out() -> None:
     specs: dict[str, Json] = {
         name: {"spec": {"argv": [name]}} for name in ("t0ken", "r", "a-t0ken-b")
     }
@@ -357,13 +357,13 @@ def test_a_kernelspec_whose_name_quotes_a_secret_is_left_out() -> None:
     assert KernelSpecs.from_json(body, Quoter(["t0ken-"])).specs.keys() == {"t0ken", "r"}
 
 
-def test_a_default_that_is_too_long_makes_a_list_unreadable() -> None:
+def test_kernelspec_list_with_too_long_a_default_is_unreadable() -> None:
     body = json.dumps({"default": "r" * 2**20, "kernelspecs": {}}).encode()
     with pytest.raises(ModelError, match="more than 1,048,576 bytes"):
         KernelSpecs.from_json(body)
 
 
-def test_a_secret_is_cut_out_of_texts_and_nothing_else_is_changed() -> None:
+def test_text_with_a_secret_has_it_cut_out_and_nothing_else_changed() -> None:
     spec: Json = {
         "argv": ["ipython", "--token=t0ken-1"],
         "env": {"N": 7, "t0ken-1": "x"},
@@ -373,7 +373,7 @@ def test_a_secret_is_cut_out_of_texts_and_nothing_else_is_changed() -> None:
     assert read.spec == {"argv": ["ipython", "--token=[secret]"], "env": {"N": 7}, "x": None}
 
 
-def test_a_spec_with_a_secret_and_too_many_levels_is_unreadable() -> None:
+def test_kernelspec_with_a_secret_and_too_many_levels_is_unreadable() -> None:
     levels: Json = "t0ken-1"
     for _ in range(600):
         levels = [levels]

@@ -44,11 +44,11 @@ def says(status: int, **words: object) -> Response:
         (Response(500, content_type="application/json", body=b"{"), ""),
     ],
 )
-def test_a_reason_is_the_words_the_title_or_the_text(response: Response, reason: str) -> None:
+def test_reason_is_the_words_the_title_or_the_text(response: Response, reason: str) -> None:
     assert reason_of(response) == reason
 
 
-def test_a_reason_of_a_body_that_was_cut_is_what_there_is_of_it() -> None:
+def test_reason_of_a_cut_body_is_what_there_is_of_it() -> None:
     body = rb'{"x": 1, "message": "disk \u00fcll", "reason": "no \u00'
     response = Response(500, content_type="application/json", body=body, cut=True)
     assert reason_of(response) == "no; disk üll"
@@ -58,7 +58,7 @@ def test_a_reason_of_a_body_that_was_cut_is_what_there_is_of_it() -> None:
     assert reason_of(nothing) == ""
 
 
-def test_a_reason_has_no_secrets() -> None:
+def test_reason_has_no_secrets() -> None:
     response = Response(
         500, content_type="text/plain", body=b"not hunter22", quoter=Quoter(["hunter22"])
     )
@@ -76,7 +76,7 @@ def test_a_reason_has_no_secrets() -> None:
         (b" " * 5000 + b"<title>a</title>", b""),
     ],
 )
-def test_a_title_is_found_near_the_beginning_of_a_page(page: bytes, title: bytes) -> None:
+def test_page_title_is_found_near_the_beginning_of_a_page(page: bytes, title: bytes) -> None:
     assert title_of(page) == title
 
 
@@ -90,13 +90,13 @@ def test_a_title_is_found_near_the_beginning_of_a_page(page: bytes, title: bytes
         (599, "", "odd", "599: odd"),
     ],
 )
-def test_a_reason_that_repeats_the_status_is_left_out(
+def test_reason_that_repeats_the_status_is_left_out(
     status: int, phrase: str, said: str, sentence: str
 ) -> None:
     assert status_and_reason(Response(status, phrase), said) == sentence
 
 
-def test_a_wait_is_a_sentence_if_there_is_one() -> None:
+def test_wait_is_a_sentence_if_there_is_one() -> None:
     assert wait_sentence(Response(429)) == ""
     assert wait_sentence(Response(429, retry_after=1.6)) == " It asks for no request within 2 s."
 
@@ -110,7 +110,7 @@ def test_a_wait_is_a_sentence_if_there_is_one() -> None:
         ("", ""),
     ],
 )
-def test_a_destination_is_a_host_and_a_path(location: str, destination: str) -> None:
+def test_destination_is_a_host_and_a_path(location: str, destination: str) -> None:
     assert destination_of(Response(302, headers={"Location": location})) == destination
 
 

@@ -52,7 +52,7 @@ def read(
         page(503, "JupyterHub"),
     ],
 )
-def test_a_stopped_server_of_a_hub_is_unavailable_and_did_nothing(response: Response) -> None:
+def test_stopped_server_of_a_hub_is_unavailable_and_not_doubtful(response: Response) -> None:
     error = read(response)
     assert type(error) is GatewayUnavailable
     assert not error.doubtful
@@ -60,7 +60,7 @@ def test_a_stopped_server_of_a_hub_is_unavailable_and_did_nothing(response: Resp
 
 
 @pytest.mark.parametrize("location", ["/hub/home", "http://[::1", ""])
-def test_any_other_redirect_is_an_unexpected_answer(location: str) -> None:
+def test_redirect_without_a_known_cause_is_an_unexpected_answer(location: str) -> None:
     error = read(page(302, Location=location))
     assert type(error) is Redirected
     assert error.hint.startswith("If that is a login page, look at auth_token;")
@@ -68,7 +68,7 @@ def test_any_other_redirect_is_an_unexpected_answer(location: str) -> None:
     assert bare.hint.startswith("If that is a login page, set auth_token;")
 
 
-def test_a_redirect_says_where_it_leads_without_its_query_and_its_user() -> None:
+def test_redirect_error_says_where_it_leads_without_query_and_user() -> None:
     error = read(page(302, Location="https://u:p@login.example/sso?state=s3cr3t"))
     assert error.message == (
         "gpu redirects to login.example/sso (302), which no Jupyter gateway does."
@@ -83,7 +83,9 @@ def test_a_redirect_says_where_it_leads_without_its_query_and_its_user() -> None
         ("uid 0 is prohibited", "Shut down kernels"),
     ],
 )
-def test_a_403_about_a_user_or_a_limit_is_not_about_the_credential(said: str, hint: str) -> None:
+def test_status_403_about_a_user_or_a_limit_is_not_about_the_credential(
+    said: str, hint: str
+) -> None:
     error = read(says(403, message=said))
     assert type(error) is GatewayRefused
     assert error.message == f"gpu refuses the request (403): {said}."
@@ -100,7 +102,7 @@ def test_a_403_about_a_user_or_a_limit_is_not_about_the_credential(said: str, hi
         (says(401), "", "No token was sent;"),
     ],
 )
-def test_any_other_401_or_403_is_about_the_credential(
+def test_status_401_or_403_otherwise_is_about_the_credential(
     response: Response, credential: str, hint: str
 ) -> None:
     error = read(response, credential=credential)
@@ -108,21 +110,21 @@ def test_any_other_401_or_403_is_about_the_credential(
     assert error.hint.startswith(hint)
 
 
-def test_a_credential_that_could_not_be_renewed_is_the_hint() -> None:
+def test_credential_that_could_not_be_renewed_is_the_hint() -> None:
     refusals = Refusals("gpu", "auth_token")
     error = refusals.error_of(says(401), credential_failure="The file is gone.")
     assert error.hint == "The file is gone."
 
 
 @pytest.mark.parametrize(("after", "when"), [(7.2, "after 7 s"), (None, "later")])
-def test_a_429_says_when_to_try_again(after: float | None, when: str) -> None:
+def test_status_429_says_when_to_try_again(after: float | None, when: str) -> None:
     error = read(Response(429, retry_after=after), "k1")
     assert isinstance(error, TooManyRequests)
     assert error.retry_after == after
     assert error.hint.startswith(f"Try again {when},")
 
 
-def test_a_404_about_a_kernel_counts_only_from_the_gateway_itself() -> None:
+def test_status_404_about_a_kernel_counts_only_from_the_gateway_itself() -> None:
     error = read(says(404, message="no kernel k1"), "k1")
     assert isinstance(error, KernelNotFound)
     assert error.reason == "no kernel k1"
@@ -131,7 +133,7 @@ def test_a_404_about_a_kernel_counts_only_from_the_gateway_itself() -> None:
     assert proxy.message == ("A proxy in front of gpu did not find the kernel (404): no backend.")
 
 
-def test_a_404_about_anything_else_is_a_refusal_or_an_unexpected_answer() -> None:
+def test_status_404_about_anything_else_is_a_refusal_or_an_unexpected_answer() -> None:
     refused = read(says(404, message="no spec"))
     assert type(refused) is GatewayRefused
     assert refused.message == "gpu answered 404 Not Found: no spec."
@@ -142,11 +144,11 @@ def test_a_404_about_anything_else_is_a_refusal_or_an_unexpected_answer() -> Non
     )
 
 
-def test_a_504_is_a_timeout_of_a_proxy() -> None:
+def test_status_504_is_a_timeout_of_a_proxy() -> None:
     assert type(read(page(504))) is GatewayTimeout
 
 
-def test_a_503_is_doubtful_unless_the_gateway_itself_says_so() -> None:
+def test_status_503_is_doubtful_unless_the_gateway_itself_says_so() -> None:
     own, proxy = read(says(503, reason="starting")), read(page(502))
     assert isinstance(own, GatewayUnavailable)
     assert isinstance(proxy, GatewayUnavailable)
@@ -157,13 +159,13 @@ def test_a_503_is_doubtful_unless_the_gateway_itself_says_so() -> None:
     )
 
 
-def test_any_other_status_is_a_refusal() -> None:
+def test_status_of_any_other_kind_is_a_refusal() -> None:
     error = read(says(500, message="disk full"))
     assert isinstance(error, GatewayRefused)
     assert (error.status, error.reason) == (500, "disk full")
 
 
-def test_a_new_traceback_is_returned_once_and_without_secrets() -> None:
+def test_traceback_that_is_new_is_returned_once_and_without_secrets() -> None:
     refusals = Refusals("gpu", "")
     response = Response(500, body=TRACE.encode() + b" hunter22", quoter=Quoter(["hunter22"]))
     assert refusals.new_traceback(response, understood=False) == f"{TRACE} [secret]"
@@ -172,7 +174,7 @@ def test_a_new_traceback_is_returned_once_and_without_secrets() -> None:
     assert refusals.new_traceback(says(500), understood=False) is None
 
 
-def test_a_refusal_is_understood_by_its_error_or_a_404() -> None:
+def test_refusal_is_understood_by_its_error_or_a_404() -> None:
     error = GatewayRefused("No.", status=500)
     assert is_understood(AuthenticationFailed("No.", status=401), Response(401))
     assert is_understood(error, Response(404))

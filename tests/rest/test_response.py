@@ -28,5 +28,5 @@ NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
         ("٣", None),
     ],
 )
-def test_a_retry_after_is_read(text: str | None, seconds: float | None) -> None:
+def test_retry_after_of_each_form_is_read(text: str | None, seconds: float | None) -> None:
     assert retry_after(text, NOW) == seconds

@@ -127,7 +127,7 @@ def test_refused_start_otherwise_has_the_reason_or_the_status() -> None:
     assert without.message == "gpu could not start a default kernel: it answered 500."
 
 
-def test_no_kernelspec_names_it_and_the_gateway() -> None:
+def test_start_without_a_known_kernelspec_names_it_and_the_gateway() -> None:
     error = no_kernelspec("gpu", "cobol", 404, "nothing")
     assert error.message == "gpu has no kernelspec 'cobol'."
     assert (error.status, error.reason) == (404, "nothing")

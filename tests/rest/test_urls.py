@@ -20,7 +20,7 @@ def endpoints(url: str = "https://gpu.example/base", **options: str) -> Endpoint
     return Endpoints(GatewaySettings.make({"url": url, **options}, {}).endpoints)
 
 
-def test_where_things_are() -> None:
+def test_urls_of_each_resource_follow_the_base_url() -> None:
     at = endpoints()
     base = "https://gpu.example/base"
     assert at.kernels == f"{base}/api/kernels"
@@ -59,14 +59,14 @@ def test_websockets_may_be_elsewhere() -> None:
     )
 
 
-def test_the_query_of_the_base_url_stays_behind_the_path() -> None:
+def test_base_url_with_a_query_keeps_it_behind_the_path() -> None:
     at = endpoints("https://gpu.example/base?tenant=a%26b&token=secret")
     assert at.kernels == "https://gpu.example/base/api/kernels?tenant=a%26b"
     assert at.channels(KERNEL, "me").endswith("/channels?tenant=a%26b&session_id=me")
     assert at.kernelspecs("ann").endswith("/api/kernelspecs?tenant=a%26b&user=ann")
 
 
-def test_a_user_is_in_the_query_and_escaped() -> None:
+def test_url_with_a_user_has_it_in_the_query_and_escaped() -> None:
     assert (
         endpoints().kernelspecs("ann & bob/é").endswith("kernelspecs?user=ann%20%26%20bob%2F%C3%A9")
     )
@@ -74,7 +74,7 @@ def test_a_user_is_in_the_query_and_escaped() -> None:
     assert "?" not in endpoints().kernelspecs("")
 
 
-def test_a_session_is_escaped() -> None:
+def test_url_with_a_session_has_it_escaped() -> None:
     assert endpoints().channels(KERNEL, "a&b=c#d").endswith("?session_id=a%26b%3Dc%23d")
 
 
@@ -82,7 +82,7 @@ def test_a_session_is_escaped() -> None:
     "kernel_id",
     ["", ".", "..", "../api", "a/b", "a\\b", "a?b", "a#b", "a b", "%2e%2e", "ä", "a\n", "a" * 256],
 )
-def test_what_is_no_id_is_no_kernel(kernel_id: str) -> None:
+def test_kernel_url_of_an_invalid_id_is_an_error(kernel_id: str) -> None:
     for ask in (endpoints().kernel, lambda name: endpoints().channels(name, "me")):
         with pytest.raises(KernelNotFound) as caught:
             ask(kernel_id)
@@ -90,7 +90,7 @@ def test_what_is_no_id_is_no_kernel(kernel_id: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "a\n", "a" * 256])
-def test_what_is_no_name_is_no_kernelspec(name: str) -> None:
+def test_kernelspec_url_of_an_invalid_name_is_an_error(name: str) -> None:
     for ask in (endpoints().kernelspec, lambda given: endpoints().resource(given, "logo.svg")):
         with pytest.raises(KernelSpecNotFound):
             ask(name)
@@ -111,7 +111,7 @@ def test_what_is_no_name_is_no_kernelspec(name: str) -> None:
         "a\nb",
     ],
 )
-def test_a_path_that_leaves_the_kernelspec_is_no_file(path: str) -> None:
+def test_resource_url_that_leaves_the_kernelspec_is_an_error(path: str) -> None:
     with pytest.raises(KernelSpecNotFound):
         endpoints().resource("python3", path)
 
@@ -123,7 +123,7 @@ def test_names_of_the_greatest_length_are_taken() -> None:
     assert at.resource(name, f"{name}/{name}").endswith(f"/{name}/{name}/{name}")
 
 
-def test_an_error_quotes_no_more_than_the_beginning_of_a_text() -> None:
+def test_url_error_quotes_no_more_than_the_beginning_of_a_text() -> None:
     at, long = endpoints(), "\x1b" * 100_000
     for ask in (at.kernel, at.kernelspec, lambda name: at.resource("python3", name)):
         with pytest.raises(GatewayRefused) as caught:
@@ -139,7 +139,7 @@ def test_names_are_quoted() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_name_is_one_segment_whatever_it_is(name: str) -> None:
+def test_kernelspec_url_has_any_name_as_one_segment(name: str) -> None:
     try:
         url = endpoints().kernelspec(name)
     except KernelSpecNotFound:

@@ -25,7 +25,9 @@ def make(**given: Value) -> GatewaySettings:
         (True, None, "service"),
     ],
 )
-def test_the_user_of_a_start(forwarded: bool, user: NotebookUser | None, expected: str) -> None:
+def test_start_user_is_the_one_of_the_settings(
+    forwarded: bool, user: NotebookUser | None, expected: str
+) -> None:
     settings = make(forward_user=forwarded)
     assert kernel_user(settings.start, user) == expected
     sent, _ = kernel_environment(settings.start, {}, user)
@@ -34,7 +36,7 @@ def test_the_user_of_a_start(forwarded: bool, user: NotebookUser | None, expecte
 
 @pytest.mark.parametrize("name", PROTECTED)
 @pytest.mark.parametrize("forwarded", [True, False])
-def test_a_notebook_user_sets_no_protected_variable(name: str, forwarded: bool) -> None:
+def test_notebook_user_sets_no_protected_variable(name: str, forwarded: bool) -> None:
     settings = make(forward_user=forwarded)
     user = NotebookUser("ann")
     sent, refused = kernel_environment(settings.start, {name: "mallory"}, user)
@@ -42,7 +44,7 @@ def test_a_notebook_user_sets_no_protected_variable(name: str, forwarded: bool) 
     assert refused.keys() == {name}
 
 
-def test_other_variables_are_theirs_to_set() -> None:
+def test_notebook_user_sets_other_variables() -> None:
     sent, refused = kernel_environment(
         make().start, {"KERNEL_FLAVOUR": "lemon"}, NotebookUser("ann")
     )
@@ -50,7 +52,7 @@ def test_other_variables_are_theirs_to_set() -> None:
     assert not refused
 
 
-def test_a_program_says_of_itself_what_it_likes() -> None:
+def test_program_sets_protected_variables() -> None:
     sent, refused = kernel_environment(
         make(forward_user=True).start, {"KERNEL_USERNAME": "bob"}, None
     )
@@ -58,12 +60,12 @@ def test_a_program_says_of_itself_what_it_likes() -> None:
     assert not refused
 
 
-def test_a_servers_own_environment_is_no_try_to_change_it() -> None:
+def test_server_environment_with_protected_variables_is_not_refused() -> None:
     _, refused = kernel_environment(make().start, OWN, NotebookUser("ann"))
     assert not refused
 
 
-def test_what_is_protected_is_a_setting_and_the_forwarded_user_stands_all_the_same() -> None:
+def test_protected_names_are_a_setting_and_the_forwarded_user_stands_all_the_same() -> None:
     settings = make(protected_envs="KERNEL_FLAVOUR", forward_user=True)
     asked = {"KERNEL_FLAVOUR": "lemon", "KERNEL_USERNAME": "mallory", "KERNEL_UID": "7"}
     sent, refused = kernel_environment(settings.start, asked, NotebookUser("ann"))
@@ -86,14 +88,14 @@ HUB = {"JUPYTERHUB_USER": "ann", "JUPYTERHUB_API_TOKEN": "a-hubs-token"}
         ({}, {"forward_user": "yes"}, True),
     ],
 )
-def test_a_hubs_server_forwards_its_user_by_default(
+def test_hub_server_forwards_its_user_by_default(
     environment: dict[str, str], given: dict[str, Value], forwarded: bool
 ) -> None:
     settings = GatewaySettings.make({"url": "http://gpu.example", **given}, environment)
     assert settings.start.forward_user is forwarded
 
 
-def test_a_hubs_user_is_the_kernels_where_nobody_else_is_named() -> None:
+def test_hub_user_is_the_kernels_where_no_other_is_named() -> None:
     def user(environment: dict[str, str], who: NotebookUser | None, **given: Value) -> str | None:
         settings = GatewaySettings.make({"url": "http://gpu.example", **given}, environment)
         assert "a-hubs-token" not in str(settings.start.kernel_env)
