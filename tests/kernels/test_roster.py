@@ -152,3 +152,21 @@ async def test_shutdown_all_gives_up_starts_and_begins_none(
     await ending
     assert not fake_gateway.kernels
     assert not roster.stopping
+
+
+async def test_shutdown_all_begins_no_listing_that_the_gateways_end_would_make_fail(
+    roster: Roster, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at a request for the server's status, which has the time of the last activity."""
+    released = asyncio.Event()
+    await roster.start("python3")
+    fake_gateway.fault("DELETE", "/api/kernels/*", Hold(released))
+    fake_gateway.fault("GET", KERNELS, Hold(asyncio.Event()))
+    ending = asyncio.create_task(roster.shutdown_all())
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("DELETE", "/api/kernels/*"))
+    roster.kernels.refresh_behind()
+    released.set()
+    await ending
+    assert not fake_gateway.requests_to("GET", KERNELS)
+    assert "cannot be listed" not in caplog.text
+    assert not roster.kernels.stopping

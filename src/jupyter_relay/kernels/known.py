@@ -37,6 +37,9 @@ class KnownKernels:
     def __init__(self, gateway: Gateway, *, log: Log) -> None:
         self.lost_seconds = LOST_SECONDS
         self.on_forgotten: Callable[[str], Awaitable[None]] | None = None
+        self.stopping = False
+        """Whether all kernels are being shut down; the roster sets it. `refresh_behind` begins no
+        listing then, which the gateway's end would make fail."""
         self._gateway = gateway
         self._log = log
         self._kernels: dict[str, RemoteKernel] = {}
@@ -134,14 +137,17 @@ class KnownKernels:
     def refresh_behind(self) -> None:
         """Ask for our kernels if the last listing is older than ``listing_ttl``; do not wait.
 
-        Outside the event loop of the kernels, as in a thread that reads metrics, nothing is asked.
+        Nothing is asked while all kernels are shut down, nor outside the event loop of the
+        kernels, as in a thread that reads metrics.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
         age = time.monotonic() - self._listed_at
-        if loop is self._loop and self._kernels and age >= self._gateway.settings.listing_ttl:
+        if self.stopping or loop is not self._loop or not self._kernels:
+            return
+        if age >= self._gateway.settings.listing_ttl:
             self._listing.begin()
 
     async def refresh_fully(self) -> bool:

@@ -262,7 +262,7 @@ class Roster:
         Whatever ``on_exit`` says, kernels that were not started by this server, or by one that has
         left them to it, run on; a start that is under way is given up, and a deletion carried out.
         """
-        self._stopping = True
+        self._stopping = self.kernels.stopping = True
         ends_at = asyncio.get_running_loop().time() + seconds
         self.gateway.end_soon(seconds)
         await self.kernels.close()
@@ -299,7 +299,8 @@ class Roster:
                 await self.kernels.on_forgotten(kernel_id)
         if self.store is not None:
             await self.store.close()
-        self._stopping, self._stopped = False, True
+        self._stopping = self.kernels.stopping = False
+        self._stopped = True
 
     async def close(self) -> None:
         """Close the gateway, unless it is shared, and the store; kernels stay as they are.
