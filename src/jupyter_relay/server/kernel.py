@@ -89,7 +89,7 @@ class GatewayKernelManager(BuiltInServerKernelNames, HeadlessKernelManager, Open
     async def start_kernel(self, **kwargs: Any) -> None:
         """See `HeadlessKernelManager.start_kernel`. Raises HTTP errors."""
         self._user = kwargs.get("user") or self._user
-        if self.parent is None:
+        if self._relay is None or self._relay.server is None:
             # The schemas of its events, which a server has already, are read from files.
             await asyncio.to_thread(lambda: self.event_logger)
         with http_errors():

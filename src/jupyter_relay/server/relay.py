@@ -77,10 +77,14 @@ def relay_of(manager: LoggingConfigurable) -> Relay:
 
 
 def relay_for_kernels(kernels: GatewayMappingKernelManager) -> Relay:
-    """Return the relay whose kernels a manager is to manage: that of its server for the first one
-    that asks, which is the server's; a new one for any other, so that kernels are not mixed."""
-    relay = relay_of(kernels)
+    """Return the relay whose kernels a manager is to manage: that of its ``kernel_spec_manager``,
+    or else of its server, for the first one that asks; a new one for any other, so that kernels
+    are not mixed. In either case it has the kernelspecs whose ``allowed_kernelspecs`` apply."""
+    given = getattr(kernels.kernel_spec_manager, "relay", None)
+    relay = given if isinstance(given, Relay) else relay_of(kernels)
     if relay.kernels is not None:
+        kernelspecs = relay.kernelspecs
         relay = make_relay(options_of(kernels), relay.server, log=kernels.log)
+        relay.kernelspecs = kernelspecs
     relay.kernels = kernels
     return relay

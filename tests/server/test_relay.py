@@ -1,0 +1,70 @@
+"""Which relay the managers of a server, or of a program without one, share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tornado.web import HTTPError
+from traitlets.config import Config
+
+from jupyter_relay.server.kernels import GatewayMappingKernelManager
+from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
+from jupyter_relay.testing import FakeGateway
+from tests.support.server import server_on
+
+
+@pytest.fixture
+async def specs(
+    fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[GatewayKernelSpecManager]:
+    """The kernelspecs of a program without a server, which may start ``ir`` and no other."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    config = Config()
+    config.GatewayClient.url = fake_gateway.url
+    config.GatewayClient.auth_token = fake_gateway.token
+    config.KernelSpecManager.allowed_kernelspecs = {"ir"}
+    specs = GatewayKernelSpecManager(config=config)
+    yield specs
+    await specs.close()
+
+
+async def test_managers_without_a_server_share_one_gateway_and_the_allowed_kernelspecs(
+    specs: GatewayKernelSpecManager, fake_gateway: FakeGateway
+) -> None:
+    kernels = GatewayMappingKernelManager(config=specs.config, kernel_spec_manager=specs)
+    assert kernels.relay is specs.relay
+    with pytest.raises(HTTPError, match="not allowed"):
+        await kernels.start_kernel(kernel_name="python3")
+    assert not fake_gateway.kernels
+    await kernels.shutdown_all()
+    assert specs.gateway.closed
+
+
+async def test_a_kernel_without_a_server_has_its_kernelspec(
+    specs: GatewayKernelSpecManager, fake_gateway: FakeGateway
+) -> None:
+    specs.allowed_kernelspecs = set()
+    kernels = GatewayMappingKernelManager(config=specs.config, kernel_spec_manager=specs)
+    listed = await specs.get_all_specs()
+    kernel = kernels.get_kernel(await kernels.start_kernel(kernel_name="python3"))
+    assert kernel.kernel_spec is not None
+    assert kernel.kernel_spec.display_name == listed["python3"]["spec"]["display_name"] != ""
+    await kernels.shutdown_all()
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_another_kernel_manager_has_kernels_of_its_own_and_the_same_allowed_kernelspecs(
+    fake_gateway: FakeGateway, tmp_path: Path, given: bool
+) -> None:
+    argv = ("--KernelSpecManager.allowed_kernelspecs=ir",)
+    async with server_on(fake_gateway, tmp_path, argv=argv) as server:
+        app = server.app
+        kwargs = {"kernel_spec_manager": app.kernel_spec_manager} if given else {}
+        kernels = GatewayMappingKernelManager(parent=app, **kwargs)
+        assert kernels.roster is not server.kernels.roster
+        with pytest.raises(HTTPError, match="not allowed"):
+            await kernels.start_kernel(kernel_name="python3")
+        assert not fake_gateway.kernels
+        await kernels.shutdown_all()
