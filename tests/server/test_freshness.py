@@ -27,7 +27,7 @@ async def asking(fake_gateway: FakeGateway, tmp_path: Path) -> AsyncIterator[Tes
         yield running
 
 
-async def test_a_notebook_whose_kernel_is_gone_from_the_gateway_gets_another(
+async def test_session_reopened_with_kernel_gone_gets_another_kernel(
     asking: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
@@ -38,7 +38,7 @@ async def test_a_notebook_whose_kernel_is_gone_from_the_gateway_gets_another(
     assert list(fake_gateway.kernels) == [again.json["kernel"]["id"]]
 
 
-async def test_the_session_of_a_kernel_that_is_gone_does_not_exist(
+async def test_session_of_gone_kernel_is_not_found(
     asking: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
@@ -53,7 +53,7 @@ async def test_the_session_of_a_kernel_that_is_gone_does_not_exist(
 
 
 @pytest.mark.parametrize("lists", [True, False])
-async def test_the_list_of_sessions_is_without_those_whose_kernels_are_gone(
+async def test_session_list_with_gone_kernels_omits_their_sessions(
     asking: TestServer, fake_gateway: FakeGateway, lists: bool
 ) -> None:
     fake_gateway.list_kernels = lists
@@ -63,7 +63,7 @@ async def test_the_list_of_sessions_is_without_those_whose_kernels_are_gone(
     assert [s["id"] for s in (await asking.call("GET", "/api/sessions")).json] == [kept["id"]]
 
 
-async def test_no_session_takes_a_kernel_that_is_gone(
+async def test_session_created_or_patched_with_gone_kernel_is_refused(
     asking: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
@@ -80,7 +80,7 @@ async def test_no_session_takes_a_kernel_that_is_gone(
 
 
 @pytest.mark.parametrize("state", ["busy", "idle", "starting", "restarting"])
-async def test_a_model_says_what_the_kernel_does_though_nobody_lists(
+async def test_kernel_model_without_listing_shows_current_state(
     asking: TestServer, fake_gateway: FakeGateway, state: str
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
@@ -93,7 +93,7 @@ async def test_a_model_says_what_the_kernel_does_though_nobody_lists(
     assert (await asking.call("GET", f"/api/sessions/{session['id']}")).json == again
 
 
-async def test_a_kernel_is_asked_for_once_by_all_who_ask_at_once(
+async def test_kernel_asked_for_concurrently_is_requested_once(
     asking: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await asking.start_kernel()
@@ -105,7 +105,7 @@ async def test_a_kernel_is_asked_for_once_by_all_who_ask_at_once(
 
 
 @pytest.mark.parametrize("lists", [True, False])
-async def test_the_list_of_sessions_asks_once_for_all_their_kernels(
+async def test_session_list_of_many_kernels_makes_one_request(
     asking: TestServer, fake_gateway: FakeGateway, lists: bool
 ) -> None:
     paths = ("a.ipynb", "b.ipynb", "c.ipynb")
@@ -122,7 +122,7 @@ async def test_the_list_of_sessions_asks_once_for_all_their_kernels(
     assert asked == sorted(["/api/kernels", *one_by_one])
 
 
-async def test_what_the_gateway_said_just_now_is_not_asked_again(
+async def test_kernel_asked_for_within_ttl_is_not_requested_again(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
@@ -137,7 +137,7 @@ async def test_what_the_gateway_said_just_now_is_not_asked_again(
 @pytest.mark.parametrize(
     "fault", [Silence(), Reset(), Answer.html("", 500)], ids=["silent", "away", "failing"]
 )
-async def test_a_gateway_that_is_away_takes_no_session_and_hangs_no_page(
+async def test_session_reopened_in_outage_is_kept_without_hanging(
     asking: TestServer, fake_gateway: FakeGateway, fault: Fault
 ) -> None:
     session = (await asking.call("POST", "/api/sessions", model_of())).json
@@ -166,7 +166,7 @@ async def short_lived(fake_gateway: FakeGateway, tmp_path: Path) -> AsyncIterato
         yield running
 
 
-async def test_a_gateway_that_is_slow_gives_no_dead_kernel_back(
+async def test_session_reopened_at_slow_gateway_gets_no_dead_kernel(
     short_lived: TestServer, fake_gateway: FakeGateway
 ) -> None:
     for path in ("/api/kernels", "/api/kernels/*"):
@@ -186,7 +186,7 @@ async def test_a_gateway_that_is_slow_gives_no_dead_kernel_back(
     assert list(fake_gateway.kernels) == [again.json["kernel"]["id"]]
 
 
-async def test_a_list_that_has_not_been_answered_answers_for_no_kernel(
+async def test_kernel_list_unanswered_vouches_for_no_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
@@ -201,7 +201,7 @@ async def test_a_list_that_has_not_been_answered_answers_for_no_kernel(
     assert again.json["id"] != session["id"]
 
 
-async def test_a_list_that_leaves_a_kernel_out_does_not_answer_for_it(
+async def test_kernel_list_without_a_kernel_does_not_vouch_for_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.list_kernels = False
@@ -216,7 +216,7 @@ async def test_a_list_that_leaves_a_kernel_out_does_not_answer_for_it(
     assert again.json["id"] != session["id"]
 
 
-async def test_after_a_restart_the_kernel_is_asked_for_though_it_was_just_before(
+async def test_kernel_asked_for_just_before_restart_is_requested_again(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -229,7 +229,7 @@ async def test_after_a_restart_the_kernel_is_asked_for_though_it_was_just_before
     assert len(fake_gateway.requests_to("GET", at)) == 2
 
 
-async def test_a_question_from_before_a_restart_is_put_again_after_it(
+async def test_kernel_question_pending_during_restart_is_asked_again(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()

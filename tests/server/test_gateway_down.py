@@ -42,7 +42,7 @@ def why_unavailable(reply: Reply) -> str:
     return reason
 
 
-async def test_a_silent_gateway_delays_no_page(
+async def test_pages_with_silent_gateway_are_not_delayed(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -69,7 +69,7 @@ async def test_a_silent_gateway_delays_no_page(
 
 
 @pytest.mark.parametrize("said", ["cannot be reached", "denied access", "a web page came"])
-async def test_kernelspecs_appear_with_the_first_question_after_the_gateways_return(
+async def test_kernelspecs_after_outage_appear_at_first_question(
     server: TestServer, fake_gateway: FakeGateway, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     faults: dict[str, Fault] = {
@@ -93,7 +93,7 @@ async def test_kernelspecs_appear_with_the_first_question_after_the_gateways_ret
     assert len([text for text in caplog.messages if "cannot be listed" in text]) == 1
 
 
-async def test_what_was_known_stays_while_the_gateway_is_away(
+async def test_kernelspecs_known_before_outage_are_kept(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     before = await server.call("GET", SPECS)
@@ -106,7 +106,7 @@ async def test_what_was_known_stays_while_the_gateway_is_away(
 
 
 @pytest.mark.parametrize("fault", [Silence(), Reset(), Answer.html("", 500)])
-async def test_after_a_restart_stand_ins_have_the_words_that_the_gateway_gave_last(
+async def test_stand_ins_after_server_restart_show_last_known_kernelspecs(
     fake_gateway: FakeGateway, tmp_path: Path, fault: Fault
 ) -> None:
     fake_gateway.kernelspecs[:] = ["ir", "python3"]
@@ -129,7 +129,7 @@ async def test_after_a_restart_stand_ins_have_the_words_that_the_gateway_gave_la
 
 
 @pytest.mark.parametrize("kept", [b"no JSON", b"[]", b"{}", b"\xff"])
-async def test_kernelspecs_in_the_store_that_cannot_be_read_are_one_line_in_the_log_and_not_used(
+async def test_kernelspecs_store_that_is_unreadable_is_logged_once_and_not_used(
     fake_gateway: FakeGateway, tmp_path: Path, kept: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_gateway.kernelspecs[:] = ["ir"]
@@ -147,7 +147,7 @@ async def test_kernelspecs_in_the_store_that_cannot_be_read_are_one_line_in_the_
     assert f"The kernelspecs of {fake_gateway.url} that are kept in {file}" in line
 
 
-async def test_another_gateways_words_are_not_taken(
+async def test_kernelspecs_stored_from_another_gateway_are_not_used(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
@@ -157,7 +157,7 @@ async def test_another_gateways_words_are_not_taken(
         assert why_unavailable(await server.call("GET", SPECS))
 
 
-async def test_files_of_a_silent_gateway_are_refused(
+async def test_kernelspec_files_with_silent_gateway_are_refused(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     logo = "/kernelspecs/python3/logo-64x64.png"
@@ -176,7 +176,7 @@ async def test_files_of_a_silent_gateway_are_refused(
 
 
 @pytest.mark.parametrize("seconds", [2.5, 6.0])
-async def test_the_first_page_waits_for_a_slow_gateway(
+async def test_first_page_with_slow_gateway_waits_for_kernelspecs(
     server: TestServer, fake_gateway: FakeGateway, seconds: float
 ) -> None:
     logo = "/kernelspecs/python3/logo-64x64.png"
@@ -198,7 +198,7 @@ async def test_the_first_page_waits_for_a_slow_gateway(
         assert "unavailable" not in reply.json
 
 
-async def test_culling_waits_for_a_slow_gateway(
+async def test_culling_with_slow_gateway_waits_for_its_answer(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -209,7 +209,7 @@ async def test_culling_waits_for_a_slow_gateway(
     assert kernel_id not in fake_gateway.kernels
 
 
-async def test_the_stand_in_starts_the_kernel_once_all_is_well(
+async def test_stand_in_started_after_outage_starts_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fault = fake_gateway.fault("*", "/api/*", Answer.json({"reason": "No disk"}, 500))
@@ -220,7 +220,7 @@ async def test_the_stand_in_starts_the_kernel_once_all_is_well(
     assert (await server.call("POST", "/api/sessions", model_of(name=name))).status == 201
 
 
-async def test_kernels_and_sessions_are_listed_as_last_heard_of(
+async def test_kernel_and_session_lists_in_outage_show_last_known(
     server: TestServer, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
@@ -235,7 +235,7 @@ async def test_kernels_and_sessions_are_listed_as_last_heard_of(
     fault.lift()
 
 
-async def test_an_outage_is_logged_once_and_so_is_its_end(
+async def test_outage_start_and_end_are_each_logged_once(
     server: TestServer, fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -251,7 +251,7 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(
     assert told[1] == f"The kernels of {fake_gateway.url} can be listed again."
 
 
-async def test_a_kernel_is_not_culled_by_what_was_heard_long_ago(
+async def test_culling_with_outdated_activity_keeps_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -266,7 +266,7 @@ async def test_a_kernel_is_not_culled_by_what_was_heard_long_ago(
     assert kernel_id not in fake_gateway.kernels
 
 
-async def test_a_token_that_is_valid_again_works_in_tabs_that_are_open(
+async def test_token_valid_again_works_in_open_tabs(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = (
@@ -289,7 +289,7 @@ async def test_a_token_that_is_valid_again_works_in_tabs_that_are_open(
             await server.start_kernel()
 
 
-async def test_a_kernel_that_could_not_be_deleted_is_said_to_stay(
+async def test_kernel_and_session_delete_refused_by_gateway_say_kernel_stays(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
@@ -304,7 +304,7 @@ async def test_a_kernel_that_could_not_be_deleted_is_said_to_stay(
     assert (await server.call("GET", "/api/sessions")).json[0]["id"] == session["id"]
 
 
-async def test_a_failed_start_is_logged_as_it_is_told_and_without_the_query(
+async def test_kernel_start_that_fails_is_logged_without_the_query(
     server: TestServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     reply = await server.call("POST", f"/api/sessions?token={TOKEN}", model_of(name="cobol"))
@@ -315,7 +315,7 @@ async def test_a_failed_start_is_logged_as_it_is_told_and_without_the_query(
     assert TOKEN not in caplog.text
 
 
-async def test_a_page_that_asks_after_the_end_opens_no_connection(
+async def test_kernelspecs_asked_after_shutdown_all_open_no_connection(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with (

@@ -56,7 +56,7 @@ def env_of(gateway: FakeGateway, number: int = -1) -> dict[str, str]:
     return {name: value for name, value in env.items() if name != "KERNEL_ID"}
 
 
-async def test_a_kernel_starts_by_the_name_of_its_kernelspec(
+async def test_kernel_start_by_kernelspec_name_starts_that_kernelspec(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernelspecs.append("ir")
@@ -68,7 +68,7 @@ async def test_a_kernel_starts_by_the_name_of_its_kernelspec(
     assert fake_gateway.kernels[answer.json["id"]].name == "ir"
 
 
-async def test_the_working_directory_of_the_document_goes_along(
+async def test_kernel_start_for_document_sends_its_working_directory(
     server: TestServer, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     (tmp_path / "root" / "below").mkdir()
@@ -76,7 +76,7 @@ async def test_the_working_directory_of_the_document_goes_along(
     assert env_of(fake_gateway)["KERNEL_WORKING_DIR"] == str(tmp_path / "root" / "below")
 
 
-async def test_kernel_variables_and_the_allowed_ones_go_along_and_no_others(
+async def test_kernel_start_with_environment_sends_only_kernel_and_allowed_variables(
     fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERNEL_FLAVOUR", "strawberry")
@@ -94,7 +94,7 @@ async def test_kernel_variables_and_the_allowed_ones_go_along_and_no_others(
     assert not {"SECRET", "PATH"} & (alone.keys() | in_session.keys())
 
 
-async def test_the_user_of_the_gateway_is_the_kernels(
+async def test_kernel_start_with_http_user_sends_it_as_kernel_username(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = ("--GatewayClient.http_user=alice",)
@@ -103,7 +103,7 @@ async def test_the_user_of_the_gateway_is_the_kernels(
     assert env_of(fake_gateway)["KERNEL_USERNAME"] == "alice"
 
 
-async def test_the_environment_is_sent_always_and_never_written(
+async def test_kernel_start_without_variables_sends_env_and_leaves_os_environ(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     before = dict(os.environ)
@@ -113,7 +113,7 @@ async def test_the_environment_is_sent_always_and_never_written(
 
 
 @takes_kernel_ids
-async def test_a_running_kernel_is_attached_to_by_its_id(
+async def test_kernel_start_with_id_of_running_kernel_attaches_to_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel = fake_gateway.start_kernel()
@@ -124,7 +124,7 @@ async def test_a_running_kernel_is_attached_to_by_its_id(
         assert await tab.run("here") == "here\n"
 
 
-async def test_a_model_is_that_of_the_gateway(
+async def test_kernel_model_after_start_equals_the_gateways(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -137,7 +137,7 @@ async def test_a_model_is_that_of_the_gateway(
     assert answer.json["last_activity"] == date.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def test_a_model_shows_what_the_kernel_told_since(
+async def test_kernel_model_after_status_messages_shows_state_and_activity(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     path = "a.ipynb"
@@ -176,7 +176,7 @@ async def test_a_model_shows_what_the_kernel_told_since(
     ],
     ids=["no connections", "no date", "no microseconds", "an offset", "no date at all"],
 )
-async def test_models_of_other_forms_are_read(
+async def test_kernel_list_with_models_of_other_forms_reads_them(
     server: TestServer, fake_gateway: FakeGateway, edit: object
 ) -> None:
     fake_gateway.fault("*", "/api/kernels", Change(edit))  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ async def test_models_of_other_forms_are_read(
         None,
     ],
 )
-async def test_one_strange_model_spoils_no_other(
+async def test_kernel_list_with_one_unreadable_model_shows_the_others(
     server: TestServer, fake_gateway: FakeGateway, strange: dict[str, Json] | None
 ) -> None:
     first, second, third = [await server.start_kernel() for _ in range(3)]
@@ -224,7 +224,7 @@ async def test_one_strange_model_spoils_no_other(
     assert len(fake_gateway.kernels) == 3
 
 
-async def test_the_list_shows_of_each_kernel_what_it_shows_itself(
+async def test_kernel_list_of_running_kernels_equals_their_models(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = ("--GatewayClient.listing_ttl=0", "--GatewayClient.linger=0")
@@ -271,7 +271,7 @@ async def test_the_list_shows_of_each_kernel_what_it_shows_itself(
         assert [model["id"] for model in models] == [other]
 
 
-async def test_a_list_hurries_a_link_that_waits_though_nothing_is_new(
+async def test_kernel_list_while_link_waits_makes_it_retry_at_once(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     waits = ("gateway_retry_interval=9000", "gateway_retry_interval_max=9000")
@@ -288,7 +288,7 @@ async def test_a_list_hurries_a_link_that_waits_though_nothing_is_new(
             assert await tab.run("here") == "here\n"
 
 
-async def test_a_kernel_that_is_let_go_of_is_not_listed(server: TestServer) -> None:
+async def test_kernel_list_after_cleanup_resources_omits_the_kernel(server: TestServer) -> None:
     kernel_id, other = await server.start_kernel(), await server.start_kernel()
     assert len((await server.call("GET", "/api/kernels")).json) == 2
     await kernel_of(server, kernel_id).cleanup_resources()
@@ -297,7 +297,7 @@ async def test_a_kernel_that_is_let_go_of_is_not_listed(server: TestServer) -> N
         assert [model["id"] for model in models] == [other]
 
 
-async def test_only_our_own_kernels_are_listed(
+async def test_kernel_list_with_kernels_of_others_shows_only_own(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.start_kernel()
@@ -306,7 +306,7 @@ async def test_only_our_own_kernels_are_listed(
     assert [model["id"] for model in answer.json] == [kernel_id]
 
 
-async def test_a_kernel_missing_from_the_list_is_asked_for_by_itself(
+async def test_kernel_list_with_kernel_missing_at_gateway_asks_for_it_alone(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     there, culled = await server.start_kernel(), await server.start_kernel()
@@ -318,7 +318,7 @@ async def test_a_kernel_missing_from_the_list_is_asked_for_by_itself(
     assert gone["execution_state"] == "dead"
 
 
-async def test_missing_kernels_are_asked_for_all_at_once(
+async def test_kernel_list_with_many_missing_asks_for_all_at_once(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_ids = {await server.start_kernel() for _ in range(5)}
@@ -333,7 +333,7 @@ async def test_missing_kernels_are_asked_for_all_at_once(
     assert {model["id"] for model in answer.json} == kernel_ids
 
 
-async def test_one_kernel_that_cannot_be_asked_for_hides_no_other(
+async def test_kernel_list_with_one_failing_question_shows_the_others(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     first, second = await server.start_kernel(), await server.start_kernel()
@@ -343,7 +343,7 @@ async def test_one_kernel_that_cannot_be_asked_for_hides_no_other(
     assert {model["id"] for model in answer.json} == {first, second}
 
 
-async def test_a_kernel_is_restarted_and_keeps_its_id(
+async def test_restart_of_running_kernel_keeps_its_id(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -355,7 +355,9 @@ async def test_a_kernel_is_restarted_and_keeps_its_id(
         assert await tab.run("after") == "after\n"
 
 
-async def test_a_kernel_is_interrupted(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_interrupt_of_running_kernel_reaches_gateway(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     started = asyncio.Event()
 
     async def run_for_ever(*_: object) -> None:
@@ -373,7 +375,7 @@ async def test_a_kernel_is_interrupted(server: TestServer, fake_gateway: FakeGat
 
 
 @pytest.mark.parametrize("action", ["interrupt", "restart"])
-async def test_an_action_that_fails_in_an_outage_is_told_in_the_cell_that_runs(
+async def test_kernel_action_failing_in_outage_is_shown_in_running_cell(
     server: TestServer, fake_gateway: FakeGateway, action: str
 ) -> None:
     async def run_for_ever(*_: object) -> None:
@@ -402,14 +404,16 @@ async def test_an_action_that_fails_in_an_outage_is_told_in_the_cell_that_runs(
     assert told.head.session == kernel_session
 
 
-async def test_a_kernel_is_deleted(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_kernel_delete_of_running_kernel_removes_it(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     kernel_id = await server.start_kernel()
     assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
     assert not fake_gateway.kernels
     assert (await server.call("GET", "/api/kernels")).json == []
 
 
-async def test_a_kernel_that_is_gone_already_can_be_deleted(
+async def test_kernel_delete_when_gone_at_gateway_succeeds(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -418,7 +422,7 @@ async def test_a_kernel_that_is_gone_already_can_be_deleted(
     assert kernel_id not in server.kernels
 
 
-async def test_a_kernel_that_cannot_be_deleted_stays_listed(
+async def test_kernel_delete_when_gateway_refuses_keeps_it_listed(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -429,7 +433,7 @@ async def test_a_kernel_that_cannot_be_deleted_stays_listed(
     assert (await server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
 
 
-async def test_all_kernels_are_shut_down_at_once(
+async def test_shutdown_all_with_many_kernels_deletes_concurrently(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     for _ in range(5):
@@ -445,7 +449,7 @@ async def test_all_kernels_are_shut_down_at_once(
     assert not fake_gateway.kernels
 
 
-async def test_one_kernel_that_cannot_be_shut_down_does_not_keep_the_others(
+async def test_shutdown_all_with_one_failing_delete_deletes_the_others(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_ids = [await server.start_kernel() for _ in range(4)]
@@ -470,7 +474,7 @@ def kept_in(folder: Path) -> list[str]:
         return [kernel_id for (kernel_id,) in links.execute("SELECT kernel_id FROM links")]
 
 
-async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
+async def test_session_ids_in_data_folder_last_until_kernel_ends(
     server: TestServer, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "jupyter_relay"
@@ -490,7 +494,7 @@ async def test_session_ids_are_kept_in_the_data_folder_until_their_kernels_end(
     assert kept_in(folder) == [refused], "it lives, and is the next server's"
 
 
-async def test_a_data_folder_that_cannot_be_written_fails_no_start(
+async def test_kernel_start_with_unwritable_data_folder_succeeds(
     server: TestServer, tmp_path: Path
 ) -> None:
     (tmp_path / "data" / "jupyter_relay").write_text("a file")
@@ -499,7 +503,9 @@ async def test_a_data_folder_that_cannot_be_written_fails_no_start(
         assert await tab.run("1") == "1\n"
 
 
-async def test_is_alive_is_the_gateways_word(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_is_alive_after_loss_at_gateway_is_false(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     kernel_id = await server.start_kernel()
     kernel = kernel_of(server, kernel_id)
     assert await kernel.is_alive()
@@ -508,7 +514,7 @@ async def test_is_alive_is_the_gateways_word(server: TestServer, fake_gateway: F
     assert not await kernel.is_alive()
 
 
-async def test_a_kernel_that_died_for_good_is_not_alive(
+async def test_is_alive_of_dead_kernel_is_false(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -516,7 +522,7 @@ async def test_a_kernel_that_died_for_good_is_not_alive(
     assert not await kernel_of(server, kernel_id).is_alive()
 
 
-async def test_removing_an_unknown_kernel_is_no_error(server: TestServer) -> None:
+async def test_remove_kernel_of_unknown_id_raises_nothing(server: TestServer) -> None:
     assert server.kernels.remove_kernel(UNKNOWN) is None
     kernel_id = await server.start_kernel()
     kernel = server.kernels.remove_kernel(kernel_id)
@@ -525,7 +531,9 @@ async def test_removing_an_unknown_kernel_is_no_error(server: TestServer) -> Non
     await kernel.shutdown_kernel()
 
 
-async def test_managers_share_no_kernels(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_mapping_manager_beside_another_shares_no_kernels(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     other = GatewayMappingKernelManager(parent=server.app)
     kernel_id = await server.start_kernel()
     assert kernel_id in server.kernels
@@ -535,7 +543,7 @@ async def test_managers_share_no_kernels(server: TestServer, fake_gateway: FakeG
     assert kernel_id in fake_gateway.kernels
 
 
-async def test_a_manager_without_a_kernel_says_so(server: TestServer) -> None:
+async def test_kernel_manager_without_kernel_raises_not_running(server: TestServer) -> None:
     kernel = GatewayKernelManager(parent=server.kernels, relay=server.kernels.relay)
     assert not await kernel.is_alive()
     with pytest.raises(KernelNotRunning):
@@ -545,7 +553,7 @@ async def test_a_manager_without_a_kernel_says_so(server: TestServer) -> None:
 @pytest.mark.skipif(
     not hasattr(handlers, "PathResolverHandler"), reason="this Jupyter Server resolves no paths"
 )
-async def test_a_path_of_a_gateways_kernel_is_resolved_by_the_server_alone(
+async def test_resolve_path_with_gateway_kernel_answers_as_without(
     server: TestServer,
 ) -> None:
     (Path(server.app.root_dir) / "a.ipynb").touch()
@@ -555,7 +563,7 @@ async def test_a_path_of_a_gateways_kernel_is_resolved_by_the_server_alone(
     assert (answer.status, answer.json) == (200, local.json)
 
 
-async def test_the_set_of_untracked_types_is_one_for_all_kernels_until_it_is_changed(
+async def test_untracked_types_until_changed_are_one_shared_set(
     server: TestServer,
 ) -> None:
     kernels = GatewayMappingKernelManager(parent=server.app)

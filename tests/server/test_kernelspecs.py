@@ -15,7 +15,7 @@ from tests.support.server import TestServer, server_on
 from tests.support.versions import takes_kernel_ids
 
 
-async def test_the_kernelspecs_are_the_gateways(
+async def test_kernelspecs_listed_equal_the_gateways(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernelspecs.append("ir")
@@ -28,7 +28,7 @@ async def test_the_kernelspecs_are_the_gateways(
     assert one.json["spec"]["display_name"] == "Fake ir"
 
 
-async def test_the_gateways_default_kernel_is_the_servers(
+async def test_default_kernel_given_by_gateway_becomes_the_servers(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernelspecs[:] = ["ir", "python3"]
@@ -38,7 +38,7 @@ async def test_the_gateways_default_kernel_is_the_servers(
     assert started.json["name"] == "ir"
 
 
-async def test_without_a_default_of_the_gateway_the_servers_stays(
+async def test_default_kernel_not_given_by_gateway_stays_the_servers(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("GET", "/api/kernelspecs", Change(without("default")))
@@ -46,7 +46,7 @@ async def test_without_a_default_of_the_gateway_the_servers_stays(
     assert answer.json["default"] == server.kernels.default_kernel_name == "python3"
 
 
-async def test_files_are_found_below_the_servers_own_base_url(tmp_path: Path) -> None:
+async def test_kernelspec_files_with_base_url_are_served_below_it(tmp_path: Path) -> None:
     async with (
         FakeGateway(base_path="/far/away") as gateway,
         server_on(gateway, tmp_path, base_url="/near") as server,
@@ -62,22 +62,24 @@ async def test_files_are_found_below_the_servers_own_base_url(tmp_path: Path) ->
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_an_unknown_kernelspec_is_not_found(server: TestServer) -> None:
+async def test_kernelspec_of_unknown_name_is_not_found(server: TestServer) -> None:
     answer = await server.call("GET", "/api/kernelspecs/cobol")
     assert (answer.status, answer.json["message"]) == (404, "Kernel spec cobol not found")
 
 
-async def test_a_file_that_does_not_exist_is_not_found(server: TestServer) -> None:
+async def test_kernelspec_file_that_is_missing_is_not_found(server: TestServer) -> None:
     assert (await server.call("GET", "/kernelspecs/cobol/logo-64x64.png")).status == 404
     assert (await server.call("GET", "/kernelspecs/python3/too/deep.png")).status == 404
 
 
-async def test_a_file_can_be_asked_for_by_its_head(server: TestServer) -> None:
+async def test_kernelspec_file_asked_by_head_is_answered(server: TestServer) -> None:
     answer = await server.call("HEAD", "/kernelspecs/python3/logo-64x64.png")
     assert (answer.status, answer.body) == (200, b"")
 
 
-async def test_the_manager_says_what_is_missing_as_its_base_does(server: TestServer) -> None:
+async def test_kernelspec_manager_with_unknown_name_answers_as_base_class(
+    server: TestServer,
+) -> None:
     specs = server.app.kernel_spec_manager
     assert isinstance(specs, GatewayKernelSpecManager)
     with pytest.raises(KeyError, match="has no kernelspec 'cobol'"):
@@ -85,7 +87,7 @@ async def test_the_manager_says_what_is_missing_as_its_base_does(server: TestSer
     assert await specs.get_kernel_spec_resource("cobol", "logo-64x64.png") is None
 
 
-async def test_the_user_is_sent_escaped_and_after_the_path(
+async def test_kernelspec_request_with_user_sends_it_escaped_in_query(
     fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERNEL_USERNAME", "al/ice & bob?")
@@ -100,7 +102,7 @@ async def test_the_user_is_sent_escaped_and_after_the_path(
     assert all(request.query == {"user": "al/ice & bob?"} for request in asked)
 
 
-async def test_the_kernelspec_of_a_kernel_is_the_gateways(server: TestServer) -> None:
+async def test_kernelspec_of_kernel_equals_the_gateways(server: TestServer) -> None:
     kernel_id = await server.start_kernel()
     kernel = server.kernels.get_kernel(kernel_id)
     assert isinstance(kernel, GatewayKernelManager)
@@ -109,7 +111,7 @@ async def test_the_kernelspec_of_a_kernel_is_the_gateways(server: TestServer) ->
     assert kernel.kernel_spec.display_name == "Fake python3"
 
 
-async def test_one_kernelspec_that_cannot_be_read_hides_no_other(
+async def test_kernelspecs_with_one_unreadable_show_the_others(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     spec = {"spec": {"display_name": "Good", "language": "x", "argv": []}}
@@ -123,7 +125,7 @@ async def test_one_kernelspec_that_cannot_be_read_hides_no_other(
     assert answer.json["kernelspecs"]["good"]["resources"] == {}
 
 
-async def test_a_page_that_asks_while_the_server_ends_keeps_nothing_open(
+async def test_kernelspecs_asked_during_close_answer_unavailable(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     specs = server.app.kernel_spec_manager
@@ -150,7 +152,7 @@ LEAVING = ("..", "%2e%2e", ".", "..%2f..%2fapi%2fkernels", "a%2F..%2Fb", "a%5Cb"
         *(f"/kernelspecs/python3/{name}" for name in LEAVING),
     ],
 )
-async def test_a_name_that_leaves_its_folder_finds_nothing_and_asks_nothing_else(
+async def test_kernelspec_name_leaving_its_folder_is_not_found(
     path: str, server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     url = URL(server.url + path, encoded=True)  # else the client takes out the dots
@@ -170,7 +172,7 @@ ALLOW_R = "--KernelSpecManager.allowed_kernelspecs=r"
     "option", [ALLOW_R, "--KernelSpecManager.whitelist=r",
                "--GatewayKernelSpecManager.allowed_kernelspecs=r"]
 )  # fmt: skip
-async def test_allowed_kernelspecs_hide_all_others_wherever_they_are_asked_for(
+async def test_allowed_kernelspecs_when_set_hide_others_everywhere(
     option: str, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     fake_gateway.kernelspecs[:] = ["python3", "r"]
@@ -201,7 +203,7 @@ async def test_allowed_kernelspecs_hide_all_others_wherever_they_are_asked_for(
 
 
 @takes_kernel_ids
-async def test_a_kernel_that_runs_can_be_attached_to_whatever_is_allowed(
+async def test_attach_to_kernel_of_kernelspec_not_allowed_succeeds(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     kernel = fake_gateway.start_kernel()
@@ -215,7 +217,7 @@ async def test_a_kernel_that_runs_can_be_attached_to_whatever_is_allowed(
         "MappingKernelManager", "AsyncMappingKernelManager", "MultiKernelManager",
         "GatewayMappingKernelManager")] + ["--MappingKernelManager.default_kernel_name=python3"],
 )  # fmt: skip
-async def test_a_default_kernel_that_the_user_has_set_stays(
+async def test_default_kernel_set_by_user_is_kept(
     option: str, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     wanted = option.rpartition("=")[2]
@@ -227,7 +229,7 @@ async def test_a_default_kernel_that_the_user_has_set_stays(
         assert (await server.call("POST", "/api/kernels")).json["name"] == wanted
 
 
-async def test_a_default_kernel_that_an_extension_has_set_stays(
+async def test_default_kernel_set_by_extension_is_kept(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernelspecs[:] = ["first", "r"]
@@ -236,7 +238,7 @@ async def test_a_default_kernel_that_an_extension_has_set_stays(
     assert (await server.call("GET", "/api/kernelspecs")).json["default"] == "r"
 
 
-async def test_without_a_choice_the_default_follows_the_gateways(
+async def test_default_kernel_not_set_follows_the_gateways(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     for names in (["a", "b"], ["b", "a"]):

@@ -13,7 +13,9 @@ def model_of(path: str = "a.ipynb", **kernel: str) -> dict[str, object]:
     return {"path": path, "name": path, "type": "notebook", "kernel": kernel}
 
 
-async def test_a_session_starts_a_kernel(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_session_created_with_kernelspec_starts_kernel(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     fake_gateway.kernelspecs.append("ir")
     answer = await server.call("POST", "/api/sessions", model_of(name="ir"))
     assert answer.status == 201
@@ -24,7 +26,7 @@ async def test_a_session_starts_a_kernel(server: TestServer, fake_gateway: FakeG
 
 
 @takes_kernel_ids
-async def test_a_session_takes_a_kernel_that_runs_on_the_gateway(
+async def test_session_created_with_running_kernel_id_attaches_to_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel = fake_gateway.start_kernel()
@@ -34,7 +36,7 @@ async def test_a_session_takes_a_kernel_that_runs_on_the_gateway(
 
 
 @takes_kernel_ids
-async def test_a_session_with_an_unknown_kernel_is_an_error(server: TestServer) -> None:
+async def test_session_created_with_unknown_kernel_id_is_an_error(server: TestServer) -> None:
     answer = await server.call("POST", "/api/sessions", model_of(id=UNKNOWN))
     assert answer.status == 404
     assert answer.json["message"].endswith(
@@ -43,13 +45,13 @@ async def test_a_session_with_an_unknown_kernel_is_an_error(server: TestServer) 
     assert (await server.call("GET", "/api/sessions")).json == []
 
 
-async def test_a_session_with_an_unknown_kernelspec_is_an_error(server: TestServer) -> None:
+async def test_session_created_with_unknown_kernelspec_is_an_error(server: TestServer) -> None:
     answer = await server.call("POST", "/api/sessions", model_of(name="cobol"))
     assert answer.status == 404
     assert "has no kernelspec 'cobol'." in answer.json["message"]
 
 
-async def test_a_session_is_renamed_and_moved(server: TestServer) -> None:
+async def test_session_patched_with_path_and_name_is_moved_and_renamed(server: TestServer) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
     at = f"/api/sessions/{session['id']}"
     answer = await server.call("PATCH", at, {"path": "below/b.ipynb", "name": "b.ipynb"})
@@ -58,7 +60,7 @@ async def test_a_session_is_renamed_and_moved(server: TestServer) -> None:
     assert answer.json["kernel"]["id"] == session["kernel"]["id"]
 
 
-async def test_the_kernel_of_a_session_is_changed(
+async def test_session_patched_with_kernel_changes_its_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.kernelspecs.append("ir")
@@ -71,7 +73,7 @@ async def test_the_kernel_of_a_session_is_changed(
     assert answer.json["kernel"]["id"] in fake_gateway.kernels
 
 
-async def test_a_change_to_an_unknown_kernelspec_leaves_the_kernel(
+async def test_session_patched_with_unknown_kernelspec_keeps_its_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
@@ -83,7 +85,7 @@ async def test_a_change_to_an_unknown_kernelspec_leaves_the_kernel(
     assert (await server.call("GET", at)).json["kernel"]["id"] == session["kernel"]["id"]
 
 
-async def test_a_session_is_deleted_with_its_kernel(
+async def test_session_deleted_deletes_its_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json
@@ -92,7 +94,7 @@ async def test_a_session_is_deleted_with_its_kernel(
     assert (await server.call("GET", "/api/sessions")).json == []
 
 
-async def test_a_culled_kernel_ends_its_session_without_another_request(
+async def test_session_whose_kernel_is_culled_ends_without_request(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     culled = (await server.call("POST", "/api/sessions", model_of())).json
@@ -106,7 +108,7 @@ async def test_a_culled_kernel_ends_its_session_without_another_request(
     assert len(fake_gateway.requests) == asked
 
 
-async def test_a_kernel_that_its_link_found_gone_ends_its_session(
+async def test_session_whose_kernel_link_finds_gone_ends(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.farewell_seconds = 0.0
@@ -118,7 +120,7 @@ async def test_a_kernel_that_its_link_found_gone_ends_its_session(
     assert (await server.call("GET", "/api/sessions")).json == []
 
 
-async def test_a_gateway_that_is_down_ends_no_session(
+async def test_session_while_gateway_is_down_is_kept(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     session = (await server.call("POST", "/api/sessions", model_of())).json

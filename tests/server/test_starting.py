@@ -48,7 +48,7 @@ def released(fake_gateway: FakeGateway) -> asyncio.Event:
     return released
 
 
-async def test_a_slow_start_is_a_kernel_that_is_starting(
+async def test_slow_start_unanswered_shows_starting_kernel(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     answer = await server.call("POST", KERNELS, {"name": "python3"})
@@ -72,7 +72,7 @@ async def test_a_slow_start_is_a_kernel_that_is_starting(
     assert not fake_gateway.kernels
 
 
-async def test_a_session_is_there_before_its_kernel(
+async def test_session_with_slow_start_is_listed_before_kernel(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     answer = await server.call("POST", "/api/sessions", SESSION)
@@ -84,7 +84,7 @@ async def test_a_session_is_there_before_its_kernel(
     assert list(fake_gateway.kernels) == [answer.json["kernel"]["id"]]
 
 
-async def test_a_slow_start_that_fails_is_not_culled_before_and_forgotten_after(
+async def test_slow_start_that_fails_is_not_culled_and_is_forgotten_after(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -102,7 +102,7 @@ async def test_a_slow_start_that_fails_is_not_culled_before_and_forgotten_after(
     assert kernel_id not in server.kernels
 
 
-async def test_after_a_slow_start_that_fails_each_cell_is_answered_with_the_reason(
+async def test_slow_start_that_fails_answers_each_cell_with_reason(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     session = (await server.call("POST", "/api/sessions", SESSION)).json
@@ -136,7 +136,7 @@ async def test_after_a_slow_start_that_fails_each_cell_is_answered_with_the_reas
     assert (await server.call("GET", at)).status == 404
 
 
-async def test_a_page_of_a_slow_start_that_failed_loses_its_websocket_after_a_while(
+async def test_slow_start_that_fails_closes_websocket_after_delay(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     server.kernels.farewell_seconds = 0.0
@@ -149,7 +149,7 @@ async def test_a_page_of_a_slow_start_that_failed_loses_its_websocket_after_a_wh
         assert tab.end == "ended: CLOSE 0"
 
 
-async def test_a_start_is_cancelled_by_deleting_its_kernel(
+async def test_slow_start_with_kernel_deleted_is_cancelled(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel(name="python3")
@@ -165,7 +165,7 @@ async def test_a_start_is_cancelled_by_deleting_its_kernel(
     await fake_gateway.wait_for(lambda: not fake_gateway.kernels)
 
 
-async def test_a_kernel_that_is_starting_is_neither_restarted_nor_interrupted(
+async def test_starting_kernel_refuses_restart_and_interrupt(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel(name="python3")
@@ -177,7 +177,7 @@ async def test_a_kernel_that_is_starting_is_neither_restarted_nor_interrupted(
     released.set()
 
 
-async def test_a_server_that_stops_leaves_no_kernel(
+async def test_shutdown_all_during_slow_start_leaves_no_kernel(
     fake_gateway: FakeGateway, tmp_path: Path, patience: str, released: asyncio.Event
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=(patience,)) as server:
@@ -191,7 +191,7 @@ async def test_a_server_that_stops_leaves_no_kernel(
     assert not fake_gateway.kernels
 
 
-async def test_a_kernel_keeps_the_id_that_was_shown_whatever_id_its_gateway_gives_it(
+async def test_slow_start_with_other_id_from_gateway_keeps_shown_id(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     fake_gateway.kernel_ids = "ignored"
@@ -223,7 +223,7 @@ async def test_a_kernel_keeps_the_id_that_was_shown_whatever_id_its_gateway_give
     assert (await server.call("GET", KERNELS)).json == []
 
 
-async def test_a_kernel_with_two_ids_that_is_culled_is_dead_under_the_one_that_was_shown(
+async def test_kernel_with_two_ids_when_culled_is_dead_under_shown_id(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     fake_gateway.kernel_ids = "ignored"
@@ -240,7 +240,7 @@ async def test_a_kernel_with_two_ids_that_is_culled_is_dead_under_the_one_that_w
 
 
 @takes_kernel_ids
-async def test_a_kernel_with_two_ids_is_found_by_either_after_the_server_was_started_again(
+async def test_kernel_with_two_ids_after_server_restart_is_found_by_either(
     fake_gateway: FakeGateway, tmp_path: Path, patience: str, released: asyncio.Event
 ) -> None:
     fake_gateway.kernel_ids = "ignored"
@@ -270,7 +270,7 @@ async def test_a_kernel_with_two_ids_is_found_by_either_after_the_server_was_sta
             await left.cleanup_resources()
 
 
-async def test_an_error_that_comes_soon_is_the_answer(
+async def test_start_that_fails_soon_answers_with_error(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
@@ -281,7 +281,7 @@ async def test_an_error_that_comes_soon_is_the_answer(
         assert (await server.call("GET", KERNELS)).json == []
 
 
-async def test_the_model_of_a_kernel_that_has_started_is_of_now(
+async def test_kernel_model_after_slow_start_shows_current_state(
     server: TestServer, released: asyncio.Event
 ) -> None:
     kernel_id = (await server.call("POST", KERNELS, {"name": "python3"})).json["id"]
@@ -293,7 +293,7 @@ async def test_the_model_of_a_kernel_that_has_started_is_of_now(
     assert model["execution_state"] != "starting"
 
 
-async def test_a_start_that_is_answered_while_the_server_stops_leaves_no_kernel(
+async def test_slow_start_answered_during_shutdown_all_leaves_no_kernel(
     fake_gateway: FakeGateway, tmp_path: Path, released: asyncio.Event
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:  # one that waits for the start

@@ -48,7 +48,7 @@ async def receive_type(tab: Tab, msg_type: str) -> Message:
 
 
 @LEGS
-async def test_each_leg_speaks_what_was_agreed_on_it(
+async def test_websocket_with_different_subprotocols_speaks_each_legs_own(
     server: TestServer, fake_gateway: FakeGateway, gateway_speaks: tuple[str, ...],
     page_is_legacy: bool,
 ) -> None:  # fmt: skip
@@ -62,7 +62,7 @@ async def test_each_leg_speaks_what_was_agreed_on_it(
 
 
 @LEGS
-async def test_buffers_pass_both_ways_and_the_reader_lives(
+async def test_websocket_with_buffers_passes_them_both_ways(
     server: TestServer, fake_gateway: FakeGateway, gateway_speaks: tuple[str, ...],
     page_is_legacy: bool,
 ) -> None:  # fmt: skip
@@ -81,7 +81,9 @@ async def test_buffers_pass_both_ways_and_the_reader_lives(
     assert not any(socket.refused for socket in fake_gateway.sockets)
 
 
-async def test_content_passes_unread(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_websocket_with_invalid_json_content_passes_it_unread(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     no_json = b'{"this is": not JSON \xff'
     kernel_id = await server.start_kernel()
     kernel = fake_gateway.kernels[kernel_id]
@@ -106,7 +108,7 @@ async def test_content_passes_unread(server: TestServer, fake_gateway: FakeGatew
     assert (bytes(came.content), bytes(came.metadata)) == (no_json, no_json)
 
 
-async def test_a_message_of_200_mb_comes_down(
+async def test_websocket_with_200_mb_message_from_kernel_delivers_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     size = 200 * 1000 * 1000
@@ -125,7 +127,7 @@ async def test_a_message_of_200_mb_comes_down(
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_a_large_message_goes_up(
+async def test_websocket_with_large_message_from_page_delivers_it(
     server: TestServer, fake_gateway: FakeGateway, legacy: bool
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -139,7 +141,7 @@ async def test_a_large_message_goes_up(
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_a_cell_larger_than_tornado_takes_by_default_reaches_the_gateway(
+async def test_websocket_with_cell_above_tornado_default_reaches_gateway(
     server: TestServer, fake_gateway: FakeGateway, legacy: bool
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -151,7 +153,7 @@ async def test_a_cell_larger_than_tornado_takes_by_default_reaches_the_gateway(
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_a_cell_above_max_message_bytes_ends_with_the_reason(
+async def test_websocket_with_cell_above_max_message_bytes_answers_reason(
     fake_gateway: FakeGateway, tmp_path: Path, legacy: bool
 ) -> None:
     argv = ("--GatewayClient.max_message_bytes=1_000_000",)
@@ -166,7 +168,7 @@ async def test_a_cell_above_max_message_bytes_ends_with_the_reason(
     assert len(fake_gateway.sockets) == 1
 
 
-async def test_a_limit_of_messages_in_the_servers_tornado_settings_is_heeded(
+async def test_websocket_with_limit_in_tornado_settings_heeds_it(
     server: TestServer,
 ) -> None:
     server.app.web_app.settings["websocket_max_message_size"] = 1_000_000
@@ -179,7 +181,7 @@ async def test_a_limit_of_messages_in_the_servers_tornado_settings_is_heeded(
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xff" * 40, "no JSON", "[]", '{"header": 1}'], ids=repr)
-async def test_a_frame_that_is_no_message_is_skipped(
+async def test_websocket_with_invalid_frame_skips_it(
     server: TestServer, fake_gateway: FakeGateway, frame: str | bytes
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -192,7 +194,7 @@ async def test_a_frame_that_is_no_message_is_skipped(
     assert not any(socket.refused for socket in fake_gateway.sockets)
 
 
-async def test_all_tabs_share_one_socket_and_hear_all_output(
+async def test_websocket_of_many_tabs_shares_one_socket_and_all_output(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -209,7 +211,7 @@ async def test_all_tabs_share_one_socket_and_hear_all_output(
     assert len(fake_gateway.sockets) == 1
 
 
-async def test_a_second_page_of_the_same_session_takes_the_place_of_the_first(
+async def test_websocket_opened_again_by_same_session_replaces_the_first(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -220,7 +222,7 @@ async def test_a_second_page_of_the_same_session_takes_the_place_of_the_first(
     assert len(fake_gateway.sockets) == 1
 
 
-async def test_ten_tabs_that_leave_during_the_handshake_cost_the_gateway_one_socket(
+async def test_websocket_of_ten_tabs_leaving_in_handshake_opens_one_socket(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()
@@ -238,7 +240,7 @@ async def test_ten_tabs_that_leave_during_the_handshake_cost_the_gateway_one_soc
     assert len(fake_gateway.requests_to("GET", "/api/kernels/*/channels")) == 1
 
 
-async def test_a_handshake_that_nobody_waits_for_any_more_is_given_up(
+async def test_websocket_handshake_without_waiting_tab_is_abandoned(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.fault("GET", "/api/kernels/*/channels", Hold(asyncio.Event()))
@@ -252,7 +254,9 @@ async def test_a_handshake_that_nobody_waits_for_any_more_is_given_up(
     assert not fake_gateway.open_sockets
 
 
-async def test_handshakes_block_nothing(server: TestServer, fake_gateway: FakeGateway) -> None:
+async def test_websocket_handshakes_that_hang_block_no_request(
+    server: TestServer, fake_gateway: FakeGateway
+) -> None:
     many = 20
     released = asyncio.Event()
     fake_gateway.fault("GET", "/api/kernels/*/channels", Hold(released))
@@ -275,21 +279,21 @@ async def test_handshakes_block_nothing(server: TestServer, fake_gateway: FakeGa
     assert [task.result() for task in running] == [f"{kernel_id}\n" for kernel_id in kernel_ids]
 
 
-async def test_a_tab_of_an_unknown_kernel_is_refused(server: TestServer) -> None:
+async def test_websocket_of_unknown_kernel_is_refused(server: TestServer) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with server.tab("00000000-0000-4000-8000-000000000000"):
             pass
     assert refused.value.status == 404
 
 
-async def test_a_tab_without_a_session_id_works(server: TestServer) -> None:
+async def test_websocket_without_session_id_runs_cells(server: TestServer) -> None:
     kernel_id = await server.start_kernel()
     url = f"{server.url}/api/kernels/{kernel_id}/channels"
     async with server.http.ws_connect(url) as websocket:
         assert await Tab(websocket, "whoever").run("1") == "1\n"
 
 
-async def test_a_burst_of_all_sizes_arrives_whole_and_in_order(
+async def test_websocket_with_burst_of_all_sizes_keeps_content_and_order(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     texts = [str(n % 10) * size for n, size in enumerate((1, 125, 126, 70_000, 3, 400_000) * 20)]
@@ -304,7 +308,7 @@ async def test_a_burst_of_all_sizes_arrives_whole_and_in_order(
         assert await tab.run("burst") == "".join(text + "\n" for text in texts)
 
 
-async def test_a_server_that_compresses_still_does(server: TestServer) -> None:
+async def test_websocket_of_compressing_server_is_compressed(server: TestServer) -> None:
     server.app.web_app.settings["websocket_compression_options"] = {}
     kernel_id = await server.start_kernel()
     async with server.http.ws_connect(
