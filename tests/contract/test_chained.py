@@ -27,7 +27,7 @@ async def far_gateway() -> AsyncIterator[RunningServer]:
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["relay", "built-in client"])
-async def test_a_server_on_a_gateway_is_a_gateway(
+async def test_server_on_a_gateway_is_itself_a_gateway(
     far_gateway: RunningServer, tmp_path: Path, ours: bool
 ) -> None:
     extension = f"--ServerApp.jpserver_extensions={{'jupyter_relay': {ours}}}"

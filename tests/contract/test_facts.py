@@ -44,7 +44,9 @@ async def replies(tab: Tab, count: int) -> list[Message]:
     return found
 
 
-async def test_a_bad_token_is_refused_as_we_read_it(probe: Probe, kind: Kind) -> None:
+async def test_gateway_refuses_a_bad_token_with_a_status_that_the_relay_understands(
+    probe: Probe, kind: Kind
+) -> None:
     status, body = await probe.call("GET", "/api/kernelspecs", token="bad")
     if kind is Kind.JUPYTER_SERVER:
         assert (status, body) == (403, {"message": "Forbidden", "reason": None})
@@ -52,7 +54,7 @@ async def test_a_bad_token_is_refused_as_we_read_it(probe: Probe, kind: Kind) ->
         assert (status, body) == (401, {"reason": "Unauthorized", "message": ""})
 
 
-async def test_a_handshake_is_refused_with_a_plain_status(probe: Probe, kind: Kind) -> None:
+async def test_gateway_refuses_a_handshake_with_a_plain_status(probe: Probe, kind: Kind) -> None:
     kernel_id = await probe.start_kernel()
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with probe.socket(kernel_id, token="bad"):
@@ -94,7 +96,9 @@ async def test_models_are_those_that_we_read(probe: Probe) -> None:
     assert content.startswith(b"\x89PNG")
 
 
-async def test_an_unknown_kernelspec_cannot_be_told_from_the_status(probe: Probe) -> None:
+async def test_gateway_answers_an_unknown_kernelspec_with_500_at_a_start_and_404_at_a_read(
+    probe: Probe,
+) -> None:
     status, _ = await probe.call("POST", "/api/kernels", {"name": "cobol", "env": {
         "KERNEL_USERNAME": "tester"}})  # fmt: skip
     assert status == 500
@@ -102,7 +106,7 @@ async def test_an_unknown_kernelspec_cannot_be_told_from_the_status(probe: Probe
     assert status == 404
 
 
-async def test_a_kernel_that_does_not_exist_is_404_but_for_a_restart(probe: Probe) -> None:
+async def test_gateway_answers_a_missing_kernel_with_404_except_at_a_restart(probe: Probe) -> None:
     for method, path, expected in (
         ("GET", "", 404),
         ("DELETE", "", 404),
@@ -113,7 +117,7 @@ async def test_a_kernel_that_does_not_exist_is_404_but_for_a_restart(probe: Prob
         assert status == expected, (method, path)
 
 
-async def test_a_subprotocol_is_chosen_only_where_it_is_offered(probe: Probe) -> None:
+async def test_gateway_chooses_a_subprotocol_only_where_it_is_offered(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id) as tab:
         assert tab.websocket.protocol == OFFERED[0]
@@ -123,14 +127,16 @@ async def test_a_subprotocol_is_chosen_only_where_it_is_offered(probe: Probe) ->
         assert await tab.run("print(2)") == "2\n"
 
 
-async def test_the_variables_of_a_kernel_arrive(probe: Probe, kind: Kind) -> None:
+async def test_gateway_passes_the_variables_of_a_start_to_the_kernel(
+    probe: Probe, kind: Kind
+) -> None:
     kernel_id = await probe.start_kernel(KERNEL_FLAVOUR="strawberry")
     async with probe.socket(kernel_id) as tab:
         said = await tab.run("import os; print(os.environ.get('KERNEL_FLAVOUR'))")
     assert said == ("None\n" if kind is Kind.JUPYTER_SERVER else "strawberry\n")
 
 
-async def test_any_client_session_is_taken_and_named_in_the_reply(probe: Probe) -> None:
+async def test_gateway_takes_any_client_session_and_names_it_in_the_reply(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id, "upstream") as tab:
         for session in ("a", "b"):
@@ -141,7 +147,7 @@ async def test_any_client_session_is_taken_and_named_in_the_reply(probe: Probe) 
             assert reply.parent.msg_id == request.head.msg_id
 
 
-async def test_a_kernel_info_request_is_answered_after_what_was_asked_before(probe: Probe) -> None:
+async def test_kernel_info_request_is_answered_after_earlier_requests(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id) as tab:
         requests = [
@@ -173,7 +179,9 @@ async def test_messages_are_numbered_with_one_count_for_all_channels(probe: Prob
     assert sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
 
 
-async def test_what_an_absent_session_missed_is_replayed_to_it_in_order(probe: Probe) -> None:
+async def test_gateway_replays_messages_in_order_to_the_session_that_missed_them(
+    probe: Probe,
+) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id, "stable") as tab:
         msg_id = await tab.execute(
@@ -193,7 +201,7 @@ async def test_what_an_absent_session_missed_is_replayed_to_it_in_order(probe: P
     assert printed(heard).split() == [str(number) for number in range(10)]
 
 
-async def test_the_largest_frame_that_is_taken_has_10_mib(probe: Probe) -> None:
+async def test_gateway_takes_frames_of_at_most_10_mib(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id) as tab:
         assert await tab.run(f"print({9 * 2**20 * ' '!r}.count(' '))") == f"{9 * 2**20}\n"

@@ -40,7 +40,7 @@ def browsers(name: str) -> str:
 
 
 @pytest.mark.parametrize("quoted", [browsers, lambda name: quote(name, safe="")])
-async def test_a_kernelspec_of_any_name_is_listed_found_alone_and_has_its_logo(
+async def test_kernelspec_of_any_name_is_listed_found_alone_and_has_its_logo(
     quoted: object, gateway: RunningServer, tmp_path: Path
 ) -> None:
     assert callable(quoted)
@@ -59,7 +59,9 @@ async def test_a_kernelspec_of_any_name_is_listed_found_alone_and_has_its_logo(
             assert (shown.status, shown.body) == (200, LOGO), url
 
 
-async def test_a_kernel_of_such_a_kernelspec_starts(gateway: RunningServer, tmp_path: Path) -> None:
+async def test_kernel_of_a_kernelspec_of_any_name_starts(
+    gateway: RunningServer, tmp_path: Path
+) -> None:
     async with server_on(gateway, tmp_path) as server:
         kernel_id = await server.start_kernel(name="julia (4 threads)-1.6")
         model = (await server.call("GET", f"/api/kernels/{kernel_id}")).json

@@ -45,7 +45,7 @@ async def refusal(gateway: RunningServer, environment: dict[str, str]) -> Kernel
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-async def test_a_limit_is_told_in_the_gateways_words_and_not_blamed_on_the_token(
+async def test_start_beyond_a_limit_gives_the_gateways_words_and_does_not_blame_the_token(
     limit: str,
 ) -> None:
     env, said = LIMITS[limit]
@@ -56,7 +56,7 @@ async def test_a_limit_is_told_in_the_gateways_words_and_not_blamed_on_the_token
 
 
 @pytest.mark.parametrize("environment", [{}, {"KERNEL_USERNAME": "bob"}])
-async def test_a_user_who_may_not_start_kernels_is_told_so(
+async def test_start_by_a_forbidden_user_says_so(
     environment: dict[str, str], unlimited: RunningServer
 ) -> None:
     error = await refusal(unlimited, environment)
@@ -65,7 +65,7 @@ async def test_a_user_who_may_not_start_kernels_is_told_so(
     assert "forward_user" in error.hint
 
 
-async def test_a_hubs_server_names_its_user_so_that_the_kernel_starts(
+async def test_hub_server_names_its_user_so_that_the_kernel_starts(
     unlimited: RunningServer,
 ) -> None:
     hub = {"JUPYTERHUB_USER": "ann", "JUPYTERHUB_API_TOKEN": "not-the-gateways"}

@@ -65,7 +65,7 @@ async def on_gateway(probe: Probe) -> list[str]:
     return [model["id"] for model in (await probe.call("GET", KERNELS))[1]]
 
 
-async def test_a_kernel_that_starts_slowly_lives_under_the_id_that_was_shown(
+async def test_kernel_that_starts_slowly_lives_under_the_id_that_was_shown(
     server: TestServer, probe: Probe, version: str
 ) -> None:
     answer = await server.call("POST", KERNELS, {"name": "python3"})
@@ -92,7 +92,9 @@ async def test_a_kernel_that_starts_slowly_lives_under_the_id_that_was_shown(
     assert (await server.call("GET", KERNELS)).json == []
 
 
-async def test_a_session_keeps_the_id_that_was_shown(server: TestServer, probe: Probe) -> None:
+async def test_session_of_a_slow_start_keeps_the_id_that_was_shown(
+    server: TestServer, probe: Probe
+) -> None:
     model = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook"}
     answer = await server.call("POST", "/api/sessions", model | {"kernel": {"name": "python3"}})
     assert (answer.status, answer.json["kernel"]["execution_state"]) == (201, "starting")
@@ -108,7 +110,7 @@ async def test_a_session_keeps_the_id_that_was_shown(server: TestServer, probe: 
 
 
 @pytest.mark.parametrize("version", [OLDER[0]], indirect=True)
-async def test_a_program_keeps_the_id_that_it_was_given(probe: Probe) -> None:
+async def test_program_with_a_slow_start_keeps_the_id_that_it_was_given(probe: Probe) -> None:
     manager = GatewayKernelManager(kernel_name="python3")
     await manager.start_kernel(patience=0.1)
     kernel_id = manager.kernel_id
@@ -125,7 +127,9 @@ async def test_a_program_keeps_the_id_that_it_was_given(probe: Probe) -> None:
 
 
 @pytest.mark.parametrize("version", [OLDER[0]], indirect=True)
-async def test_a_start_that_is_given_up_leaves_no_kernel(server: TestServer, probe: Probe) -> None:
+async def test_slow_start_that_is_given_up_leaves_no_kernel(
+    server: TestServer, probe: Probe
+) -> None:
     kernel_id = await server.start_kernel(name="python3")
     assert (await server.call("DELETE", f"{KERNELS}/{kernel_id}")).status == 204
     await server.kernels.shutdown_all()  # the start's end is waited for
@@ -133,7 +137,7 @@ async def test_a_start_that_is_given_up_leaves_no_kernel(server: TestServer, pro
 
 
 @pytest.mark.parametrize("version", [OLDER[-1]], indirect=True)
-async def test_a_launch_of_eight_seconds_outlasts_the_default_grace(
+async def test_launch_of_eight_seconds_outlasts_the_default_grace(
     gateway: RunningServer, probe: Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERNEL_LAUNCH_SECONDS", "8")

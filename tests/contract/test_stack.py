@@ -36,7 +36,7 @@ async def server(gateway: RunningServer, tmp_path: Path) -> AsyncIterator[TestSe
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["v1 page", "legacy page"])
-async def test_a_kernel_lives_from_start_to_shutdown(
+async def test_kernel_on_a_real_gateway_lives_from_start_to_shutdown(
     server: TestServer, probe: Probe, legacy: bool
 ) -> None:
     kernel_id = await server.start_kernel(name="python3")
@@ -78,7 +78,9 @@ async def test_operations_on_one_kernel_at_once_fail_nobody_and_leave_nothing_be
             await asyncio.sleep(0.05)  # a process takes its time to end, and tells nobody
 
 
-async def test_a_session_and_its_document(server: TestServer, tmp_path: Path) -> None:
+async def test_session_on_a_real_gateway_has_its_document(
+    server: TestServer, tmp_path: Path
+) -> None:
     model = {
         "path": "a.ipynb",
         "name": "a.ipynb",
@@ -101,13 +103,15 @@ async def test_kernelspecs_and_their_logos(server: TestServer) -> None:
     assert answer.body.startswith(b"\x89PNG")
 
 
-async def test_an_unknown_kernelspec_is_not_found(server: TestServer) -> None:
+async def test_start_on_a_real_gateway_of_an_unknown_kernelspec_is_not_found(
+    server: TestServer,
+) -> None:
     answer = await server.call("POST", "/api/kernels", {"name": "cobol"})
     assert answer.status == 404
     assert "has no kernelspec 'cobol'." in answer.json["message"]
 
 
-async def test_a_page_that_returns_hears_what_it_missed(server: TestServer) -> None:
+async def test_page_that_returns_hears_the_messages_it_missed(server: TestServer) -> None:
     kernel_id = await server.start_kernel()
     async with server.tab(kernel_id, "page") as tab:
         msg_id = await tab.execute(
@@ -121,7 +125,7 @@ async def test_a_page_that_returns_hears_what_it_missed(server: TestServer) -> N
     assert printed([*heard, *output]).split() == ["0", "1", "2", "3", "4"]
 
 
-async def test_a_program_runs_code(probe: Probe) -> None:
+async def test_program_on_a_real_gateway_runs_code(probe: Probe) -> None:
     manager = GatewayKernelManager(kernel_name="python3")
     await manager.start_kernel()
     client = manager.client()

@@ -29,7 +29,7 @@ async def start(
     return status, model
 
 
-async def test_an_id_in_both_places_is_the_kernels(probe: Probe) -> None:
+async def test_start_with_an_id_in_both_places_gives_it_to_the_kernel(probe: Probe) -> None:
     kernel_id = str(uuid4())
     status, model = await start(probe, body_id=kernel_id, env_id=kernel_id)
     assert (status, model["id"]) == (201, kernel_id)
@@ -37,7 +37,7 @@ async def test_an_id_in_both_places_is_the_kernels(probe: Probe) -> None:
     assert (status, model["id"]) == (200, kernel_id)
 
 
-async def test_each_gateway_looks_in_one_place_and_ignores_the_other(
+async def test_gateway_reads_the_id_from_one_place_and_ignores_the_other(
     probe: Probe, kind: Kind
 ) -> None:
     in_body, in_env = str(uuid4()), str(uuid4())
@@ -53,7 +53,7 @@ async def test_each_gateway_looks_in_one_place_and_ignores_the_other(
     assert model["id"] not in {in_body, in_env}
 
 
-async def test_a_kernel_that_is_asked_for_again_is_one_kernel(probe: Probe, kind: Kind) -> None:
+async def test_start_of_a_kernel_that_exists_makes_no_second_one(probe: Probe, kind: Kind) -> None:
     kernel_id = str(uuid4())
     assert (await start(probe, body_id=kernel_id, env_id=kernel_id))[0] == 201
     status, model = await start(probe, body_id=kernel_id, env_id=kernel_id)
@@ -64,7 +64,7 @@ async def test_a_kernel_that_is_asked_for_again_is_one_kernel(probe: Probe, kind
         assert (status, model["id"]) == (201, kernel_id)
 
 
-async def test_two_requests_at_once_for_one_id_may_leave_a_process_behind(
+async def test_start_sent_twice_at_once_with_one_id_may_leave_a_process_behind(
     probe: Probe, gateway: RunningServer, kind: Kind
 ) -> None:
     """Why a start is never sent again: not while the first request may be under way.
@@ -108,7 +108,7 @@ async def test_variables_without_kernel_in_their_name_stay_behind(probe: Probe) 
         assert await tab.run("import os; print(os.environ.get('FLAVOUR'))") == "None\n"
 
 
-async def test_the_variables_of_others_stay_theirs(probe: Probe) -> None:
+async def test_kernel_does_not_have_the_variables_of_other_starts(probe: Probe) -> None:
     """Kernel Gateway 3.0.1 gives them to a start that has no ``env`` at all; ours have one."""
     await asyncio.gather(*(start(probe, KERNEL_SECRET=str(number)) for number in range(2)))
     status, model = await probe.call("POST", "/api/kernels", {"name": "python3", "env": KERNEL_ENV})

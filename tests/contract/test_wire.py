@@ -33,17 +33,21 @@ async def until_closed(tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["token", "Token", "bearer", "Bearer"])
-async def test_the_forms_of_a_token(gateway: RunningServer, kind: Kind, scheme: str) -> None:
+async def test_gateway_takes_a_token_in_each_form_that_it_knows(
+    gateway: RunningServer, kind: Kind, scheme: str
+) -> None:
     status, _ = await bare(gateway, "/api/kernelspecs", authorization=f"{scheme} {gateway.token}")
     taken = scheme == "token" or kind is Kind.JUPYTER_SERVER
     assert status == (200 if taken else 401)
 
 
-async def test_a_token_in_the_query_is_taken(gateway: RunningServer) -> None:
+async def test_gateway_takes_a_token_in_the_query(gateway: RunningServer) -> None:
     assert (await bare(gateway, "/api/kernelspecs", token=gateway.token))[0] == 200
 
 
-async def test_who_a_gateway_is(gateway: RunningServer, kind: Kind) -> None:
+async def test_gateway_gives_its_version_at_the_api_root(
+    gateway: RunningServer, kind: Kind
+) -> None:
     anybody, _ = await bare(gateway, "/api")
     assert anybody == (200 if kind is Kind.JUPYTER_SERVER else 401)
     status, said = await bare(gateway, "/api", authorization=f"token {gateway.token}")
@@ -52,12 +56,12 @@ async def test_who_a_gateway_is(gateway: RunningServer, kind: Kind) -> None:
     assert ("gateway_version" in said) == (kind is Kind.ENTERPRISE_GATEWAY)
 
 
-async def test_what_else_there_is(probe: Probe, kind: Kind) -> None:
+async def test_gateway_has_status_and_me_only_on_jupyter_server(probe: Probe, kind: Kind) -> None:
     found = [(await probe.call("GET", f"/api/{what}"))[0] for what in ("status", "me")]
     assert found == ([200, 200] if kind is Kind.JUPYTER_SERVER else [404, 404])
 
 
-async def test_a_user_does_not_spoil_the_kernelspecs(probe: Probe) -> None:
+async def test_kernelspecs_request_with_a_user_is_answered_as_without(probe: Probe) -> None:
     status, body = await probe.call("GET", "/api/kernelspecs?user=tester")
     assert status == 200
     assert "python3" in body["kernelspecs"]
@@ -74,11 +78,11 @@ async def test_cookies_are_set_by_jupyter_server_and_kernel_gateway(
     assert named == ([] if kind is Kind.ENTERPRISE_GATEWAY else ["username"])
 
 
-async def test_a_post_with_a_token_needs_no_xsrf_cookie(probe: Probe) -> None:
+async def test_post_with_a_token_needs_no_xsrf_cookie(probe: Probe) -> None:
     assert await probe.start_kernel()
 
 
-async def test_a_websocket_of_an_unknown_kernel_is_refused_by_status(
+async def test_websocket_of_an_unknown_kernel_is_refused_by_status(
     probe: Probe, gateway: RunningServer, kind: Kind
 ) -> None:
     kernel_id = await probe.start_kernel()
@@ -95,7 +99,7 @@ async def test_messages_are_not_compressed_unless_asked_for(probe: Probe) -> Non
         assert not tab.websocket.compress
 
 
-async def test_another_session_discards_what_was_kept(probe: Probe) -> None:
+async def test_kept_messages_are_discarded_when_another_session_connects(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id, "stable") as tab:
         await tab.run("1")
@@ -109,7 +113,9 @@ async def test_another_session_discards_what_was_kept(probe: Probe) -> None:
         assert "kept" not in printed(output)
 
 
-async def test_a_second_socket_of_a_session_ends_the_first(probe: Probe, kind: Kind) -> None:
+async def test_socket_of_a_session_ends_when_the_session_opens_a_second(
+    probe: Probe, kind: Kind
+) -> None:
     if kind is Kind.ENTERPRISE_GATEWAY:
         pytest.skip("a second handshake of a session can deadlock it, so none is ever made")
     kernel_id = await probe.start_kernel()
@@ -121,7 +127,7 @@ async def test_a_second_socket_of_a_session_ends_the_first(probe: Probe, kind: K
                 await until_closed(first)
 
 
-async def test_a_large_message_comes_down_whole(probe: Probe) -> None:
+async def test_message_of_a_large_size_comes_down_whole(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     size = 12 * 2**20
     code = (
@@ -133,7 +139,7 @@ async def test_a_large_message_comes_down_whole(probe: Probe) -> None:
     assert max(message.size for message in output) > size
 
 
-async def test_an_interrupted_sleep_ends_its_cell(probe: Probe) -> None:
+async def test_interrupt_of_a_sleep_ends_its_cell(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with probe.socket(kernel_id) as tab:
         msg_id = await tab.execute("import time; print(1, flush=True); time.sleep(100)")
@@ -146,7 +152,7 @@ async def test_an_interrupted_sleep_ends_its_cell(probe: Probe) -> None:
         assert reply.channel is Channel.SHELL
 
 
-async def test_a_restart_keeps_the_id(probe: Probe) -> None:
+async def test_restart_keeps_the_kernels_id(probe: Probe) -> None:
     kernel_id = await probe.start_kernel()
     async with asyncio.timeout(60):
         status, model = await probe.call("POST", f"/api/kernels/{kernel_id}/restart", {})

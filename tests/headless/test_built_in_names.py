@@ -132,7 +132,7 @@ async def test_urls_have_no_secret_of_the_gateways_own_url(
     assert manager.kernels_url == f"{fake.url}/api/kernels"
 
 
-async def test_a_url_has_the_id_by_which_the_gateway_knows_the_kernel(fake: FakeGateway) -> None:
+async def test_url_has_the_id_by_which_the_gateway_knows_the_kernel(fake: FakeGateway) -> None:
     manager = await started(fake)
     other = fake.start_kernel()
     manager.gateway.ids.join(manager.running.id, other.id)

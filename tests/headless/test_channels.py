@@ -39,7 +39,7 @@ async def test_messages_come_in_order() -> None:
     assert not await queue.msg_ready()
 
 
-async def test_the_dates_of_headers_are_datetimes() -> None:
+async def test_message_headers_have_dates_as_datetimes() -> None:
     queue, _ = channel()
     parent = b'{"msg_id":"0","date":"2026-01-02T03:04:05.000001+02:00"}'
     queue.put(Message(channel=Channel.IOPUB, header=HEADER, parent_header=parent))
@@ -51,7 +51,7 @@ async def test_the_dates_of_headers_are_datetimes() -> None:
     assert undated["parent_header"] == {}
 
 
-async def test_one_who_waits_is_woken() -> None:
+async def test_channel_wakes_a_waiting_reader_at_a_message() -> None:
     queue, _ = channel()
     waiting = asyncio.create_task(queue.get_msg())
     await asyncio.sleep(0)
@@ -59,7 +59,7 @@ async def test_one_who_waits_is_woken() -> None:
     assert (await waiting)["msg_type"] == "stream"
 
 
-async def test_several_who_wait_are_all_served() -> None:
+async def test_channel_serves_each_of_several_waiting_readers() -> None:
     queue, _ = channel()
     waiting = [asyncio.create_task(queue.get_msg(timeout=5)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -68,7 +68,7 @@ async def test_several_who_wait_are_all_served() -> None:
     assert sorted([(await task)["content"] for task in waiting]) == [0, 1, 2]
 
 
-async def test_a_wait_of_less_than_no_time_is_refused() -> None:
+async def test_channel_refuses_a_negative_timeout() -> None:
     queue, _ = channel()
     with pytest.raises(ValueError, match="non-negative"):
         await queue.get_msg(timeout=-1)
@@ -85,7 +85,7 @@ async def test_stopping_ends_the_wait() -> None:
         await queue.get_msg(timeout=0)
 
 
-async def test_a_stopped_channel_takes_and_sends_nothing() -> None:
+async def test_stopped_channel_takes_and_sends_nothing() -> None:
     queue, sent = channel()
     queue.put(message())
     queue.stop()
@@ -107,7 +107,7 @@ async def test_numbers_that_json_does_not_know_are_read(content: bytes, value: o
     assert read != read if value is None else read == {"a": value}  # NaN alone
 
 
-async def test_a_message_that_is_not_json_is_an_error_and_the_next_one_comes() -> None:
+async def test_channel_with_a_message_that_is_not_json_raises_and_reads_the_next_one() -> None:
     queue, _ = channel()
     queue.put(message(b"{nonsense"))
     queue.put(message())
@@ -116,7 +116,7 @@ async def test_a_message_that_is_not_json_is_an_error_and_the_next_one_comes() -
     assert (await queue.get_msg())["content"] == {}
 
 
-async def test_what_nobody_fetches_is_bounded() -> None:
+async def test_channel_without_a_reader_holds_a_bounded_number_of_messages() -> None:
     queue, _ = channel(max_bytes=2_000)
     for number in range(1000):
         queue.put(message(b"%d" % number))
@@ -125,7 +125,7 @@ async def test_what_nobody_fetches_is_bounded() -> None:
     assert kept[-1] == 999
 
 
-def test_a_heart_beats_while_its_kernel_is_there() -> None:
+def test_heartbeat_channel_beats_while_its_kernel_is_there() -> None:
     there = True
     heart = HBChannelQueue(lambda: there)
     assert not heart.is_beating()
@@ -141,6 +141,6 @@ def test_a_heart_beats_while_its_kernel_is_there() -> None:
     assert heart.time_to_dead == float("inf")
 
 
-def test_they_are_channels_of_jupyter_clients_kind() -> None:
+def test_channels_are_instances_of_jupyter_clients_classes() -> None:
     assert issubclass(ChannelQueue, ChannelABC)
     assert issubclass(HBChannelQueue, HBChannelABC)

@@ -52,7 +52,7 @@ async def test_code_runs_and_its_reply_comes(fake: FakeGateway) -> None:
     assert heard == ["status", "execute_input", "stream", "status"]
 
 
-async def test_a_question_is_answered_on_stdin(fake: FakeGateway) -> None:
+async def test_client_answers_a_question_on_stdin(fake: FakeGateway) -> None:
     lines: list[str] = []
 
     def hear(msg: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ async def test_a_question_is_answered_on_stdin(fake: FakeGateway) -> None:
     assert shell == {"kernel_info_request", "execute_request"}
 
 
-async def test_a_control_request_goes_up_on_control(fake: FakeGateway) -> None:
+async def test_client_sends_a_control_request_on_control(fake: FakeGateway) -> None:
     async with running(fake) as (client, kernel):
         msg = client.session.msg("interrupt_request")
         client.control_channel.send(msg)
@@ -87,7 +87,7 @@ async def test_a_control_request_goes_up_on_control(fake: FakeGateway) -> None:
         ]
 
 
-async def test_an_interrupt_that_fails_in_an_outage_is_told_in_the_cell_that_runs(
+async def test_interrupt_that_fails_in_an_outage_is_reported_in_the_running_cell(
     fake: FakeGateway,
 ) -> None:
     async def run_for_ever(*_: object) -> None:
@@ -136,7 +136,9 @@ class Spoilt(Exception):
 
 
 @pytest.mark.parametrize("hook", ["output_hook", "stdin_hook"])
-async def test_what_a_hook_raises_reaches_the_caller_as_it_is(fake: FakeGateway, hook: str) -> None:
+async def test_client_passes_an_error_of_a_hook_to_the_caller_unchanged(
+    fake: FakeGateway, hook: str
+) -> None:
     def spoil(_: object) -> None:
         raise Spoilt
 
@@ -150,7 +152,7 @@ async def test_what_a_hook_raises_reaches_the_caller_as_it_is(fake: FakeGateway,
             await client.execute_interactive("", allow_stdin=True, timeout=10, **hooks)
 
 
-async def test_a_request_that_takes_too_long_is_a_timeout(fake: FakeGateway) -> None:
+async def test_client_request_that_takes_too_long_is_a_timeout(fake: FakeGateway) -> None:
     async with running(fake) as (client, kernel):
 
         async def never(*_: object) -> None:
@@ -161,7 +163,7 @@ async def test_a_request_that_takes_too_long_is_a_timeout(fake: FakeGateway) -> 
             await client.execute_interactive("", timeout=0.1)
 
 
-async def test_a_channel_obeys_a_timeout_by_position(fake: FakeGateway) -> None:
+async def test_channel_getter_obeys_a_positional_timeout(fake: FakeGateway) -> None:
     loop = asyncio.get_running_loop()
     async with running(fake) as (client, _):
         for ask in (client.get_iopub_msg, client.get_shell_msg, client.get_stdin_msg):
@@ -235,7 +237,7 @@ async def test_channels_that_were_stopped_can_be_started_again(fake: FakeGateway
     assert len(fake.sockets) == 2
 
 
-async def test_a_client_attaches_by_a_kernel_id(fake: FakeGateway) -> None:
+async def test_client_with_a_kernel_id_attaches_to_that_kernel(fake: FakeGateway) -> None:
     kernel = fake.start_kernel()
     client = GatewayKernelClient(kernel_id=kernel.id)
     client.start_channels()
@@ -257,7 +259,7 @@ async def test_attaching_to_a_kernel_that_is_not_there_says_so(fake: FakeGateway
     await client.stop_channels()
 
 
-async def test_an_attached_client_asks_for_no_gateway_that_makes_no_sense(
+async def test_client_with_a_kernel_id_and_no_valid_gateway_is_a_configuration_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("JUPYTER_GATEWAY_URL", raising=False)
@@ -268,7 +270,7 @@ async def test_an_attached_client_asks_for_no_gateway_that_makes_no_sense(
         GatewayKernelClient(kernel_id="some-id")
 
 
-async def test_a_client_that_was_not_started_is_by_its_first_use(fake: FakeGateway) -> None:
+async def test_client_that_was_not_started_is_started_by_its_first_use(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     client = manager.client()
@@ -285,7 +287,7 @@ async def test_a_client_that_was_not_started_is_by_its_first_use(fake: FakeGatew
     await manager.shutdown_kernel()
 
 
-async def test_a_client_without_a_kernel_says_so() -> None:
+async def test_client_without_a_kernel_raises_an_error_that_says_so() -> None:
     client = GatewayKernelManager().client()
     with pytest.raises(KernelNotRunning, match="No kernel is running!"):
         client.start_channels()
@@ -294,7 +296,7 @@ async def test_a_client_without_a_kernel_says_so() -> None:
     assert not await client.is_alive()
 
 
-async def test_two_clients_of_one_kernel_share_its_socket(fake: FakeGateway) -> None:
+async def test_clients_of_one_kernel_share_its_socket(fake: FakeGateway) -> None:
     async with running(fake) as (client, kernel):
         manager = client.parent
         assert isinstance(manager, GatewayKernelManager)
@@ -310,7 +312,7 @@ async def test_two_clients_of_one_kernel_share_its_socket(fake: FakeGateway) -> 
         assert kernel.connections == 1
 
 
-async def test_a_kernel_that_is_not_ready_in_time_is_an_error(fake: FakeGateway) -> None:
+async def test_client_whose_kernel_is_not_ready_in_time_raises_an_error(fake: FakeGateway) -> None:
     fake.fault("GET", "/api/kernels/*/channels", Answer(503))
     manager = GatewayKernelManager()
     await manager.start_kernel()
@@ -322,7 +324,7 @@ async def test_a_kernel_that_is_not_ready_in_time_is_an_error(fake: FakeGateway)
     await manager.shutdown_kernel()
 
 
-async def test_what_is_said_before_the_socket_is_open_waits_for_it(fake: FakeGateway) -> None:
+async def test_client_requests_before_the_socket_is_open_wait_for_it(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     client = manager.client()
@@ -336,7 +338,7 @@ async def test_what_is_said_before_the_socket_is_open_waits_for_it(fake: FakeGat
     await manager.shutdown_kernel()
 
 
-async def test_no_thread_is_started(fake: FakeGateway) -> None:
+async def test_client_starts_no_thread(fake: FakeGateway) -> None:
     before = set(threading.enumerate())
     async with running(fake) as (client, _):
         await client.execute_interactive("1", output_hook=lambda _: None, timeout=10)
@@ -345,7 +347,7 @@ async def test_no_thread_is_started(fake: FakeGateway) -> None:
                 await asyncio.sleep(0.01)
 
 
-def test_it_is_a_client_of_jupyter_clients_kind() -> None:
+def test_client_is_an_instance_of_jupyter_clients_class() -> None:
     assert issubclass(GatewayKernelClient, AsyncKernelClient)
 
 
@@ -357,7 +359,7 @@ async def usage(request: Message, kernel: FakeKernel) -> None:
     kernel.reply(request, {"pid": 7})
 
 
-async def test_a_usage_request_that_the_kernel_does_not_know_is_answered_as_not_supported(
+async def test_usage_request_that_the_kernel_does_not_know_is_answered_as_not_supported(
     fake: FakeGateway,
 ) -> None:
     async with running(fake) as (client, kernel):
@@ -371,7 +373,7 @@ async def test_a_usage_request_that_the_kernel_does_not_know_is_answered_as_not_
             assert reply["content"]["reason"] == "not_supported"
 
 
-async def test_a_usage_request_that_the_kernel_knows_has_its_reply_and_no_other(
+async def test_usage_request_that_the_kernel_knows_has_its_reply_and_no_other(
     fake: FakeGateway,
 ) -> None:
     async with running(fake) as (client, kernel):

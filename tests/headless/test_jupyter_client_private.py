@@ -40,7 +40,7 @@ def private_twins(kind: type) -> set[str]:
         (KernelClient, GatewayKernelClient, CLIENT_METHODS),
     ],
 )
-def test_each_private_twin_of_a_method_is_ours(
+def test_private_twins_of_jupyter_clients_methods_are_replaced_by_ours(
     theirs: type, ours: type, methods: tuple[str, ...]
 ) -> None:
     assert private_twins(theirs) - HARMLESS == {f"_async_{name}" for name in methods}
@@ -50,20 +50,20 @@ def test_each_private_twin_of_a_method_is_ours(
 
 
 @pytest.mark.parametrize("name", MANAGER_METHODS)
-def test_a_method_of_the_manager_is_one_under_both_names(name: str) -> None:
+def test_manager_method_is_the_same_under_both_names(name: str) -> None:
     assert callable(getattr(AsyncKernelManager, name))
     assert getattr(GatewayKernelManager, f"_async_{name}") is getattr(GatewayKernelManager, name)
 
 
 @pytest.mark.parametrize("name", MANAGER_STEPS)
-def test_a_step_of_the_manager_is_one_under_both_names(name: str) -> None:
+def test_manager_step_is_the_same_under_both_names(name: str) -> None:
     assert callable(getattr(AsyncKernelManager, f"_{name}"))
     ours = getattr(GatewayKernelManager, f"_{name}")
     assert ours is getattr(GatewayKernelManager, f"_async_{name}")
     assert ours is not getattr(AsyncKernelManager, f"_{name}")
 
 
-def test_the_default_hooks_are_those_of_jupyter_client() -> None:
+def test_default_hooks_are_those_of_jupyter_client() -> None:
     client = OpenKernelClient()
     assert client.default_output_hook.__func__ is AsyncKernelClient._output_hook_default  # type: ignore[attr-defined]  # a bound method
     assert client.default_stdin_hook.__func__ is AsyncKernelClient._stdin_hook_default  # type: ignore[attr-defined]  # a bound method

@@ -106,7 +106,7 @@ def test_nbconvert_leaves_no_kernel_that_crashed(tmp_path: Path) -> None:
     assert b"DeadKernelError" in done.stderr
 
 
-async def test_a_manager_that_attached_leaves_the_kernel(gateway: RunningServer) -> None:
+async def test_manager_that_attached_leaves_the_kernel_at_its_end(gateway: RunningServer) -> None:
     owner = GatewayKernelManager()
     await owner.start_kernel()
     visitor = GatewayKernelManager()
@@ -116,7 +116,7 @@ async def test_a_manager_that_attached_leaves_the_kernel(gateway: RunningServer)
     await owner.cleanup_resources()
 
 
-async def test_a_kernel_that_was_released_runs_on(gateway: RunningServer) -> None:
+async def test_kernel_that_was_released_runs_on(gateway: RunningServer) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     kernel_id = manager.kernel_id
@@ -189,7 +189,7 @@ def program(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     ],
     ids=["sys.exit", "an error", "just its end", "sys.exit in a callback", "a fork before its end"],
 )  # fmt: skip
-def test_a_program_that_ends_leaves_no_kernel(text: str, status: int) -> None:
+def test_program_that_ends_leaves_no_kernel(text: str, status: int) -> None:
     with program(text) as running:
         _, errors = running.communicate(timeout=SECONDS)
     assert running.returncode == status, errors
@@ -205,7 +205,9 @@ def test_a_program_that_ends_leaves_no_kernel(text: str, status: int) -> None:
         (signal.SIGINT, "await asyncio.sleep(60)"),
     ],
 )
-def test_a_signal_ends_a_program_as_ever_and_its_kernel(number: signal.Signals, wait: str) -> None:
+def test_program_ended_by_a_signal_has_the_usual_status_and_leaves_no_kernel(
+    number: signal.Signals, wait: str
+) -> None:
     with program(STARTS.format(wait)) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "there\n"
@@ -230,7 +232,7 @@ def test_nbconvert_that_is_terminated_leaves_no_kernel(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_a_start_leaves_no_kernel(number: signal.Signals) -> None:
+def test_program_ended_by_a_signal_during_a_start_leaves_no_kernel(number: signal.Signals) -> None:
     text = """
         async def main():
             asyncio.get_running_loop().call_later(0.05, say)
@@ -246,7 +248,7 @@ def test_a_signal_during_a_start_leaves_no_kernel(number: signal.Signals) -> Non
     assert running.returncode != 0, errors
 
 
-def test_a_programs_own_handler_of_a_signal_stays() -> None:
+def test_program_with_a_signal_handler_of_its_own_keeps_it() -> None:
     text = STARTS.format(
         "assert signal.getsignal(signal.SIGTERM) is handler; await manager.shutdown_kernel()"
     )
@@ -256,7 +258,7 @@ def test_a_programs_own_handler_of_a_signal_stays() -> None:
     assert running.returncode == 0, errors
 
 
-def test_after_the_last_kernel_signals_are_as_before() -> None:
+def test_signal_handlers_are_restored_after_the_last_kernel() -> None:
     text = STARTS.format(
         "assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL;"
         "await manager.shutdown_kernel();"

@@ -46,18 +46,20 @@ def _uses_it(function: Callable[..., object]) -> bool:
     return "self.provisioner" in inspect.getsource(unwrapped)
 
 
-def test_the_inspection_finds_what_uses_a_provisioner() -> None:
+def test_source_inspection_finds_methods_that_use_a_provisioner() -> None:
     found = set(uses_of_a_provisioner(AsyncKernelManager))
     assert {"has_kernel", "is_alive", "signal_kernel", "_async_kill_kernel"} <= found
     assert "_kill_kernel" in set(uses_of_a_provisioner(KernelManager))
 
 
 @pytest.mark.parametrize("kind", [GatewayKernelManager, ServersKernelManager])
-def test_nothing_that_a_manager_inherits_uses_a_provisioner(kind: type) -> None:
+def test_manager_inherits_no_method_that_uses_a_provisioner(kind: type) -> None:
     assert list(uses_of_a_provisioner(kind)) == []
 
 
-async def test_an_interrupt_signal_interrupts_and_others_are_refused(fake: FakeGateway) -> None:
+async def test_manager_passes_on_sigint_as_an_interrupt_and_refuses_other_signals(
+    fake: FakeGateway,
+) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     await manager.signal_kernel(signal.SIGINT)
@@ -79,7 +81,7 @@ async def test_killing_deletes_the_kernel(fake: FakeGateway, way: str) -> None:
     await getattr(manager, way)()
 
 
-async def test_a_shutdown_in_two_parts_deletes_the_kernel(fake: FakeGateway) -> None:
+async def test_shutdown_in_two_parts_deletes_the_kernel(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     await manager.request_shutdown(restart=True)
@@ -90,19 +92,19 @@ async def test_a_shutdown_in_two_parts_deletes_the_kernel(fake: FakeGateway) -> 
 
 
 @pytest.mark.parametrize("part", ["pre_start_kernel", "_launch_kernel", "post_start_kernel"])
-async def test_no_process_is_launched_here(part: str) -> None:
+async def test_manager_launches_no_local_process(part: str) -> None:
     with pytest.raises(NotPossibleOnGateway, match="start_kernel is the only way"):
         await getattr(GatewayKernelManager(), part)([])
 
 
-async def test_no_path_of_the_kernels_is_resolved() -> None:
+async def test_manager_resolves_no_path_of_the_kernels() -> None:
     assert GatewayKernelManager().resolve_path("a.ipynb") is None
 
 
 # Clients that are not made by `client()`, and pollers.
 
 
-async def test_a_client_with_a_manager_as_its_parent_shares_its_kernel(fake: FakeGateway) -> None:
+async def test_client_with_a_manager_as_its_parent_shares_its_kernel(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     client = manager.client_factory(parent=manager, config=manager.config)
@@ -125,7 +127,7 @@ async def test_a_client_with_a_manager_as_its_parent_shares_its_kernel(fake: Fak
     await manager.shutdown_kernel()
 
 
-async def test_a_client_whose_manager_has_no_kernel_says_so() -> None:
+async def test_client_whose_manager_has_no_kernel_raises_an_error_that_says_so() -> None:
     client = GatewayKernelClient(parent=GatewayKernelManager())
     with pytest.raises(KernelNotRunning):
         client.start_channels()
@@ -141,7 +143,7 @@ def a_message() -> Message:
     return Message(channel=Channel.CONTROL, header=b'{"msg_id":"1","msg_type":"usage_reply"}')
 
 
-async def test_a_channel_can_be_polled_as_a_socket() -> None:
+async def test_channel_socket_can_be_polled() -> None:
     queue = queue_of()
     queue.start()
     poller = zmq.asyncio.Poller()
@@ -155,7 +157,7 @@ async def test_a_channel_can_be_polled_as_a_socket() -> None:
     queue.stop()
 
 
-async def test_it_is_readable_exactly_while_a_message_is_here() -> None:
+async def test_channel_socket_is_readable_exactly_while_a_message_is_here() -> None:
     queue = queue_of()
     queue.start()
 

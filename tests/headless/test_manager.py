@@ -30,7 +30,7 @@ from jupyter_relay.headless.manager import GatewayKernelManager
 from jupyter_relay.testing import Answer, FakeGateway, Hold
 
 
-async def test_a_kernel_lives_from_start_to_shutdown(fake: FakeGateway) -> None:
+async def test_manager_starts_and_shuts_down_its_kernel(fake: FakeGateway) -> None:
     fake.kernelspecs.append("ir")
     manager = GatewayKernelManager(kernel_name="ir")
     assert not await manager.is_alive()
@@ -54,7 +54,7 @@ async def test_a_kernel_lives_from_start_to_shutdown(fake: FakeGateway) -> None:
     assert not await manager.is_alive()
 
 
-async def test_a_manager_attaches_by_a_kernel_id_and_lets_go(fake: FakeGateway) -> None:
+async def test_manager_attaches_by_a_kernel_id_and_lets_go(fake: FakeGateway) -> None:
     kernel = fake.start_kernel()
     manager = GatewayKernelManager()
     await manager.start_kernel(kernel_id=kernel.id)
@@ -86,7 +86,7 @@ def session_of(manager: GatewayKernelManager) -> str:
     return manager.running._upstream.session
 
 
-async def test_who_attaches_next_has_the_session_id_of_the_last(
+async def test_manager_that_attaches_next_has_the_session_id_of_the_last(
     fake: FakeGateway, state_folder: Path
 ) -> None:
     manager = GatewayKernelManager()
@@ -105,7 +105,7 @@ async def test_who_attaches_next_has_the_session_id_of_the_last(
     assert kept_in(state_folder) == []
 
 
-async def test_two_who_are_attached_at_once_have_ids_of_their_own(
+async def test_managers_attached_at_once_have_session_ids_of_their_own(
     fake: FakeGateway, state_folder: Path
 ) -> None:
     managers = [GatewayKernelManager(), GatewayKernelManager()]
@@ -119,7 +119,7 @@ async def test_two_who_are_attached_at_once_have_ids_of_their_own(
 
 
 @pytest.mark.parametrize("attach", [True, False])
-async def test_no_id_is_kept_of_a_kernel_that_does_not_exist(
+async def test_store_keeps_no_id_of_a_kernel_that_does_not_exist(
     fake: FakeGateway, state_folder: Path, attach: bool
 ) -> None:
     manager = GatewayKernelManager()
@@ -137,7 +137,7 @@ async def test_no_id_is_kept_of_a_kernel_that_does_not_exist(
     assert kept_in(state_folder) == []
 
 
-async def test_a_start_is_claimed_before_its_request_reaches_the_gateway(
+async def test_start_is_claimed_before_its_request_reaches_the_gateway(
     fake: FakeGateway, state_folder: Path
 ) -> None:
     released = asyncio.Event()
@@ -154,7 +154,7 @@ async def test_a_start_is_claimed_before_its_request_reaches_the_gateway(
     assert kept_in(state_folder) == []
 
 
-async def test_a_claim_is_on_the_id_that_the_gateway_gave_the_kernel(
+async def test_claim_is_on_the_id_that_the_gateway_gave_the_kernel(
     fake: FakeGateway, state_folder: Path
 ) -> None:
     fake.kernel_ids = "ignored"
@@ -170,7 +170,7 @@ async def test_a_claim_is_on_the_id_that_the_gateway_gave_the_kernel(
 
 
 @pytest.mark.parametrize("failure", ["refused", "not sent"])
-async def test_a_start_that_fails_leaves_no_claim(
+async def test_start_that_fails_leaves_no_claim(
     fake: FakeGateway, state_folder: Path, failure: str
 ) -> None:
     fake.fault("POST", "/api/kernels", Answer.json({"reason": "Out of GPUs."}, 500))
@@ -181,14 +181,14 @@ async def test_a_start_that_fails_leaves_no_claim(
     assert kept_in(state_folder) == []
 
 
-async def test_without_a_state_folder_nothing_is_kept(fake: FakeGateway) -> None:
+async def test_manager_without_a_state_folder_has_no_store(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     assert manager.roster.store is None
     await manager.shutdown_kernel()
 
 
-async def test_a_start_that_was_cancelled_leaves_no_kernel(fake: FakeGateway) -> None:
+async def test_manager_start_that_was_cancelled_leaves_no_kernel(fake: FakeGateway) -> None:
     before = asyncio.all_tasks()
     released = asyncio.Event()
     fake.fault("POST", "/api/kernels", Hold(released))
@@ -206,7 +206,7 @@ async def test_a_start_that_was_cancelled_leaves_no_kernel(fake: FakeGateway) ->
         await asyncio.wait(asyncio.all_tasks() - before)
 
 
-async def test_a_kernel_that_is_starting_can_be_had_at_once(fake: FakeGateway) -> None:
+async def test_manager_without_patience_has_a_starting_kernel_at_once(fake: FakeGateway) -> None:
     released = asyncio.Event()
     fake.fault("POST", "/api/kernels", Hold(released))
     manager = GatewayKernelManager()
@@ -220,7 +220,7 @@ async def test_a_kernel_that_is_starting_can_be_had_at_once(fake: FakeGateway) -
     await manager.shutdown_kernel()
 
 
-async def test_each_start_has_one_future(fake: FakeGateway) -> None:
+async def test_manager_ready_is_one_future_for_each_start(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     first = manager.ready
@@ -238,7 +238,9 @@ async def test_each_start_has_one_future(fake: FakeGateway) -> None:
     await manager.shutdown_kernel()
 
 
-async def test_one_who_does_not_wait_keeps_nobody_else_from_waiting(fake: FakeGateway) -> None:
+async def test_manager_ready_still_serves_others_after_a_wait_for_it_timed_out(
+    fake: FakeGateway,
+) -> None:
     released = asyncio.Event()
     fake.fault("POST", "/api/kernels", Hold(released))
     manager = GatewayKernelManager()
@@ -250,7 +252,7 @@ async def test_one_who_does_not_wait_keeps_nobody_else_from_waiting(fake: FakeGa
     await manager.shutdown_kernel()
 
 
-async def test_a_start_that_fails_need_not_be_asked_why(
+async def test_start_that_fails_unobserved_logs_no_unretrieved_exception(
     fake: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.fault("POST", "/api/kernels", Answer.json({"reason": "Out of GPUs."}, 500))
@@ -263,7 +265,7 @@ async def test_a_start_that_fails_need_not_be_asked_why(
     assert "never retrieved" not in caplog.text
 
 
-async def test_a_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:
+async def test_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     fake.lose_kernel(manager.kernel_id)
@@ -272,7 +274,7 @@ async def test_a_kernel_that_vanished_is_not_alive(fake: FakeGateway) -> None:
     await manager.shutdown_kernel()
 
 
-async def test_a_kernel_whose_gateway_is_away_counts_as_alive(fake: FakeGateway) -> None:
+async def test_kernel_whose_gateway_is_away_counts_as_alive(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     fault = fake.fault("GET", "/api/kernels/*", Answer(503))
@@ -281,7 +283,7 @@ async def test_a_kernel_whose_gateway_is_away_counts_as_alive(fake: FakeGateway)
     await manager.shutdown_kernel()
 
 
-async def test_a_kernel_that_died_and_was_replaced_is_not_alive(fake: FakeGateway) -> None:
+async def test_kernel_that_died_and_was_replaced_is_not_alive(fake: FakeGateway) -> None:
     manager = GatewayKernelManager()
     await manager.start_kernel()
     client = manager.client()
@@ -310,7 +312,7 @@ async def test_errors_are_those_of_the_tree(fake: FakeGateway) -> None:
         await manager.start_kernel()
 
 
-async def test_a_variable_that_cannot_be_sent_is_an_error_and_starts_nothing(
+async def test_start_with_a_variable_that_cannot_be_sent_is_an_error_and_starts_nothing(
     fake: FakeGateway,
 ) -> None:
     manager = GatewayKernelManager()
@@ -338,7 +340,9 @@ async def test_operations_at_once_have_one_order_for_a_program_too(fake: FakeGat
     assert not fake.kernels
 
 
-async def test_its_gateway_may_be_configured_or_given(fake_gateway: FakeGateway) -> None:
+async def test_manager_uses_the_gateway_that_is_configured_or_given(
+    fake_gateway: FakeGateway,
+) -> None:
     config = Config()
     config.GatewayClient.url = fake_gateway.url
     config.GatewayClient.auth_token = fake_gateway.token
@@ -354,19 +358,21 @@ async def test_its_gateway_may_be_configured_or_given(fake_gateway: FakeGateway)
     assert not fake_gateway.kernels
 
 
-async def test_a_gateway_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_manager_whose_gateway_is_not_there_raises_gateway_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("JUPYTER_GATEWAY_URL", "http://127.0.0.1:1")
     manager = GatewayKernelManager()
     with pytest.raises(GatewayUnavailable, match="cannot be reached"):
         await manager.start_kernel()
 
 
-def test_it_is_what_nbclient_asks_for() -> None:
+def test_manager_is_an_instance_of_nbclients_class() -> None:
     assert issubclass(GatewayKernelManager, KernelManager)
 
 
 @pytest.mark.parametrize("module", ["manager", "client", "channels"])
-def test_no_server_is_imported(module: str) -> None:
+def test_headless_modules_import_no_server(module: str) -> None:
     code = (
         f"import sys, jupyter_relay.headless.{module}\n"
         "print([m for m in ('jupyter_server', 'jupyter_events', 'tornado.web', 'websocket')"

@@ -42,7 +42,7 @@ def client_of(made: NotebookNode, **options: Any) -> NotebookClient:  # noqa: AN
     return NotebookClient(made, kernel_manager_class=GatewayKernelManager, timeout=60, **options)
 
 
-async def test_a_notebook_runs(gateway: RunningServer) -> None:
+async def test_nbclient_runs_a_notebook(gateway: RunningServer) -> None:
     before = set(threading.enumerate())
     made = notebook("x = 20", "print(x + 1)\nx * 2")
     await client_of(made).async_execute()
@@ -53,7 +53,7 @@ async def test_a_notebook_runs(gateway: RunningServer) -> None:
 
 
 @pytest.mark.usefixtures("own_loop", "gateway")
-def test_a_notebook_runs_where_no_loop_does() -> None:
+def test_nbclient_runs_a_notebook_without_a_running_loop() -> None:
     before = set(threading.enumerate())
     made = notebook("print('plain')")
     client_of(made).execute()
@@ -61,13 +61,15 @@ def test_a_notebook_runs_where_no_loop_does() -> None:
     assert set(threading.enumerate()) == before
 
 
-async def test_the_notebooks_own_kernelspec_is_started(gateway: RunningServer) -> None:
+async def test_nbclient_starts_the_notebooks_own_kernelspec(gateway: RunningServer) -> None:
     made = notebook("import os; print(os.environ['WHICH'])", kernel_name=SECOND_KERNELSPEC)
     await client_of(made).async_execute()
     assert printed(made) == "the second\n"
 
 
-async def test_an_unknown_kernelspec_is_an_error_and_starts_nothing(gateway: RunningServer) -> None:
+async def test_nbclient_with_an_unknown_kernelspec_raises_an_error_and_starts_nothing(
+    gateway: RunningServer,
+) -> None:
     with pytest.raises(KernelSpecNotFound, match="cobol"):
         await client_of(notebook("1", kernel_name="cobol")).async_execute()
 
@@ -99,14 +101,14 @@ async def test_widgets_with_buffers_come_through(gateway: RunningServer) -> None
     assert state[model_id]["buffers"][0]["path"] == ["value"]
 
 
-async def test_an_error_in_a_cell_is_nbclients(gateway: RunningServer) -> None:
+async def test_nbclient_raises_its_own_error_for_an_error_in_a_cell(gateway: RunningServer) -> None:
     made = notebook("1 / 0", "print('never')")
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         await client_of(made).async_execute()
     assert made.cells[1].outputs == []
 
 
-async def test_a_cell_that_takes_too_long_is_interrupted(gateway: RunningServer) -> None:
+async def test_nbclient_interrupts_a_cell_that_takes_too_long(gateway: RunningServer) -> None:
     made = notebook("import time\ntime.sleep(60)", "print('next')")
     client = NotebookClient(
         made,
@@ -120,7 +122,9 @@ async def test_a_cell_that_takes_too_long_is_interrupted(gateway: RunningServer)
     assert printed(made) == "next\n"
 
 
-async def test_without_interrupting_it_is_nbclients_timeout(gateway: RunningServer) -> None:
+async def test_nbclient_without_interrupt_on_timeout_raises_its_own_timeout(
+    gateway: RunningServer,
+) -> None:
     client = NotebookClient(
         notebook("import time\ntime.sleep(60)"),
         kernel_manager_class=GatewayKernelManager,
@@ -137,7 +141,7 @@ def why(made: NotebookNode, logged: pytest.LogCaptureFixture) -> str:
     return str(reason)
 
 
-async def test_a_kernel_that_dies_ends_the_run_and_its_cell_says_why(
+async def test_nbclient_run_ends_when_the_kernel_dies_and_its_cell_says_why(
     gateway: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = notebook("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
@@ -147,7 +151,7 @@ async def test_a_kernel_that_dies_ends_the_run_and_its_cell_says_why(
 
 
 @pytest.mark.parametrize("close", [None, 1001])
-async def test_a_kernel_that_is_deleted_ends_the_run_and_its_cell_says_why(
+async def test_nbclient_run_ends_when_the_kernel_is_deleted_and_its_cell_says_why(
     close: int | None, fake: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def be_deleted(_: Message, kernel: FakeKernel) -> None:

@@ -31,11 +31,11 @@ def parameterised(directory: Path, *sources: str, kernel_name: str = "python3") 
     return path
 
 
-def test_the_engine_is_registered() -> None:
+def test_engine_is_registered_with_papermill() -> None:
     assert papermill_engines.get_engine("jupyter_relay") is GatewayEngine
 
 
-def test_the_engine_can_be_imported_before_papermill() -> None:
+def test_engine_can_be_imported_before_papermill() -> None:
     code = (
         "from jupyter_relay.headless.papermill import GatewayEngine\n"
         "from papermill.engines import papermill_engines\n"
@@ -45,7 +45,7 @@ def test_the_engine_can_be_imported_before_papermill() -> None:
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_notebook_runs_with_parameters(tmp_path: Path) -> None:
+def test_engine_runs_a_notebook_with_parameters(tmp_path: Path) -> None:
     path = parameterised(tmp_path, "print(' '.join([who] * times))")
     done = papermill.execute_notebook(
         path,
@@ -60,7 +60,7 @@ def test_a_notebook_runs_with_parameters(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("gateway")
-def test_the_notebooks_kernelspec_is_used_and_another_may_be_given(tmp_path: Path) -> None:
+def test_engine_starts_the_notebooks_kernelspec_unless_another_is_given(tmp_path: Path) -> None:
     path = parameterised(
         tmp_path, "import os; print(os.environ.get('WHICH'))", kernel_name=SECOND_KERNELSPEC
     )
@@ -72,7 +72,7 @@ def test_the_notebooks_kernelspec_is_used_and_another_may_be_given(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_cell_that_fails_is_papermills_error(tmp_path: Path) -> None:
+def test_engine_raises_papermills_error_for_a_cell_that_fails(tmp_path: Path) -> None:
     path = parameterised(tmp_path, "raise LookupError(who)")
     with pytest.raises(PapermillExecutionError, match="LookupError"):
         papermill.execute_notebook(
@@ -84,7 +84,7 @@ def test_a_cell_that_fails_is_papermills_error(tmp_path: Path) -> None:
         )
 
 
-def test_the_command_finds_the_engine(gateway: RunningServer, tmp_path: Path) -> None:
+def test_papermill_command_finds_the_engine(gateway: RunningServer, tmp_path: Path) -> None:
     path = parameterised(tmp_path, "print(who)")
     out = tmp_path / "out.ipynb"
     command = [

@@ -49,7 +49,7 @@ def renewers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("way", ["variable", "file", "command"])
-async def test_a_notebook_runs_with_a_token_from(
+async def test_notebook_runs_with_a_token_from_each_source(
     way: str, running_gateway: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "token"
@@ -67,7 +67,7 @@ async def test_a_notebook_runs_with_a_token_from(
     assert printed(made) == "42\n"
 
 
-async def test_a_variable_of_the_environment_is_looked_up_at_each_request(
+async def test_token_variable_of_the_environment_is_looked_up_at_each_request(
     fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", fake_gateway.token)
@@ -81,7 +81,7 @@ async def test_a_variable_of_the_environment_is_looked_up_at_each_request(
     assert len(fake_gateway.requests) == 2
 
 
-async def test_a_renewer_class_is_asked_at_each_request_for_what_it_gave_before(
+async def test_renewer_class_is_called_at_each_request_with_the_previous_token(
     fake_gateway: FakeGateway, renewers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variable = "JUPYTER_GATEWAY_TOKEN_RENEWER_CLASS"
@@ -95,7 +95,7 @@ async def test_a_renewer_class_is_asked_at_each_request_for_what_it_gave_before(
     assert tokens == ["token one+", "token one++"]
 
 
-async def test_a_renewer_that_fails_leaves_the_token_as_it_was(
+async def test_renewer_class_that_fails_leaves_the_token_as_it_was(
     fake_gateway: FakeGateway, renewers: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = GatewayClient(
@@ -113,7 +113,7 @@ async def test_a_renewer_that_fails_leaves_the_token_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["no.such.Module", "{}.Absent", "{}.Abstract", "{}.no_class"])
-async def test_a_renewer_class_that_is_none_is_told(name: str, renewers: str) -> None:
+async def test_renewer_class_of_a_wrong_kind_is_an_error(name: str, renewers: str) -> None:
     options = GatewayClient(
         url="http://127.0.0.1:1", gateway_token_renewer_class=name.format(renewers)
     )
@@ -125,7 +125,7 @@ async def test_a_renewer_class_that_is_none_is_told(name: str, renewers: str) ->
         await asyncio.to_thread(options.check)
 
 
-async def test_no_token_is_logged(
+async def test_token_is_in_no_log(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -25,7 +25,7 @@ def heard(requests: UsageRequests, *messages: Message) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 0, 1)])
-def test_of_the_request_behind_the_client_hears_one_usage_reply_whatever_comes_first(
+def test_usage_request_without_support_has_one_reply_in_any_order_of_the_answers(
     order: tuple[int, int, int],
 ) -> None:
     requests, usage, behind = asked()
@@ -35,7 +35,7 @@ def test_of_the_request_behind_the_client_hears_one_usage_reply_whatever_comes_f
     ]
 
 
-def test_the_request_behind_is_not_heard_if_the_kernel_knows_usage_requests() -> None:
+def test_request_behind_is_not_heard_if_the_kernel_knows_usage_requests() -> None:
     requests, usage, behind = asked()
     kernel = Voice()
     reply = kernel.reply(usage)
@@ -43,7 +43,7 @@ def test_the_request_behind_is_not_heard_if_the_kernel_knows_usage_requests() ->
     assert heard(requests, *kernel.answer(behind)) == []
 
 
-def test_nothing_is_kept_of_a_request_whose_answer_is_complete() -> None:
+def test_request_whose_answer_is_complete_is_no_longer_kept() -> None:
     requests, usage, behind = asked()
     kernel = Voice()
     for message in kernel.answer(behind):

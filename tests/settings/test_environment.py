@@ -58,7 +58,7 @@ def test_choose_takes_kernel_variables_and_those_named_in_full() -> None:
     ],
 )
 @pytest.mark.parametrize("source", ["our environment", "request"])
-def test_a_pattern_of_allowed_envs_matches_names_wherever_they_are_set(
+def test_allowed_envs_pattern_matches_names_wherever_they_are_set(
     allowed: str, expected: set[str], source: str
 ) -> None:
     env = {"MY_A": "1", "MY_B": "2", "OTHER": "3", "lower": "4"}
@@ -75,7 +75,7 @@ def test_a_pattern_of_allowed_envs_matches_names_wherever_they_are_set(
      "JUPYTER_GATEWAY_AUTH_TOKEN", "JUPYTER_GATEWAY_URL", "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN",
      "HTTPS_PROXY", "no_proxy", "KUBERNETES_SERVICE_HOST"],
 )  # fmt: skip
-def test_no_pattern_matches_what_describes_this_machine(name: str) -> None:
+def test_allowed_envs_pattern_matches_no_variable_that_describes_this_machine(name: str) -> None:
     env = {name: "value"}
     for allowed in ("*", name[:-1] + "?"):
         assert make(env, allowed_envs=allowed).start.kernel_env.keys() == {"KERNEL_LAUNCH_TIMEOUT"}
@@ -97,7 +97,7 @@ def test_no_pattern_matches_what_describes_this_machine(name: str) -> None:
         ("WHERE_IT_COMES_FROM", "abc"),
     ],
 )
-def test_a_secret_goes_by_no_pattern_and_is_named_once_without_its_value(
+def test_secret_variable_passes_by_no_pattern_and_is_named_once_without_its_value(
     name: str, value: str
 ) -> None:
     given = (
@@ -130,7 +130,7 @@ def test_options_that_are_no_names_are_refused() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("user", [None, NotebookUser("ann")])
 @pytest.mark.parametrize("values", ["safe", "any"])
-def test_a_name_that_is_none_is_refused_and_shown_safely(
+def test_invalid_variable_name_is_refused_and_shown_safely(
     name: Any,  # noqa: ANN401  # whatever an extension has
     user: NotebookUser | None,
     values: str,
@@ -144,7 +144,7 @@ def test_a_name_that_is_none_is_refused_and_shown_safely(
     assert "hunter2" not in told
 
 
-def test_what_a_shell_exports_is_no_try_to_set_a_variable() -> None:
+def test_shell_exports_are_not_refused_as_set_variables() -> None:
     own = {"BASH_FUNC_ls%%": "() { :; }", "A": "1"}
     sent, left_out = kernel_environment(make(own, allowed_envs="*").start, own, NotebookUser("ann"))
     assert sent.keys() == {"A", "KERNEL_LAUNCH_TIMEOUT"}
@@ -173,7 +173,7 @@ def test_protected_envs_may_have_patterns() -> None:
 @pytest.mark.parametrize(("value", "said"), [*UNSAFE.values(), *NEVER.values()])
 @pytest.mark.parametrize("name", ["KERNEL_X", "NAMED", "MY_X"])
 @pytest.mark.parametrize("user", [None, NotebookUser("ann")])
-def test_a_value_that_is_unsafe_is_refused_by_its_name_alone(
+def test_unsafe_value_is_refused_by_its_name_alone(
     value: Any,  # noqa: ANN401  # whatever an extension has
     said: str,
     name: str,
@@ -204,7 +204,7 @@ def test_env_values_any_sends_nothing_that_no_process_can_have(value: object, sa
 
 
 @pytest.mark.parametrize(("value", "said"), UNSAFE.values())
-def test_a_named_variable_of_our_environment_that_is_unsafe_is_an_error_of_configuration(
+def test_unsafe_value_of_a_named_variable_of_our_environment_is_an_error_of_configuration(
     value: str, said: str
 ) -> None:
     for given in ({}, {"allowed_envs": "NAMED"}):
@@ -216,7 +216,7 @@ def test_a_named_variable_of_our_environment_that_is_unsafe_is_an_error_of_confi
         assert "\n" not in str(caught.value)
 
 
-def test_a_variable_of_our_environment_that_a_pattern_matches_is_left_out_if_unsafe() -> None:
+def test_unsafe_value_of_our_environment_that_a_pattern_matches_is_left_out() -> None:
     own = {"PROMPT": "$ ", "FINE": "1"}
     settings = make(own, allowed_envs="*")
     assert settings.start.kernel_env.keys() == {"FINE", "KERNEL_LAUNCH_TIMEOUT"}
@@ -227,7 +227,7 @@ def test_a_variable_of_our_environment_that_a_pattern_matches_is_left_out_if_uns
 
 
 @pytest.mark.parametrize("allowed", ["*", "JPY_SESSION_NAME"])
-def test_a_documents_path_that_is_unsafe_keeps_no_kernel_from_starting(allowed: str) -> None:
+def test_unsafe_path_of_a_document_keeps_no_kernel_from_starting(allowed: str) -> None:
     settings = make(allowed_envs=allowed)
     sent, left_out = kernel_environment(settings.start, {"JPY_SESSION_NAME": "cost $.ipynb"}, None)
     assert "JPY_SESSION_NAME" not in sent
@@ -235,12 +235,12 @@ def test_a_documents_path_that_is_unsafe_keeps_no_kernel_from_starting(allowed: 
         assert left_out == {"JPY_SESSION_NAME": "its value has a $ in it"}
 
 
-def test_a_logged_in_users_name_that_is_unsafe_starts_no_kernel_as_another() -> None:
+def test_unsafe_name_of_a_logged_in_user_starts_no_kernel_as_another() -> None:
     with pytest.raises(VariableRefused, match="KERNEL_USERNAME"):
         kernel_environment(make(forward_user=True).start, {}, NotebookUser("$(id)"))
 
 
-def test_a_gateways_user_that_is_unsafe_is_left_out_and_still_logs_in() -> None:
+def test_unsafe_gateway_user_is_left_out_and_still_logs_in() -> None:
     settings = make(http_user="DOMAIN$svc", http_pwd="x")
     assert "KERNEL_USERNAME" not in settings.start.kernel_env
     assert settings.start.left_out == {"KERNEL_USERNAME": "the user's name has a $ in it"}
@@ -248,7 +248,7 @@ def test_a_gateways_user_that_is_unsafe_is_left_out_and_still_logs_in() -> None:
 
 
 @pytest.mark.parametrize("name", PROTECTED)
-def test_a_protected_name_with_something_behind_it_never_passes(name: str) -> None:
+def test_protected_name_with_something_behind_it_never_passes(name: str) -> None:
     for behind in (" ", "\0", "\t", "=", "\n", "\u200b"):
         with pytest.raises(VariableRefused):
             kernel_environment(make().start, {name + behind: "x"}, NotebookUser("ann"))

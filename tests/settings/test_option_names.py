@@ -21,13 +21,13 @@ def make(**given: Value) -> GatewaySettings:
     return GatewaySettings.make(given, {}, name="gpu", names=GPU)
 
 
-def test_an_option_is_called_by_its_trait_or_as_it_was_given() -> None:
+def test_option_is_called_by_its_trait_or_as_it_was_given() -> None:
     assert GATEWAY_CLIENT.of("url") == "GatewayClient.url"
     assert GATEWAY_CLIENT.given({"url": "JUPYTER_GATEWAY_URL"}).of("url") == "JUPYTER_GATEWAY_URL"
     assert GPU.of("url") == 'GatewayFleet.gateways["gpu"]["url"]'
 
 
-def test_all_of_names_the_variable_where_the_option_has_one() -> None:
+def test_option_with_a_variable_names_it_in_all_of() -> None:
     assert GATEWAY_CLIENT.all_of("url", "JUPYTER_GATEWAY_URL") == (
         "GatewayClient.url (JUPYTER_GATEWAY_URL)"
     )
@@ -54,7 +54,7 @@ def test_all_of_names_the_variable_where_the_option_has_one() -> None:
         ({"url": "http://gpu", **CLIENT, "oauth2_client_secret": None}, "oauth2_refresh_token"),
     ],
 )  # fmt: skip
-def test_a_named_gateways_options_are_called_by_its_dictionary(
+def test_options_of_a_named_gateway_are_called_by_its_dictionary(
     given: dict[str, Value], option: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -64,7 +64,7 @@ def test_a_named_gateways_options_are_called_by_its_dictionary(
     assert "JUPYTER_GATEWAY" not in str(caught.value)
 
 
-def test_a_named_gateways_parts_know_the_names_of_its_options() -> None:
+def test_parts_of_a_named_gateway_know_the_names_of_its_options() -> None:
     settings = make(url="http://u@gpu", **CLIENT)
     user = 'the user in GatewayFleet.gateways["gpu"]["url"]'
     for names in (settings.names, settings.transport.names, settings.credentials.names):

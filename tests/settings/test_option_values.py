@@ -19,7 +19,7 @@ def test_values_have_what_was_given_and_else_the_defaults() -> None:
     assert values.find("client_key", str) is None
 
 
-def test_the_value_of_an_option_without_one_is_a_lookup_error() -> None:
+def test_option_without_a_value_is_a_lookup_error() -> None:
     values = OptionValues.read({}, GATEWAY_CLIENT)
     with pytest.raises(LookupError, match="gateway_retry_max"):
         values.get("gateway_retry_max", int)

@@ -59,7 +59,9 @@ def make(address: str = "http://gpu.example", /, **given: Value) -> GatewaySetti
         ),
     ],
 )
-def test_each_source_has_its_option(given: dict[str, Value], origin: Origin | None) -> None:
+def test_token_source_is_chosen_by_its_option(
+    given: dict[str, Value], origin: Origin | None
+) -> None:
     assert make(**given).credentials.token_origin == origin
 
 
@@ -78,13 +80,15 @@ def test_each_source_has_its_option(given: dict[str, Value], origin: Origin | No
         ),
     ],
 )
-def test_two_sources_are_one_too_many(given: dict[str, Value], names: tuple[str, str]) -> None:
+def test_token_sources_beyond_one_are_refused(
+    given: dict[str, Value], names: tuple[str, str]
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make(**given)
     assert all(f"GatewayClient.{name} " in str(caught.value) for name in names)
 
 
-def test_two_sources_are_called_as_they_were_set() -> None:
+def test_token_sources_beyond_one_are_named_as_they_were_set() -> None:
     given = {"url": "http://gpu.example", "auth_token": SECRET, "auth_token_file": "/run/token"}
     with pytest.raises(ConfigurationError) as caught:
         GatewaySettings.make(given, {}, variables={"auth_token"})
@@ -93,7 +97,7 @@ def test_two_sources_are_called_as_they_were_set() -> None:
     )
 
 
-def test_a_token_in_the_url_is_a_source_too() -> None:
+def test_token_in_the_url_counts_as_a_source() -> None:
     with pytest.raises(ConfigurationError, match=r"^The token in GatewayClient\.url and Gateway"):
         make(f"http://gpu.example?token={SECRET}", auth_token_env="TOKEN")
 
@@ -107,7 +111,9 @@ def test_a_token_in_the_url_is_a_source_too() -> None:
         ({"oauth2_client_secret": None}, "oauth2_client_secret"),
     ],
 )
-def test_half_a_client_is_none(changed: dict[str, Value], option: str) -> None:
+def test_oauth2_client_that_is_incomplete_is_refused(
+    changed: dict[str, Value], option: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make(**{**CLIENT, **changed})
     assert caught.value.option == option
@@ -116,7 +122,7 @@ def test_half_a_client_is_none(changed: dict[str, Value], option: str) -> None:
 
 @pytest.mark.parametrize("option", ["oauth2_client_id", "oauth2_scope", "oauth2_ca_certs"])
 @pytest.mark.parametrize("beside", [{}, {"auth_token": SECRET}])
-def test_a_client_without_its_server_is_none(option: str, beside: dict[str, Value]) -> None:
+def test_oauth2_client_without_its_server_is_refused(option: str, beside: dict[str, Value]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         make(**{option: "relay", **beside})
     assert caught.value.option == "oauth2_token_url"
@@ -127,29 +133,29 @@ def test_a_client_without_its_server_is_none(option: str, beside: dict[str, Valu
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8", "[::1]", "localhost"])
-def test_a_token_url_of_this_machine_needs_no_tls(host: str) -> None:
+def test_token_url_of_this_machine_needs_no_tls(host: str) -> None:
     url = f"http://{host}/token"
     assert make(**{**CLIENT, "oauth2_token_url": url}).credentials.token_origin is not None
 
 
-def test_a_client_with_a_refresh_token_needs_no_secret() -> None:
+def test_oauth2_client_with_a_refresh_token_needs_no_secret() -> None:
     given = {**CLIENT, "oauth2_client_secret": None, "oauth2_refresh_token": SECRET}
     assert make(**given).credentials.token_origin is not None
 
 
-def test_a_renewer_class_is_not_passed_over() -> None:
+def test_renewer_class_in_plain_settings_is_refused_and_not_ignored() -> None:
     given = {"url": "http://gpu.example", "gateway_token_renewer_class": "mine.Renewer"}
     with pytest.raises(ConfigurationError, match="renewer"):
         GatewaySettings.make(given, {})
 
 
 @pytest.mark.parametrize("token", ["a\nb", "a\r\nX-Admin: yes", "a\x00b"])
-def test_a_static_token_with_a_control_character_is_refused(token: str) -> None:
+def test_static_token_with_a_control_character_is_refused(token: str) -> None:
     with pytest.raises(ConfigurationError, match=r"auth_token .* must be a text of one line"):
         make(auth_token=token)
 
 
-def test_no_secret_shows() -> None:
+def test_token_sources_show_no_secret() -> None:
     given = {**CLIENT, "oauth2_refresh_token": SECRET}
     for settings in (
         make(**given),
@@ -171,12 +177,12 @@ def test_no_secret_shows() -> None:
         (FromRenewer(renew, "mine.Renewer"), "mine.Renewer (gateway_token_renewer_class)"),
     ],
 )
-def test_a_source_is_called_by_its_option(origin: Origin, said: str) -> None:
+def test_token_source_is_called_by_its_option(origin: Origin, said: str) -> None:
     assert str(origin) == said
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_an_oauth2_server_without_oauthlib_is_refused_by_its_option(
+def test_oauth2_server_without_oauthlib_is_refused_by_its_option(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = object() if installed else None

@@ -30,7 +30,9 @@ SECRET = "hunter2"
         ("https://gateway", {"all_proxy": "http://p:1", "https_proxy": ""}, None),
     ],
 )
-def test_the_proxy_of_a_gateway(url: str, environment: dict[str, str], proxy: str | None) -> None:
+def test_proxy_of_a_gateway_is_chosen_from_the_environment(
+    url: str, environment: dict[str, str], proxy: str | None
+) -> None:
     assert proxy_of(url, environment) == proxy
 
 
@@ -71,7 +73,7 @@ def test_hosts_that_need_no_proxy(url: str, no_proxy: str, direct: bool) -> None
 @pytest.mark.parametrize(
     "given", [f"socks5://u:{SECRET}@p:1", f"http://u:{SECRET}@", f"http://u:{SECRET}@p:port"]
 )
-def test_what_is_no_http_proxy_is_refused_by_the_variables_name(given: str) -> None:
+def test_proxy_variable_without_an_http_proxy_is_refused_by_its_name(given: str) -> None:
     for name in ("HTTPS_PROXY", "all_proxy"):
         with pytest.raises(ConfigurationError, match=f"{name} must be") as caught:
             proxy_of("https://gateway", {name: given})

@@ -81,14 +81,14 @@ def make(address: str = URL, /, **given: Value) -> GatewaySettings:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_an_option_has_its_variable_help_and_a_default_that_it_takes_itself(option: Option) -> None:
+def test_option_has_its_variable_help_and_a_default_that_it_takes_itself(option: Option) -> None:
     assert option.variable == VARIABLES.get(option.name, "JUPYTER_GATEWAY_" + option.name.upper())
     assert option.help.endswith(".")
     assert option.read(option.default) == option.default
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_a_value_of_the_wrong_kind_is_refused_by_the_options_name(option: Option) -> None:
+def test_option_value_of_the_wrong_kind_is_refused_by_the_options_name(option: Option) -> None:
     lists = (["a"], ("a",))
     no_values = [v for v in NO_VALUES if option.kind is not Kind.COMMAND or v not in lists]
     for bad in (*BAD[option.kind], *no_values):
@@ -101,7 +101,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_the_options_name(option: Option
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_a_value_of_the_right_kind_is_read(option: Option) -> None:
+def test_option_value_of_the_right_kind_is_read(option: Option) -> None:
     for given, read in GOOD[option.kind]:
         value = option.read(given)
         assert value == read
@@ -109,7 +109,7 @@ def test_a_value_of_the_right_kind_is_read(option: Option) -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_nothing_is_the_default(option: Option) -> None:
+def test_option_without_a_value_has_its_default(option: Option) -> None:
     nothing: tuple[Value, ...] = (None, "None")
     if option.kind not in {Kind.TEXT, Kind.NAMES}:
         nothing = (*nothing, "", "  ")
@@ -123,7 +123,7 @@ def test_nothing_is_the_default(option: Option) -> None:
             assert make(**{option.name: given}) == expected
 
 
-def test_a_bad_value_is_never_quoted() -> None:
+def test_option_error_never_quotes_the_bad_value() -> None:
     for name in ("url", "ws_url", "headers"):
         with pytest.raises(ConfigurationError) as caught:
             make(**{name: f"https//u:{SECRET}@gpu?token={SECRET}"})
@@ -132,7 +132,7 @@ def test_a_bad_value_is_never_quoted() -> None:
         assert caught.value.__suppress_context__
 
 
-def test_the_table_and_the_settings_agree() -> None:
+def test_option_table_and_the_settings_agree() -> None:
     """Each option changes something, and each setting is an option or made from some."""
     names = {option.name for option in OPTIONS}
     parts = (EndpointSettings, TransportSettings, CredentialSettings, StartSettings)
@@ -169,16 +169,16 @@ def test_the_table_and_the_settings_agree() -> None:
     }  # fmt: skip
 
 
-def test_the_defaults_of_a_link_are_those_of_the_table() -> None:
+def test_link_defaults_are_those_of_the_option_table() -> None:
     assert make().link == LinkSettings()
 
 
-def test_what_a_deprecated_option_stands_for_is_an_option() -> None:
+def test_deprecated_option_stands_for_an_existing_option() -> None:
     names = {option.name for option in OPTIONS if option.instead is None}
     assert {option.instead for option in OPTIONS} - {None} <= names
 
 
-def test_every_option_arrives() -> None:
+def test_settings_receive_the_value_of_every_option() -> None:
     link = make(
         gateway_retry_interval=2,
         gateway_retry_interval_max=9,
@@ -213,7 +213,7 @@ def test_every_option_arrives() -> None:
         ({}, set()),
     ],
 )
-def test_the_deprecated_name_is_used_where_the_other_is_not(
+def test_deprecated_option_is_used_where_the_other_is_not_given(
     given: dict[str, Value], allowed: set[str]
 ) -> None:
     assert make(**given).start.rules.allowed == allowed
@@ -223,7 +223,7 @@ def test_the_deprecated_name_is_used_where_the_other_is_not(
 
 
 @pytest.mark.parametrize("url", [None, "", " "])
-def test_without_a_url_there_is_no_gateway(url: str | None) -> None:
+def test_settings_without_a_url_have_no_gateway(url: str | None) -> None:
     with pytest.raises(ConfigurationError) as caught:
         GatewaySettings.make({"url": url}, {})
     assert caught.value.option == "url"
@@ -275,7 +275,7 @@ def test_websockets_may_be_elsewhere(given: str, ws_url: str) -> None:
     assert (settings.url, settings.endpoints.ws_url) == ("https://gpu/base", ws_url)
 
 
-def test_what_an_address_says_of_who_we_are_is_taken_out_of_it() -> None:
+def test_url_with_credentials_is_stored_without_them() -> None:
     settings = make("http://ann%40x:p%3Aw@gpu/?token=t%2B1&a=")
     assert settings.url == "http://gpu?a="
     assert (
@@ -294,7 +294,7 @@ def test_options_win_over_the_address() -> None:
     ) == ("ann", "pw", "option")
 
 
-def test_a_gateway_may_have_a_name() -> None:
+def test_settings_with_a_name_name_the_gateway() -> None:
     assert GatewaySettings.make({"url": URL}, {}, name="gpu").name == "gpu"
 
 
@@ -325,7 +325,7 @@ def test_secrets_do_not_show() -> None:
         (40, 20, 0, "40", 40.0),
     ],
 )
-def test_a_request_waits_as_long_as_a_launch_and_its_pad(
+def test_request_timeout_is_as_long_as_the_launch_timeout_and_its_pad(
     launch: float, request_: float, pad: float, told: str, waits: float
 ) -> None:
     settings = make(launch_timeout=launch, request_timeout=request_, launch_timeout_pad=pad)
@@ -344,7 +344,7 @@ def test_kernels_are_told_what_may_travel() -> None:
     assert environment["KERNEL_LAUNCH_TIMEOUT"] == "7"
 
 
-def test_the_user_is_told_unless_the_environment_says_another() -> None:
+def test_http_user_is_the_kernels_user_unless_the_environment_names_another() -> None:
     assert make(http_user="ann").start.kernel_env["KERNEL_USERNAME"] == "ann"
     other = GatewaySettings.make({"url": URL, "http_user": "ann"}, {"KERNEL_USERNAME": "bob"})
     assert other.start.kernel_env["KERNEL_USERNAME"] == "bob"
@@ -373,7 +373,7 @@ def test_settings_of_a_plain_dictionary_have_the_proxies_of_the_environment() ->
     assert direct.transport.proxy is direct.transport.ws_proxy is None
 
 
-def test_the_secrets_of_a_transport_are_those_of_its_credentials_and_urls() -> None:
+def test_transport_secrets_are_those_of_its_credentials_and_urls() -> None:
     environment = {"HTTP_PROXY": "http://ann:of-the-proxy@proxy.example"}
     settings = make("http://ann:password@gpu?key=in-the-url", auth_token="a-token")
     assert settings.transport.secrets == {

@@ -95,7 +95,7 @@ async def test_refusal_a_secret_at_the_end_of_what_is_read_of_it_is_not_told(
         rule.lift()
 
 
-async def test_a_body_that_cannot_be_decompressed_is_told_without_its_text(
+async def test_body_that_cannot_be_decompressed_is_an_error_without_its_text(
     fake_gateway: FakeGateway, gateway: Gateway
 ) -> None:
     broken = Answer(200, b"token secret " * 10, headers={"Content-Encoding": "gzip"})
@@ -108,7 +108,7 @@ async def test_a_body_that_cannot_be_decompressed_is_told_without_its_text(
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "none-that-there-is"])
 @pytest.mark.parametrize("status", [200, 500])
-async def test_an_answer_in_a_coding_that_was_not_asked_for_is_an_error_with_a_sentence(
+async def test_body_in_a_coding_that_was_not_asked_for_is_an_error_with_a_sentence(
     fake_gateway: FakeGateway, gateway: Gateway, coding: str, status: int
 ) -> None:
     body = Answer(status, b"\x8b\x00\x80secret\x03" * 10, headers={"Content-Encoding": coding})
@@ -153,7 +153,7 @@ RUNNING = b"[%s]" % b",".join(
     ],
     ids=["kernelspecs", "kernels", "file"],
 )
-async def test_others_have_their_turn_while_what_is_large_is_read(
+async def test_body_of_a_large_size_is_read_while_other_tasks_have_their_turn(
     body: bytes, ask: Callable[[Gateway], Awaitable[object]]
 ) -> None:
     gateway = Gateway(settings_for("http://gpu"), lambda _: Instant(body))

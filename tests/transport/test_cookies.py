@@ -36,13 +36,15 @@ async def ask(fake: FakeGateway, set_cookie: str, **options: Value) -> None:
     await gateway.close()
 
 
-async def test_a_cookie_goes_with_requests_and_websockets(fake_gateway: FakeGateway) -> None:
+async def test_cookie_of_a_response_goes_with_requests_and_websockets(
+    fake_gateway: FakeGateway,
+) -> None:
     await ask(fake_gateway, "node=7; Path=/")
     for method, path in (("GET", SPECS), ("GET", CHANNELS), ("POST", KERNELS)):
         assert cookies(fake_gateway, method, path)["node"] == "7"
 
 
-async def test_a_cookie_of_a_handshake_goes_with_requests(fake_gateway: FakeGateway) -> None:
+async def test_cookie_of_a_handshake_goes_with_requests(fake_gateway: FakeGateway) -> None:
     fake_gateway.fault("GET", CHANNELS, Answer(403, headers={"Set-Cookie": "node=7; Path=/"}))
     gateway = Gateway(settings_for(fake_gateway.url))
     with pytest.raises(AuthenticationFailed):
@@ -57,14 +59,14 @@ async def test_cookies_can_be_switched_off(fake_gateway: FakeGateway) -> None:
     assert not any("Cookie" in request.headers for request in fake_gateway.requests)
 
 
-async def test_a_cookie_is_for_its_path_only(fake_gateway: FakeGateway) -> None:
+async def test_cookie_with_a_path_goes_to_that_path_only(fake_gateway: FakeGateway) -> None:
     await ask(fake_gateway, "node=7; Path=/api/kernels")
     assert cookies(fake_gateway, "GET", CHANNELS) == {"node": "7"}
     assert cookies(fake_gateway, "GET", SPECS) == {}
 
 
 @pytest.mark.parametrize("attribute", ["Secure", "Max-Age=0", "Domain=other.example"])
-async def test_a_cookie_that_is_not_for_us_is_not_sent(
+async def test_cookie_with_an_attribute_that_excludes_us_is_not_sent(
     fake_gateway: FakeGateway, attribute: str
 ) -> None:
     await ask(fake_gateway, f"node=7; Path=/; {attribute}")
@@ -73,18 +75,18 @@ async def test_a_cookie_that_is_not_for_us_is_not_sent(
 
 
 @pytest.mark.parametrize("value", ["a+b/c==", '"quoted"', "1700000000.1|0:abc", "a,b", "%7C"])
-async def test_a_value_is_sent_back_as_it_came(fake_gateway: FakeGateway, value: str) -> None:
+async def test_cookie_value_is_sent_back_as_it_came(fake_gateway: FakeGateway, value: str) -> None:
     await ask(fake_gateway, f"node={value}; Path=/")
     assert cookies(fake_gateway, "GET", SPECS) == {"node": value}
     assert cookies(fake_gateway, "GET", CHANNELS) == {"node": value}
 
 
-async def test_a_name_that_is_none_does_no_harm(fake_gateway: FakeGateway) -> None:
+async def test_cookie_with_an_invalid_name_does_no_harm(fake_gateway: FakeGateway) -> None:
     await ask(fake_gateway, 'node[1]="quoted"; Path=/')
     assert cookies(fake_gateway, "GET", SPECS).keys() <= {"node[1]"}
 
 
-async def test_another_host_for_websockets_does_not_get_the_cookies(
+async def test_cookie_does_not_go_to_another_host_for_websockets(
     fake_gateway: FakeGateway,
 ) -> None:
     ws_url = fake_gateway.url.replace("http://127.0.0.1", "ws://localhost")
@@ -110,7 +112,7 @@ def pair(fake: FakeGateway, method: str = "POST", path: str = KERNELS) -> tuple[
     return cookies(fake, method, path).get("_xsrf", ""), header
 
 
-async def test_what_changes_something_carries_a_pair(fake_gateway: FakeGateway) -> None:
+async def test_changing_request_carries_an_xsrf_pair(fake_gateway: FakeGateway) -> None:
     gateway = Gateway(settings_for(fake_gateway.url))
     kernel = await gateway.start_kernel("python3")
     await gateway.kernelspecs()
@@ -124,14 +126,14 @@ async def test_what_changes_something_carries_a_pair(fake_gateway: FakeGateway) 
 
 
 @pytest.mark.parametrize("value", ["2|1a2b|3c4d|1795390954", "plain"])
-async def test_the_pair_is_the_gateways_once_it_sets_one(
+async def test_xsrf_pair_has_the_gateways_value_once_it_sets_one(
     fake_gateway: FakeGateway, value: str
 ) -> None:
     await ask(fake_gateway, f"_xsrf={value}; Path=/")
     assert pair(fake_gateway) == (value, value)
 
 
-async def test_the_users_pair_stays_and_other_cookies_stand_beside_it(
+async def test_xsrf_pair_of_the_user_stays_and_other_cookies_stand_beside_it(
     fake_gateway: FakeGateway,
 ) -> None:
     headers = '{"Cookie": "_xsrf=XSRF; mine=1", "X-XSRFToken": "XSRF"}'
@@ -141,12 +143,12 @@ async def test_the_users_pair_stays_and_other_cookies_stand_beside_it(
     assert cookies(fake_gateway, "POST", KERNELS) == {"_xsrf": "XSRF", "mine": "1", "node": "7"}
 
 
-async def test_a_header_of_the_users_own_is_left_alone(fake_gateway: FakeGateway) -> None:
+async def test_xsrf_header_of_the_user_is_left_alone(fake_gateway: FakeGateway) -> None:
     await ask(fake_gateway, "node=7; Path=/", headers='{"x-xsrftoken": "mine"}')
     assert pair(fake_gateway) == ("", "mine")
 
 
-async def test_a_server_without_a_password_wants_the_pair() -> None:
+async def test_server_without_a_password_accepts_the_xsrf_pair() -> None:
     """Jupyter Server checks it where no token lets us in, and its API never sets the cookie."""
     async with jupyter_server(
         extra_args=["--IdentityProvider.token="], env={"JUPYTER_TOKEN": ""}

@@ -20,7 +20,7 @@ async def ask(transport: DeferredTransport, url: str) -> int:
     return (await transport.request(Request("GET", f"{url}{KERNELS}", headers=headers))).status
 
 
-async def test_all_who_come_first_are_served_by_one(
+async def test_deferred_transport_serves_all_early_requests_by_one_pool(
     fake_gateway: FakeGateway, faulty_proxy: ProxyFactory
 ) -> None:
     wire = await faulty_proxy("127.0.0.1", fake_gateway.port)
@@ -31,7 +31,9 @@ async def test_all_who_come_first_are_served_by_one(
     await transport.close()
 
 
-async def test_who_gives_up_costs_the_others_nothing(fake_gateway: FakeGateway) -> None:
+async def test_deferred_transport_serves_the_others_when_one_request_is_cancelled(
+    fake_gateway: FakeGateway,
+) -> None:
     transport = DeferredTransport(settings_for(fake_gateway.url).transport)
     first = asyncio.create_task(ask(transport, fake_gateway.url))
     second = asyncio.create_task(ask(transport, fake_gateway.url))
@@ -52,7 +54,7 @@ async def test_closed_while_it_is_made(fake_gateway: FakeGateway) -> None:
     assert not fake_gateway.requests
 
 
-async def test_its_thread_ends(fake_gateway: FakeGateway) -> None:
+async def test_deferred_transport_ends_its_thread(fake_gateway: FakeGateway) -> None:
     before = set(threading.enumerate())
     transport = DeferredTransport(settings_for(fake_gateway.url).transport)
     await ask(transport, fake_gateway.url)

@@ -41,7 +41,7 @@ async def test_requests_use_one_connection_again_and_a_websocket_has_its_own(
     await gateway.close()
 
 
-async def test_no_handshake_and_no_look_at_a_file_while_there_is_a_connection(
+async def test_pool_with_a_free_connection_makes_no_handshake_and_reads_no_file(
     tmp_path: Path, faulty_proxy: ProxyFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     authority = Authority(tmp_path)
@@ -58,7 +58,7 @@ async def test_no_handshake_and_no_look_at_a_file_while_there_is_a_connection(
         await gateway.close()
 
 
-async def test_no_more_connections_than_the_pool_has(
+async def test_pool_opens_no_more_connections_than_its_size(
     fake_gateway: FakeGateway, wire: FaultyProxy
 ) -> None:
     released = asyncio.Event()
@@ -120,7 +120,9 @@ async def test_restarts_that_hang_leave_room_for_starts_and_everything_else(
     await gateway.close()
 
 
-async def test_the_time_of_a_start_begins_with_its_turn(fake_gateway: FakeGateway) -> None:
+async def test_start_timeout_begins_with_its_turn_for_a_connection(
+    fake_gateway: FakeGateway,
+) -> None:
     """The second waits longer than it may take, and is started all the same."""
     released = asyncio.Event()
     fake_gateway.fault("POST", KERNELS, Hold(released), times=1)
@@ -142,7 +144,7 @@ async def test_the_time_of_a_start_begins_with_its_turn(fake_gateway: FakeGatewa
     await gateway.close()
 
 
-async def test_no_compression_is_offered(fake_gateway: FakeGateway) -> None:
+async def test_requests_offer_no_compression(fake_gateway: FakeGateway) -> None:
     gateway = Gateway(settings_for(fake_gateway.url))
     opened = await gateway.connect(fake_gateway.start_kernel().id, "me")
     await opened.close()

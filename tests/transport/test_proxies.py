@@ -40,14 +40,14 @@ def settings_by(
     return GatewayClient(**given).settings(environment)
 
 
-async def test_a_kernel_is_used_through_a_proxy(proxy: ForwardProxy) -> None:
+async def test_kernel_is_used_through_a_proxy(proxy: ForwardProxy) -> None:
     async with kernel_gateway() as gateway:
         await round_trip(settings_by({"HTTP_PROXY": proxy.url}, gateway))
         await proxy.logged(f"POST 127.0.0.1:{gateway.port}/api/kernels")
         await proxy.logged(f"CONNECT 127.0.0.1:{gateway.port}")
 
 
-async def test_a_kernel_is_used_through_a_tunnel(proxy: ForwardProxy, authority: Authority) -> None:
+async def test_kernel_is_used_through_a_tunnel(proxy: ForwardProxy, authority: Authority) -> None:
     async with kernel_gateway(tls=authority.server_files()) as gateway:
         await round_trip(
             settings_by({"https_proxy": proxy.url}, gateway, ca_certs=str(authority.certificate))
@@ -57,7 +57,7 @@ async def test_a_kernel_is_used_through_a_tunnel(proxy: ForwardProxy, authority:
     assert "/api/kernels" not in proxy.log()
 
 
-async def test_a_proxy_may_speak_tls_itself(tmp_path: Path, authority: Authority) -> None:
+async def test_proxy_that_speaks_tls_itself_is_used(tmp_path: Path, authority: Authority) -> None:
     async with (
         forward_proxy(tmp_path, authority.issue("127.0.0.1", "proxy")) as proxy,
         kernel_gateway(tls=authority.server_files()) as gateway,
@@ -79,7 +79,9 @@ async def works(fake: FakeGateway, gateway: Gateway) -> None:
     await gateway.close()
 
 
-async def test_no_proxy_is_the_direct_way(proxy: ForwardProxy, fake_gateway: FakeGateway) -> None:
+async def test_proxy_excluded_by_no_proxy_is_bypassed(
+    proxy: ForwardProxy, fake_gateway: FakeGateway
+) -> None:
     environment = {"HTTP_PROXY": proxy.url, "NO_PROXY": "127.0.0.1"}
     await works(fake_gateway, Gateway(settings_by(environment, fake_gateway)))
     assert "/api/" not in proxy.log()
@@ -95,7 +97,7 @@ async def asked(gateway: Gateway, kernel_id: str) -> list[RelayError]:
 
 
 @pytest.mark.parametrize("tunnel", [False, True], ids=["http", "https"])
-async def test_a_proxy_that_does_not_know_us_is_told_from_the_gateway(
+async def test_proxy_that_refuses_us_is_distinguished_from_the_gateway(
     proxy: ForwardProxy, authority: Authority, tunnel: bool
 ) -> None:
     async with FakeGateway(tls=authority.serving() if tunnel else None) as fake:
@@ -115,7 +117,7 @@ async def test_a_proxy_that_does_not_know_us_is_told_from_the_gateway(
 
 @pytest.mark.parametrize("tunnel", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "proxy.invalid"])
-async def test_a_proxy_that_is_not_there_is_told_and_its_password_is_not(
+async def test_proxy_that_is_not_there_is_named_without_its_password(
     authority: Authority, tunnel: bool, host: str
 ) -> None:
     with socket.socket() as unused:
@@ -130,7 +132,7 @@ async def test_a_proxy_that_is_not_there_is_told_and_its_password_is_not(
                 assert "hunter2" not in shown(error)
 
 
-async def test_a_certificate_that_fails_in_a_tunnel_does_not_show_the_proxys_password(
+async def test_certificate_that_fails_in_a_tunnel_does_not_show_the_proxys_password(
     proxy: ForwardProxy, authority: Authority
 ) -> None:
     async with FakeGateway(tls=authority.serving("elsewhere.example")) as fake:

@@ -44,12 +44,12 @@ def settings_at(url: str, **options: Value) -> GatewaySettings:
     return settings_for(url, auth_token=TOKEN, **options)
 
 
-async def test_a_kernel_is_used_behind_a_reverse_proxy(url: str) -> None:
+async def test_kernel_is_used_behind_a_reverse_proxy(url: str) -> None:
     await round_trip(settings_at(url))
 
 
 @pytest.mark.parametrize("way", ["options", "url"])
-async def test_a_proxy_that_wants_a_user_and_a_password_lets_us_in(
+async def test_reverse_proxy_with_basic_auth_accepts_the_configured_user_and_password(
     way: str, tmp_path: Path, pair: tuple[RunningServer, RunningServer]
 ) -> None:
     async with reverse_proxy(tmp_path, *pair, users={"ann": PASSWORD}) as url:
@@ -67,7 +67,7 @@ async def test_a_proxy_that_wants_a_user_and_a_password_lets_us_in(
         await gateway.close()
 
 
-async def test_a_proxy_that_does_not_know_the_password_keeps_requests_and_websockets_out(
+async def test_reverse_proxy_with_basic_auth_refuses_requests_and_websockets_with_a_wrong_password(
     tmp_path: Path, pair: tuple[RunningServer, RunningServer]
 ) -> None:
     async with reverse_proxy(tmp_path, *pair, users={"ann": "another"}) as url:
@@ -88,7 +88,7 @@ async def test_a_proxy_that_does_not_know_the_password_keeps_requests_and_websoc
         await gateway.close()
 
 
-async def test_a_kernel_is_found_again_on_its_gateway(url: str) -> None:
+async def test_kernel_behind_a_balancer_is_found_again_on_its_gateway(url: str) -> None:
     gateway = Gateway(settings_at(url))
     kernel_id = (await gateway.start_kernel("python3")).id
     for _ in range(4):
@@ -99,7 +99,7 @@ async def test_a_kernel_is_found_again_on_its_gateway(url: str) -> None:
     await gateway.close()
 
 
-async def test_without_cookies_it_is_not(url: str) -> None:
+async def test_kernel_behind_a_balancer_is_not_found_without_cookies(url: str) -> None:
     gateway = Gateway(settings_at(url, accept_cookies=False))
     kernel_id = (await gateway.start_kernel("python3")).id  # on the first gateway
     with pytest.raises(KernelNotFound):
@@ -111,7 +111,7 @@ async def test_without_cookies_it_is_not(url: str) -> None:
     await gateway.close()
 
 
-async def test_a_client_with_a_cookie_stays_where_it_is(
+async def test_client_with_a_cookie_stays_on_its_gateway(
     url: str, pair: tuple[RunningServer, RunningServer]
 ) -> None:
     """Two clients are on two gateways, each with a cookie of its own."""

@@ -47,7 +47,7 @@ async def works(fake: FakeGateway, gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["TLS", "mTLS"])
-async def test_a_kernel_is_used_by_tls(authority: Authority, mutual: bool) -> None:
+async def test_kernel_is_used_by_tls(authority: Authority, mutual: bool) -> None:
     options: dict[str, Value] = {"ca_certs": str(authority.certificate)}
     async with kernel_gateway(tls=authority.server_files(mutual=mutual)) as server:
         if mutual:
@@ -62,7 +62,7 @@ async def test_a_kernel_is_used_by_tls(authority: Authority, mutual: bool) -> No
 
 
 @pytest.mark.parametrize("form", ["file", "folder"])
-async def test_an_authority_of_ones_own_is_trusted_for_requests_and_websockets(
+async def test_authority_in_the_settings_is_trusted_for_requests_and_websockets(
     tmp_path: Path, authority: Authority, form: str
 ) -> None:
     folder = tmp_path / "trusted"
@@ -77,7 +77,7 @@ async def test_an_authority_of_ones_own_is_trusted_for_requests_and_websockets(
 
 
 @pytest.mark.parametrize("ca_certs", [None, "another"])
-async def test_nobody_else_is_trusted(
+async def test_authority_outside_the_settings_is_not_trusted(
     tmp_path: Path, authority: Authority, ca_certs: str | None
 ) -> None:
     other = Authority(tmp_path, "another").certificate
@@ -94,7 +94,7 @@ async def test_nobody_else_is_trusted(
         assert not fake.requests
 
 
-async def test_a_certificate_is_for_its_host_only(authority: Authority) -> None:
+async def test_certificate_of_another_host_is_refused(authority: Authority) -> None:
     async with FakeGateway(tls=authority.serving("elsewhere.example")) as fake:
         gateway = gateway_of(fake, ca_certs=str(authority.certificate))
         with pytest.raises(GatewayUnavailable, match="certificate"):
@@ -118,7 +118,7 @@ async def test_validation_can_be_switched_off_and_that_is_said_once(
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["two files", "one file"])
-async def test_a_client_certificate_is_shown_for_requests_and_websockets(
+async def test_client_certificate_is_shown_for_requests_and_websockets(
     authority: Authority, together: bool
 ) -> None:
     certificate, key = authority.issue("client")
@@ -152,7 +152,7 @@ async def failure(**options: Value) -> ConfigurationError:
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", NO_CERTIFICATE])
 @pytest.mark.parametrize("option", ["ca_certs", "client_cert", "client_key"])
-async def test_a_file_of_no_use_is_told_by_its_option(
+async def test_certificate_file_of_no_use_is_an_error_that_names_its_option(
     tmp_path: Path, authority: Authority, option: str, content: bytes | None
 ) -> None:
     certificate, key = authority.issue("client")
@@ -165,23 +165,23 @@ async def test_a_file_of_no_use_is_told_by_its_option(
     assert f"GatewayClient.{option} of https://127.0.0.1:9 cannot be used ({bad}): " in str(error)
 
 
-async def test_a_key_of_another_certificate(authority: Authority) -> None:
+async def test_key_of_another_certificate_is_an_error(authority: Authority) -> None:
     certificate, _ = authority.issue("client")
     _, other = authority.issue("other")
     error = await failure(client_cert=str(certificate), client_key=str(other))
     assert error.option == "client_key"
 
 
-async def test_a_key_without_a_certificate(authority: Authority) -> None:
+async def test_key_without_a_certificate_is_an_error(authority: Authority) -> None:
     assert (await failure(client_key=str(authority.issue("client")[1]))).option == "client_cert"
 
 
-async def test_a_folder_without_certificates(tmp_path: Path) -> None:
+async def test_folder_without_certificates_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert (await failure(ca_certs=str(tmp_path / "empty"))).option == "ca_certs"
 
 
-async def test_nobody_is_asked_for_the_password_of_a_key(authority: Authority) -> None:
+async def test_key_with_a_password_is_refused_without_a_prompt(authority: Authority) -> None:
     certificate, key = authority.issue("client")
     read = load_pem_private_key(key.read_bytes(), None)
     secret = BestAvailableEncryption(b"hunter2")
@@ -194,7 +194,7 @@ async def test_nobody_is_asked_for_the_password_of_a_key(authority: Authority) -
 # Files that change.
 
 
-async def test_a_renewed_client_certificate_is_used_for_the_next_connection(
+async def test_client_certificate_that_was_renewed_is_used_for_the_next_connection(
     tmp_path: Path, authority: Authority
 ) -> None:
     new = Authority(tmp_path, "new")
@@ -213,7 +213,7 @@ async def test_a_renewed_client_certificate_is_used_for_the_next_connection(
         await gateway.close()
 
 
-async def test_an_authority_that_is_taken_away_is_trusted_no_more(
+async def test_authority_that_is_taken_away_is_trusted_no_more(
     tmp_path: Path, authority: Authority
 ) -> None:
     trusted = tmp_path / "trusted.pem"
@@ -227,7 +227,7 @@ async def test_an_authority_that_is_taken_away_is_trusted_no_more(
         await gateway.close()
 
 
-async def test_half_written_files_change_nothing_and_are_told_once(
+async def test_certificate_files_that_are_half_written_change_nothing_and_are_logged_once(
     authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificate, key = authority.issue("client")
