@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,59 @@ async def test_attach_after_a_release_has_the_session_id_of_before(
         sessions.append((await fake_gateway.wait_for_socket()).session_id)
         await roster.release(kernel)
     assert sessions[0] == sessions[1]
+
+
+async def test_attach_to_a_kernel_that_was_gone_replaces_it_and_its_claim(
+    roster: Roster, fake_kernel: FakeKernel
+) -> None:
+    before = await roster.attach(fake_kernel.id)
+    before.mark_gone()
+    kernel = await roster.attach(fake_kernel.id)
+    await roster.release(before)
+    assert kernel is not before
+    assert (before.life, kernel.life) == (Life.GONE, Life.RUNNING)
+    assert roster.kernels.get(kernel.id) is kernel
+    session = kernel._upstream.session
+    await roster.release(kernel)
+    again = await roster.attach(fake_kernel.id)
+    assert again._upstream.session == session, "its claim was kept"
+    await roster.release(again)
+
+
+async def test_attach_to_a_kernel_that_was_gone_keeps_both_of_its_ids(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    fake_gateway.kernel_ids = "ignored"
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    before = await roster.start("python3", patience=0.0)
+    released.set()
+    await before.ready()
+    assert list(fake_gateway.kernels) != [before.id]
+    before.mark_gone()
+    kernel = await roster.attach(before.id)
+    assert kernel.id == before.id
+    assert roster.started_by_server(kernel)
+    assert (await kernel.refresh()).id == before.id
+    await roster.release(kernel)
+    again = await roster.attach(before.id)
+    assert again.id == before.id
+    await roster.release(again)
+
+
+async def test_attach_to_a_kernel_that_is_starting_returns_it_and_keeps_its_claim(
+    roster: Roster, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    released = asyncio.Event()
+    fake_gateway.fault("POST", KERNELS, Hold(released))
+    kernel = await roster.start("python3", patience=0.0)
+    assert await roster.attach(kernel.id) is kernel
+    released.set()
+    await kernel.ready()
+    assert roster.store is not None
+    await roster.store.flush()
+    with closing(sqlite3.connect(tmp_path / "links.sqlite")) as links:
+        assert links.execute("SELECT kernel_id FROM links").fetchall() == [(kernel.id,)]
 
 
 async def test_visit_asks_nothing_and_has_a_session_id_of_its_own(

@@ -32,7 +32,7 @@ from jupyter_relay.kernels.known import KnownKernels
 from jupyter_relay.kernels.operations import NO_PATIENCE
 from jupyter_relay.kernels.shutdown import delete_in_time, lines_of_staying, why_it_stays
 from jupyter_relay.link.actions import Report
-from jupyter_relay.link.life import ATTACHED
+from jupyter_relay.link.life import ATTACHED, Life
 from jupyter_relay.log import Log
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
@@ -64,7 +64,7 @@ class Turns:
 class _Member:
     """What a roster keeps of one kernel beside the `RemoteKernel`."""
 
-    __slots__ = ("_kernel_id", "_kernels", "claim", "started")
+    __slots__ = ("_kernel_id", "_kernels", "claim", "found_again", "started")
 
     def __init__(
         self,
@@ -77,6 +77,13 @@ class _Member:
         self._kernels = kernels
         self.claim = claim
         self.started = started
+        self.found_again = False
+        """Whether its gateway turned out to have the kernel after it was taken for dead."""
+
+    async def hand_back(self, *, gone: bool) -> None:
+        """Hand back the claim, if there is one."""
+        if self.claim is not None:
+            await self.claim.hand_back(gone=gone and not self.found_again)
 
     def on_change(self) -> None:
         self._kernels.mark_changed(self._kernel_id)
@@ -185,10 +192,15 @@ class Roster:
         self._reopen()
         kernel_id = await self.shown_id(kernel_id)
         async with self._attaching.of(kernel_id):
+            known = self.kernels.get(kernel_id)
+            if known is not None and known.life is Life.STARTING:
+                return known  # its gateway does not have it yet
             model = await self._find(kernel_id)
-            kernel = self.kernels.get(model.id)
-            if kernel is not None and kernel.life in ATTACHED:
-                return kernel
+            known = self.kernels.get(model.id)
+            if known is not None and known.life in ATTACHED:
+                return known
+            if known is not None:
+                await self._replace(known)
             claim = None
             if self.store is not None:
                 claim = await self.store.claims.claim(self.gateway.address, model.id)
@@ -238,6 +250,9 @@ class Roster:
 
     async def release(self, kernel: RemoteKernel) -> None:
         """Close the link to a kernel, which runs on if it has not been deleted, and forget it."""
+        if self.kernels.get(kernel.id) is not kernel:
+            await kernel.close()
+            return  # what is known by its id is another one, in its place
         await self.kernels.stop_asking(kernel.id)
         await kernel.close()
         self.forget(kernel.id)
@@ -345,11 +360,18 @@ class Roster:
             on_report=on_report,
             on_session=claim.renew_session if claim is not None else None,
             on_change=member.on_change,
-            on_close=claim.hand_back if claim is not None else None,
+            on_close=member.hand_back,
         )
         self._members[kernel.id] = member
         self.kernels.add(kernel, at=datetime.now(UTC))
         return kernel
+
+    async def _replace(self, kernel: RemoteKernel) -> None:
+        """Release a kernel that was taken for dead, since its gateway has it after all."""
+        given = self.gateway.ids.given(kernel.id)
+        self._members[kernel.id].found_again = True
+        await self.release(kernel)
+        self.gateway.ids.join(kernel.id, given)  # both ids of a dead one are forgotten
 
     async def _find(self, kernel_id: str) -> KernelModel:
         """Return the model of a kernel that is attached to. Raises `KernelNotFound`."""
