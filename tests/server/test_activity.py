@@ -20,7 +20,7 @@ def last_activity(server: TestServer) -> datetime:
     return date
 
 
-async def test_work_behind_a_closed_page_is_activity(
+async def test_activity_of_work_behind_closed_page_is_counted(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -42,7 +42,7 @@ async def test_work_behind_a_closed_page_is_activity(
     assert last_activity(server) > closed
 
 
-async def test_where_no_link_is_open_what_the_gateway_says_counts(
+async def test_activity_without_open_link_is_taken_from_gateway(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -56,7 +56,7 @@ async def test_where_no_link_is_open_what_the_gateway_says_counts(
     assert len(fake_gateway.requests_to("GET", "/api/kernels")) == 1
 
 
-async def test_a_server_whose_kernels_are_gone_counts_none(
+async def test_kernel_count_after_culling_of_gone_kernel_is_zero(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -66,7 +66,7 @@ async def test_a_server_whose_kernels_are_gone_counts_none(
     assert len(server.kernels) == 0
 
 
-async def test_the_kernels_that_are_listed_are_those_that_are_counted(
+async def test_kernel_count_with_listed_kernels_equals_the_list(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     gone, kept = await server.start_kernel(), await server.start_kernel()
@@ -77,7 +77,7 @@ async def test_the_kernels_that_are_listed_are_those_that_are_counted(
     assert gone in server.kernels  # its pages are told why it is gone
 
 
-async def test_a_thread_may_count_kernels_and_look_at_their_activity(
+async def test_kernel_count_and_activity_from_thread_equal_the_loops(
     server: TestServer,
 ) -> None:
     await server.start_kernel()
@@ -93,7 +93,7 @@ async def test_a_thread_may_count_kernels_and_look_at_their_activity(
     assert in_a_thread == in_another_loop == look()
 
 
-async def test_that_kernels_are_counted_finds_out_that_they_are_gone(
+async def test_kernel_count_with_gone_kernel_makes_server_notice(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -105,7 +105,7 @@ async def test_that_kernels_are_counted_finds_out_that_they_are_gone(
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
-async def test_a_gateway_whose_clock_is_wrong_has_no_kernel_culled_that_is_not_idle(
+async def test_culling_with_wrong_gateway_clock_keeps_active_kernels(
     server: TestServer, fake_gateway: FakeGateway, ahead: timedelta
 ) -> None:
     fake_gateway.clock_ahead = ahead
@@ -118,7 +118,7 @@ async def test_a_gateway_whose_clock_is_wrong_has_no_kernel_culled_that_is_not_i
     assert abs(datetime.now(UTC) - shown) < timedelta(minutes=1)
 
 
-async def test_that_a_kernel_is_culled_is_no_activity(
+async def test_activity_after_culling_is_unchanged(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -131,7 +131,7 @@ async def test_that_a_kernel_is_culled_is_no_activity(
 
 
 @pytest.mark.parametrize("option", ["", "--MappingKernelManager.untracked_message_types=x_request"])
-async def test_untracked_message_types_are_no_activity(
+async def test_activity_of_untracked_message_types_is_not_counted(
     fake_gateway: FakeGateway, tmp_path: Path, option: str
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=(option,) if option else ()) as server:

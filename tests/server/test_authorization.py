@@ -37,7 +37,7 @@ def requests(**values: str) -> Iterator[tuple[str, str]]:
                 yield method.upper(), path
 
 
-async def test_a_user_who_may_do_nothing_gets_403_everywhere_and_nothing_is_asked(
+async def test_authorization_denied_to_user_answers_403_without_asking_gateway(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = (

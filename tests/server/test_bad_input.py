@@ -47,7 +47,7 @@ def assert_says(reply: Reply, status: int, *words: str) -> None:
         ("GET", "/kernelspecs/..%2f/logo.png", 404),
     ],
 )
-async def test_what_cannot_exist_is_not_found(
+async def test_request_with_impossible_name_or_id_is_not_found(
     server: TestServer, fake_gateway: FakeGateway, method: str, path: str, status: int
 ) -> None:
     reply = await server.call(method, path)
@@ -58,7 +58,7 @@ async def test_what_cannot_exist_is_not_found(
 
 
 @pytest.mark.parametrize("kernel_id", ["../api", "no id", "a/b", "100%", UNKNOWN])
-async def test_an_attach_to_what_is_no_kernel_is_not_found(
+async def test_attach_to_invalid_or_unknown_kernel_id_is_not_found(
     server: TestServer, fake_gateway: FakeGateway, kernel_id: str
 ) -> None:
     assert_says(await server.call("POST", "/api/kernels", {"kernel_id": kernel_id}), 404, "kernel")
@@ -67,7 +67,7 @@ async def test_an_attach_to_what_is_no_kernel_is_not_found(
 
 
 @pytest.mark.parametrize("name", ["cobol", "a/b", "..", "50% off"])
-async def test_a_start_of_an_unknown_kernelspec_is_not_found(server: TestServer, name: str) -> None:
+async def test_start_of_unknown_kernelspec_is_not_found(server: TestServer, name: str) -> None:
     assert_says(await server.call("POST", "/api/kernels", {"name": name}), 404, "kernelspec")
     assert (await server.call("GET", "/api/kernels")).json == []
 
@@ -101,7 +101,7 @@ READS = ("GET", "/api/kernelspecs/python3")
     ],
     ids=str,
 )
-async def test_what_a_gateway_does_wrong_is_said(
+async def test_request_with_wrong_gateway_answer_says_what_is_wrong(
     fake_gateway: FakeGateway,
     tmp_path: Path,
     request_: tuple[str, str],
@@ -123,7 +123,7 @@ async def test_what_a_gateway_does_wrong_is_said(
         assert await server.start_kernel()
 
 
-async def test_a_gateway_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+async def test_request_with_unreachable_gateway_says_so(tmp_path: Path) -> None:
     gateway = FakeGateway()
     with socket.socket() as taken:  # bound and not listening: connecting is refused
         taken.bind(("127.0.0.1", 0))
@@ -138,7 +138,7 @@ async def test_a_gateway_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("action", ["restart", "interrupt"])
-async def test_an_action_on_a_kernel_that_is_gone_is_not_found(
+async def test_kernel_action_on_gone_kernel_is_not_found(
     server: TestServer, fake_gateway: FakeGateway, action: str
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -147,7 +147,7 @@ async def test_an_action_on_a_kernel_that_is_gone_is_not_found(
     assert_says(reply, 404, f"has no kernel {kernel_id}")
 
 
-async def test_a_restart_that_fails_keeps_the_gateways_sentence(
+async def test_restart_that_fails_shows_the_gateways_reason(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -158,7 +158,7 @@ async def test_a_restart_that_fails_keeps_the_gateways_sentence(
     assert_says(reply, 500, "no memory")
 
 
-async def test_a_restart_of_a_kernel_that_is_gone_is_not_found_whatever_the_gateway_says(
+async def test_restart_of_gone_kernel_is_not_found_for_any_gateway_answer(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()

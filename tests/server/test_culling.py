@@ -11,7 +11,7 @@ from jupyter_relay.wire.json import Json
 from tests.support.server import TestServer
 
 
-async def test_culling_goes_by_what_the_gateway_says_now(
+async def test_culling_with_current_gateway_state_deletes_idle_kernels_only(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -35,7 +35,7 @@ async def test_culling_goes_by_what_the_gateway_says_now(
     ],
     ids=str,
 )
-async def test_a_kernel_whose_kernelspec_has_values_that_do_not_fit_is_culled(
+async def test_culling_of_kernel_with_invalid_kernelspec_values_deletes_it(
     server: TestServer, fake_gateway: FakeGateway, said: dict[str, Json]
 ) -> None:
     spec: dict[str, Json] = {"display_name": "P", "language": "python", "argv": [], **said}
@@ -53,7 +53,7 @@ async def test_a_kernel_whose_kernelspec_has_values_that_do_not_fit_is_culled(
     assert set(fake_gateway.kernels) == set()
 
 
-async def test_culling_works_where_the_gateway_does_not_list(
+async def test_culling_at_gateway_without_listing_deletes_idle_kernels(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     fake_gateway.list_kernels = False
@@ -66,7 +66,7 @@ async def test_culling_works_where_the_gateway_does_not_list(
     assert not fake_gateway.kernels
 
 
-async def test_a_kernel_with_a_page_open_is_not_culled(
+async def test_culling_of_kernel_with_open_page_keeps_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -78,7 +78,7 @@ async def test_a_kernel_with_a_page_open_is_not_culled(
     assert kernel_id in fake_gateway.kernels
 
 
-async def test_a_kernel_found_gone_is_remembered_for_its_pages_for_a_while(
+async def test_culling_of_kernel_found_gone_remembers_it_for_a_while(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60
@@ -93,7 +93,7 @@ async def test_a_kernel_found_gone_is_remembered_for_its_pages_for_a_while(
     assert kernel_id not in server.kernels
 
 
-async def test_a_kernel_that_comes_back_after_its_pages_were_told_that_it_is_gone_is_culled(
+async def test_culling_of_kernel_back_after_reported_gone_deletes_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     server.kernels.cull_idle_timeout = 60

@@ -334,7 +334,7 @@ def assert_told(text: str, kind: Kind, gateway: At) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-async def test_a_program_is_told(kind: Kind) -> None:
+async def test_gateway_failing_for_a_program_raises_documented_error(kind: Kind) -> None:
     async with kind.place() as at:
         gateway = Gateway(settings_for(at.url, **options(kind)))
         kernel_id = kind.model.get("kernel_id")
@@ -350,7 +350,9 @@ async def test_a_program_is_told(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-async def test_a_page_is_told(kind: Kind, tmp_path: Path) -> None:
+async def test_server_with_failing_gateway_answers_documented_error(
+    kind: Kind, tmp_path: Path
+) -> None:
     argv = tuple(f"--GatewayClient.{name}={value}" for name, value in options(kind).items())
     async with kind.place() as at, server_on(at, tmp_path, argv=argv) as server:
         started = await server.call("POST", "/api/kernels", kind.model)
@@ -363,7 +365,7 @@ async def test_a_page_is_told(kind: Kind, tmp_path: Path) -> None:
         assert (session.status, session.json["message"]) == (kind.status, started.json["message"])
 
 
-async def test_a_traceback_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_traceback_from_gateway_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async with told(500)(message="Failed", traceback=TRACE.splitlines(keepends=True))() as at:
         gateway = Gateway(settings_for(at.url, max_request_retries=0))
         for _ in range(3):
@@ -385,7 +387,7 @@ async def test_a_traceback_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
         (UnexpectedAnswer, Answer(404, TRACE.encode(), "text/plain")),
     ],
 )
-async def test_the_traceback_of_what_is_understood_is_for_those_who_look_closely(
+async def test_traceback_of_understood_error_is_logged_at_debug_level(
     kind: type[RelayError], answer: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="jupyter_relay.gateway.requester")
@@ -425,7 +427,7 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
         (Answer.json({"message": "5000 kernels run."}, 500), "Error: 5000 kernels run."),
     ],
 )
-async def test_a_status_is_said_once(answer: Answer, said: str) -> None:
+async def test_error_text_with_repeated_status_says_it_once(answer: Answer, said: str) -> None:
     async with answering(answer)() as at:
         gateway = Gateway(settings_for(at.url, max_request_retries=0))
         with pytest.raises(RelayError) as caught:
@@ -438,7 +440,7 @@ async def test_a_status_is_said_once(answer: Answer, said: str) -> None:
     "quote",
     ["You sent {token}.", "Authorization: token {token}", "?token={token}&x", "{token}{token}"],
 )
-async def test_what_a_gateway_quotes_of_our_secrets_is_not_told(
+async def test_error_text_with_quoted_secret_hides_it(
     quote: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = "s3cr3t/+tok=en"
@@ -452,7 +454,7 @@ async def test_what_a_gateway_quotes_of_our_secrets_is_not_told(
     assert "[secret]" in str(caught.value)
 
 
-async def test_a_traceback_that_is_logged_is_cut_and_cannot_command_a_terminal(
+async def test_traceback_with_long_or_control_text_is_cut_and_cleaned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with told(500)(traceback=TRACE + "y" * 50_000 + "\n\x1b[2J the end")() as at:
@@ -466,7 +468,7 @@ async def test_a_traceback_that_is_logged_is_cut_and_cannot_command_a_terminal(
     assert len(record.getMessage()) < 25_000
 
 
-async def test_long_words_are_cut_and_control_characters_go() -> None:
+async def test_error_text_with_long_or_control_text_is_cut_and_cleaned() -> None:
     async with told(500)(reason="\x1b[31mred\x00 " + "x" * 10_000)() as at:
         gateway = Gateway(settings_for(at.url, max_request_retries=0))
         with pytest.raises(RelayError) as caught:

@@ -36,7 +36,7 @@ def server_with(**options: object) -> Server:
     return Server(config=Config(GatewayClient=options))
 
 
-def test_install_makes_the_instance_that_jupyter_server_finds() -> None:
+def test_install_with_url_makes_instance_that_jupyter_server_finds() -> None:
     server = server_with(url=URL)
     installed = GatewayConfig.install(server)
     assert BuiltInGatewayClient.instance() is installed
@@ -44,14 +44,14 @@ def test_install_makes_the_instance_that_jupyter_server_finds() -> None:
     assert installed.options.url == URL
 
 
-def test_an_installed_config_has_no_secret_in_its_url() -> None:
+def test_install_with_secrets_in_url_keeps_them_out_of_its_url() -> None:
     config = GatewayConfig.install(server_with(url=URL))
     assert config.url == "http://gateway.example/base"
     assert config.ws_url == "ws://gateway.example/base"
     assert (config.http_user, config.http_pwd) == ("ada", "secret")
 
 
-def test_an_installed_config_lacks_values_that_the_built_in_class_refuses() -> None:
+def test_install_with_values_refused_by_built_in_class_omits_them() -> None:
     config = GatewayConfig.install(
         server_with(url="http://gateway.example", auth_token_command=["get", "token"])
     )
@@ -59,24 +59,24 @@ def test_an_installed_config_lacks_values_that_the_built_in_class_refuses() -> N
     assert config.options.auth_token_command == ("get", "token")  # type: ignore[attr-defined]  # made from the table of options
 
 
-def test_install_with_an_option_that_makes_no_sense_raises() -> None:
+def test_install_with_invalid_option_raises() -> None:
     with pytest.raises(ConfigurationError):
         GatewayConfig.install(server_with(url="ftp://gateway.example"))
 
 
-def test_withdraw_leaves_the_instance_to_the_built_in_class() -> None:
+def test_withdraw_after_install_leaves_instance_to_built_in_class() -> None:
     GatewayConfig.install(server_with(url=URL))
     GatewayConfig.withdraw()
     assert type(BuiltInGatewayClient.instance()) is BuiltInGatewayClient
 
 
-def test_options_of_a_manager_are_those_that_its_server_has_read() -> None:
+def test_options_of_manager_in_server_are_those_the_server_read() -> None:
     server = server_with(url=URL)
     server.gateway_config = GatewayConfig.install(server)
     assert options_of(Configurable(parent=server)) is server.gateway_config.options
 
 
-def test_options_of_a_manager_without_such_a_server_are_read() -> None:
+def test_options_of_manager_without_installed_config_are_read() -> None:
     options = options_of(Configurable(parent=server_with(url=URL)))
     assert isinstance(options, GatewayClient)
     assert options.url == URL

@@ -156,7 +156,7 @@ async def listen(at: Site, kernel_id: str) -> None:
                 at.wrong += [f"the page hears the token: {n}" for n in quotations(message.data)]
 
 
-async def test_no_misdeed_harms_the_server_or_tells_a_secret(tmp_path: Path) -> None:
+async def test_server_with_hostile_gateway_survives_and_tells_no_secret(tmp_path: Path) -> None:
     wrong: dict[str, list[str]] = {}
     async with site(tmp_path) as at:
         for name, misdeed in MISDEEDS.items():

@@ -19,7 +19,7 @@ DELETES = ("DELETE", "/api/kernels/*")
 BUSY = Answer.json({"reason": "busy", "message": ""}, 500)
 
 
-async def test_a_server_that_stops_asks_for_all_deletions_at_once_whatever_the_pool_holds(
+async def test_shutdown_all_with_small_pool_sends_all_deletes_at_once(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = ("--GatewayClient.pool_size=2",)
@@ -37,7 +37,7 @@ async def test_a_server_that_stops_asks_for_all_deletions_at_once_whatever_the_p
 
 
 @pytest.mark.parametrize("fault", [BUSY, Answer(503), Answer(429), Reset()], ids=str)
-async def test_a_deletion_that_fails_is_asked_for_again_while_the_server_stops(
+async def test_shutdown_all_with_failing_delete_retries_it(
     fake_gateway: FakeGateway, tmp_path: Path, fault: Fault
 ) -> None:
     argv = ("--GatewayClient.max_request_retries=0",)
@@ -49,7 +49,7 @@ async def test_a_deletion_that_fails_is_asked_for_again_while_the_server_stops(
         assert not fake_gateway.kernels
 
 
-async def test_a_deletion_that_is_forbidden_is_not_asked_for_again(
+async def test_shutdown_all_with_forbidden_delete_does_not_retry_it(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
@@ -60,7 +60,7 @@ async def test_a_deletion_that_is_forbidden_is_not_asked_for_again(
         assert f"Kernel {kernel_id}: could not be shut down: " in caplog.text
 
 
-async def test_each_kernel_that_could_not_be_deleted_in_time_is_named(
+async def test_shutdown_all_with_undeleted_kernels_logs_each_with_reason(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
@@ -74,7 +74,7 @@ async def test_each_kernel_that_could_not_be_deleted_in_time_is_named(
     assert f"{kernel_ids[2]}: could not be" not in caplog.text
 
 
-async def test_a_server_process_that_is_stopped_deletes_seventy_kernels_of_a_slow_gateway(
+async def test_server_process_on_sigterm_deletes_seventy_kernels_of_slow_gateway(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     fake_gateway.fault(*DELETES, Delay(1))

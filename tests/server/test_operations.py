@@ -32,7 +32,7 @@ async def restarting(server: TestServer, fake: FakeGateway, kernel_id: str) -> a
     return task
 
 
-async def test_an_interrupt_during_a_restart_is_a_conflict(
+async def test_interrupt_during_restart_is_a_conflict(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -47,7 +47,7 @@ async def test_an_interrupt_during_a_restart_is_a_conflict(
     assert (await server.call("POST", f"{KERNELS}/{kernel_id}/interrupt")).status == 204
 
 
-async def test_two_restarts_are_one(
+async def test_restart_during_restart_joins_it(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -60,7 +60,7 @@ async def test_two_restarts_are_one(
     assert len(fake_gateway.requests_to("POST", RESTART)) == 1
 
 
-async def test_a_delete_during_a_restart_ends_the_kernel(
+async def test_kernel_delete_during_restart_ends_kernel(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -74,7 +74,7 @@ async def test_a_delete_during_a_restart_ends_the_kernel(
     assert not fake_gateway.kernels
 
 
-async def test_a_session_that_is_deleted_during_a_restart_takes_its_kernel_along(
+async def test_session_delete_during_restart_ends_its_kernel(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     model = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
@@ -89,7 +89,7 @@ async def test_a_session_that_is_deleted_during_a_restart_takes_its_kernel_along
     assert not fake_gateway.kernels
 
 
-async def test_two_deletes_are_both_answered_and_delete_once(
+async def test_kernel_delete_asked_twice_deletes_once_and_answers_both(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -100,7 +100,7 @@ async def test_two_deletes_are_both_answered_and_delete_once(
     assert (await server.call("GET", KERNELS)).json == []
 
 
-async def test_a_server_that_stops_during_a_restart_that_hangs_leaves_no_kernel(
+async def test_shutdown_all_during_hanging_restart_leaves_no_kernel(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -111,7 +111,7 @@ async def test_a_server_that_stops_during_a_restart_that_hangs_leaves_no_kernel(
     assert await restart == 404
 
 
-async def test_a_delete_that_fails_during_a_restart_leaves_the_kernel_listed(
+async def test_kernel_delete_failing_during_restart_keeps_kernel_listed(
     server: TestServer, fake_gateway: FakeGateway, released: asyncio.Event
 ) -> None:
     kernel_id = await server.start_kernel()

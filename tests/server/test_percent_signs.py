@@ -57,7 +57,7 @@ ASKED: tuple[Ask, ...] = (
 
 
 @pytest.mark.parametrize("ask", ASKED, ids=lambda ask: ask.__name__)
-async def test_a_percent_sign_is_shown_as_one(
+async def test_answer_with_percent_sign_in_reason_shows_it_once(
     server: TestServer, fake_gateway: FakeGateway, ask: Ask
 ) -> None:
     answer = await ask(server, fake_gateway)

@@ -14,7 +14,7 @@ TABS = 10
 
 
 @pytest.mark.parametrize("lists", [True, False])
-async def test_the_polling_of_ten_tabs_costs_one_request(
+async def test_kernel_list_polled_by_ten_tabs_makes_one_request(
     server: TestServer, fake_gateway: FakeGateway, lists: bool
 ) -> None:
     fake_gateway.list_kernels = lists
@@ -39,7 +39,7 @@ async def test_the_polling_of_ten_tabs_costs_one_request(
     assert asked == (["/api/kernels"] if lists else ["/api/kernels", asked_for])
 
 
-async def test_the_kernelspecs_are_asked_for_once_by_all_who_ask_at_once(
+async def test_kernelspecs_asked_for_concurrently_are_requested_once(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     specs = server.app.kernel_spec_manager

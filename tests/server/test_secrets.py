@@ -110,7 +110,7 @@ def failures(quoted: str) -> list[Fault]:
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-async def test_nothing_that_a_server_tells_has_a_secret_in_it(
+async def test_server_answers_and_log_with_failures_hold_no_secret(
     fake_gateway: FakeGateway, tmp_path: Path, shown: str
 ) -> None:
     (tmp_path / "config").mkdir()
@@ -185,7 +185,7 @@ async def test_nothing_that_a_server_tells_has_a_secret_in_it(
     assert told("\n".join(answers), SECRETS[:-1]) == []
 
 
-async def test_nothing_that_an_object_shows_of_itself_has_a_secret_in_it(
+async def test_objects_and_errors_shown_as_text_hold_no_secret(
     fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -243,7 +243,7 @@ class RaisesAtOnce(Authorizer):
         "/api/sessions",
     ],
 )
-async def test_an_error_that_nobody_has_foreseen_is_logged_without_the_servers_token(
+async def test_unforeseen_error_when_logged_omits_server_token(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     argv = (f"--ServerApp.authorizer_class={__name__}.RaisesAtOnce",)
@@ -255,7 +255,7 @@ async def test_an_error_that_nobody_has_foreseen_is_logged_without_the_servers_t
     assert told(caplog.text, [SERVER_TOKEN]) == []
 
 
-async def test_a_refused_websocket_is_logged_without_the_servers_token(
+async def test_websocket_refused_when_logged_omits_server_token(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
@@ -268,7 +268,7 @@ async def test_a_refused_websocket_is_logged_without_the_servers_token(
     assert told(caplog.text, [SERVER_TOKEN]) == []
 
 
-async def test_a_client_that_leaves_in_the_middle_of_a_list_is_no_error(
+async def test_kernelspecs_with_client_leaving_midway_log_no_traceback(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")

@@ -71,7 +71,7 @@ def whole_frames(data: bytes) -> Iterator[Frame]:
         data = data[start + length :]
 
 
-async def test_what_a_sleeping_tab_has_not_received_is_there_when_it_wakes(
+async def test_websocket_of_sleeping_tab_on_waking_delivers_missed_output(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     async def print_lines(request: Message, kernel: FakeKernel) -> None:

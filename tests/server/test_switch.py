@@ -75,7 +75,7 @@ def start(
         "configuration file",
     ],
 )
-async def test_a_gateway_is_used_however_it_is_given(
+async def test_gateway_given_in_any_way_is_used(
     way: str, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     if way.startswith("jupyter lab"):
@@ -105,7 +105,7 @@ async def page_config_of(server: RunningServer) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("with_gateway", [True, False])
-async def test_pages_are_told_of_the_relay_where_it_is_switched_on_and_nowhere_else(
+async def test_page_config_with_gateway_only_tells_of_the_relay(
     with_gateway: bool, fake_gateway: FakeGateway
 ) -> None:
     pytest.importorskip("jupyterlab", reason="JupyterLab is not among the oldest versions")
@@ -119,12 +119,14 @@ async def test_pages_are_told_of_the_relay_where_it_is_switched_on_and_nowhere_e
     assert config.get(IN_PAGE_CONFIG) is (True if with_gateway else None)
 
 
-async def test_all_four_classes_are_ours(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+async def test_server_with_gateway_uses_our_four_classes(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
         assert homes(server.app) == ["jupyter_relay"] * 4
 
 
-async def test_without_a_gateway_the_server_is_as_it_was(tmp_path: Path) -> None:
+async def test_server_without_gateway_keeps_its_classes_and_handlers(tmp_path: Path) -> None:
     async with server_on(None, tmp_path) as server:
         app = server.app
         assert homes(app) == [

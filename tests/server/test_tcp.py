@@ -38,7 +38,7 @@ def tcp_sockets(*, to: int | None = None, at: int | None = None) -> Iterator[lis
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to find sockets in")
-async def test_no_socket_of_ours_delays_small_messages(
+async def test_sockets_to_gateway_and_page_have_tcp_nodelay(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -54,7 +54,7 @@ async def test_no_socket_of_ours_delays_small_messages(
 
 
 @linux_only
-async def test_what_a_gateway_sends_is_acknowledged_at_once_again_after_each_read(
+async def test_gateway_socket_after_each_read_sets_quick_acknowledgement(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()

@@ -38,7 +38,7 @@ class Tokenless:
 
 
 @pytest.mark.parametrize("way", ["file", "renewer"])
-async def test_a_token_that_becomes_valid_works_at_once_in_tabs_that_are_open(
+async def test_token_becoming_valid_works_at_once_in_open_tabs(
     way: str, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     path = tmp_path / "token"
@@ -68,7 +68,7 @@ async def test_a_token_that_becomes_valid_works_at_once_in_tabs_that_are_open(
             assert await running == "two\n"
 
 
-async def test_a_source_without_a_token_is_said_to_the_page(
+async def test_token_source_without_token_is_named_in_answer(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = (f"--GatewayClient.auth_token_file={tmp_path / 'none'}",)
@@ -80,7 +80,7 @@ async def test_a_source_without_a_token_is_said_to_the_page(
     assert fake_gateway.requests == []
 
 
-async def test_a_hubs_user_has_a_kernel_on_another_server_below_a_prefix(
+async def test_token_of_hub_user_runs_kernel_on_server_below_prefix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A single-user server: below /user/ann/, and let in by the token of JUPYTERHUB_API_TOKEN."""

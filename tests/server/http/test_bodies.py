@@ -41,7 +41,7 @@ async def route(request: pytest.FixtureRequest, server: TestServer) -> tuple[str
     return method, path
 
 
-async def test_a_body_that_is_no_object_is_refused(
+async def test_body_that_is_no_object_is_refused(
     server: TestServer,
     fake_gateway: FakeGateway,
     caplog: pytest.LogCaptureFixture,
@@ -64,7 +64,7 @@ async def test_a_body_that_is_no_object_is_refused(
 
 
 @pytest.mark.parametrize("field", ["name", "path", "type", "kernel_id", "kernel.id", "kernel.name"])
-async def test_a_field_that_is_no_text_is_refused(
+async def test_body_field_that_is_no_text_is_refused(
     server: TestServer,
     fake_gateway: FakeGateway,
     caplog: pytest.LogCaptureFixture,
@@ -81,7 +81,7 @@ async def test_a_field_that_is_no_text_is_refused(
 
 
 @pytest.mark.parametrize("field", ["kernel", "notebook"])
-async def test_a_field_that_is_no_object_is_refused(
+async def test_body_field_that_is_no_object_is_refused(
     server: TestServer, caplog: pytest.LogCaptureFixture, route: tuple[str, str], field: str
 ) -> None:
     for value in (7, "text", ["x"], {"name": 7}):
@@ -89,7 +89,7 @@ async def test_a_field_that_is_no_object_is_refused(
         assert_refused(await send(server, *route, body), caplog, "The field ")
 
 
-async def test_fields_that_are_null_are_as_good_as_none(server: TestServer) -> None:
+async def test_body_fields_that_are_null_are_taken_as_missing(server: TestServer) -> None:
     nothing = dict.fromkeys(("name", "path", "kernel_id"))
     assert (await server.call("POST", KERNELS, nothing)).status == 201
     assert (await send(server, "POST", KERNELS, b"null")).status == 201
@@ -103,7 +103,7 @@ async def test_fields_that_are_null_are_as_good_as_none(server: TestServer) -> N
 
 
 @pytest.mark.parametrize("path", ["..", "../..", "a/../..", "../{name}", "/../", "../not-there/x"])
-async def test_a_path_out_of_the_servers_files_says_nothing_of_what_is_there(
+async def test_body_path_outside_root_tells_nothing_of_its_files(
     server: TestServer,
     fake_gateway: FakeGateway,
     tmp_path: Path,
@@ -123,7 +123,7 @@ async def test_a_path_out_of_the_servers_files_says_nothing_of_what_is_there(
     assert not fake_gateway.requests_to("POST", KERNELS)
 
 
-async def test_a_path_within_the_servers_files_is_where_the_kernel_works(
+async def test_body_path_within_root_becomes_kernel_working_directory(
     server: TestServer, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
