@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.known import KnownKernels
 from jupyter_relay.link.life import Life
 from jupyter_relay.rest.models import KernelModel
-from jupyter_relay.testing import Answer, FakeGateway, FakeKernel
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
 from tests.support.gateway import KERNEL, KERNELS, settings_for
 
 NOW = datetime.now(UTC)
@@ -137,6 +138,45 @@ async def test_look_again_at_a_kernel_that_the_gateway_forgot_finds_it_lost(rig:
     rig.fake.lose_kernel(kernel.id)
     await rig.known.look_again(kernel.id, anew=True)
     assert rig.known.why_lost(kernel.id)
+
+
+async def test_look_again_asks_for_the_kernel_that_is_known_now(rig: Rig) -> None:
+    fake = rig.fake.start_kernel()
+    before = rig.add(fake)
+    await rig.known.look_again(before.id, anew=True)
+    await before.close()
+    rig.known.forget(before.id)
+    kernel = rig.add(fake)
+    asked_at = kernel.asked_at
+    await rig.known.look_again(kernel.id, anew=True)
+    assert kernel.asked_at > asked_at
+
+
+async def test_add_in_the_place_of_another_drops_the_question_about_it(rig: Rig) -> None:
+    fake = rig.fake.start_kernel()
+    before = rig.add(fake)
+    await rig.known.look_again(before.id, anew=True)
+    kernel = rig.add(fake)
+    rig.fake.lose_kernel(kernel.id)
+    await rig.known.look_again(kernel.id, anew=True)
+    assert (before.life, kernel.life) == (Life.RUNNING, Life.GONE)
+    await before.close()
+
+
+@pytest.mark.parametrize("forget", [True, False])
+async def test_question_under_way_ends_when_its_kernel_is_forgotten_or_all_is_closed(
+    rig: Rig, forget: bool
+) -> None:
+    kernel = rig.add()
+    rig.fake.fault("GET", KERNEL, Hold(asyncio.Event()))
+    asking = asyncio.create_task(rig.known.look_again(kernel.id, anew=True))
+    await rig.fake.wait_for(lambda: rig.fake.requests_to("GET", KERNEL))
+    if forget:
+        rig.known.forget(kernel.id)
+    else:
+        await rig.known.close()
+    await asyncio.wait_for(asking, 1.0)
+    await kernel.close()
 
 
 async def test_refresh_behind_waits_for_nothing_and_asks_once(rig: Rig) -> None:

@@ -159,8 +159,13 @@ class Cached(Generic[T]):
         self.begin()
         await self._wait(None)
 
+    def cancel(self) -> None:
+        """Cancel the question under way, and do not wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def close(self) -> None:
-        """Cancel the question under way."""
+        """Cancel the question under way, and wait for its end."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

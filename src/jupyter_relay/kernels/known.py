@@ -79,6 +79,7 @@ class KnownKernels:
         """Take a kernel in that was started or attached to ``at`` this time, which counts as
         activity unless the kernel's own is known."""
         self._loop = asyncio.get_running_loop()
+        self._drop_question(kernel.id)
         self._kernels[kernel.id] = kernel
         self._note_activity(kernel.last_activity or at)
         self.mark_changed(kernel.id)
@@ -91,6 +92,7 @@ class KnownKernels:
         self._note_activity(kernel.last_activity)
         self._changed[kernel_id] = None
         self._lost_since.pop(kernel_id, None)
+        self._drop_question(kernel_id)
 
     async def stop_asking(self, kernel_id: str) -> None:
         """Cancel the question about one kernel, if one is under way, and drop its cache."""
@@ -174,8 +176,10 @@ class KnownKernels:
         return ""
 
     async def close(self) -> None:
-        """Cancel the listing that is under way."""
+        """Cancel the listing and the questions that are under way."""
         await self._listing.close()
+        for kernel_id in tuple(self._questions):
+            await self.stop_asking(kernel_id)
 
     async def look_again(self, kernel_id: str, *, anew: bool = False) -> None:
         """Ask the gateway for one kernel, if its last answer is older than ``listing_ttl``, or in
@@ -266,11 +270,16 @@ class KnownKernels:
                 continue
             kernel = self._kernels.get(kernel_id)
             self.forget(kernel_id)
-            await self.stop_asking(kernel_id)
             if kernel is not None:
                 await kernel.close()
             if self.on_forgotten is not None:
                 await self.on_forgotten(kernel_id)
+
+    def _drop_question(self, kernel_id: str) -> None:
+        """Drop the question about one kernel: it asks for the one that was known by that id."""
+        question = self._questions.pop(kernel_id, None)
+        if question is not None:
+            question.cancel()
 
     def _note_activity(self, date: datetime | None) -> None:
         if date is not None and (self._last_activity is None or date > self._last_activity):

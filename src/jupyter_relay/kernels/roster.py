@@ -250,12 +250,11 @@ class Roster:
 
     async def release(self, kernel: RemoteKernel) -> None:
         """Close the link to a kernel, which runs on if it has not been deleted, and forget it."""
-        if self.kernels.get(kernel.id) is not kernel:
-            await kernel.close()
-            return  # what is known by its id is another one, in its place
-        await self.kernels.stop_asking(kernel.id)
+        if self.kernels.get(kernel.id) is kernel:
+            await self.kernels.stop_asking(kernel.id)
         await kernel.close()
-        self.forget(kernel.id)
+        if self.kernels.get(kernel.id) is kernel:  # and not another one in its place
+            self.forget(kernel.id)
 
     def forget(self, kernel_id: str) -> None:
         """Forget a kernel, whose link stays as it is. One that is not known is no error."""
@@ -309,6 +308,7 @@ class Roster:
         # Without their sockets, those that waited for a silent gateway have nothing to wait for.
         await asyncio.gather(*closing)
         for kernel_id in staying:
+            await self.kernels.stop_asking(kernel_id)
             self.forget(kernel_id)
             if self.kernels.on_forgotten is not None:
                 await self.kernels.on_forgotten(kernel_id)
@@ -333,6 +333,7 @@ class Roster:
         kernel = self.kernels.get(kernel_id)
         if kernel is not None:
             await kernel.shutdown(patience=NO_PATIENCE)
+            await self.kernels.stop_asking(kernel_id)
             self.forget(kernel_id)
 
     def _reopen(self) -> None:
