@@ -39,7 +39,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]
         yield lab
 
 
-async def test_ten_first_cells_run(page: Page, server: RunningServer) -> None:
+async def test_fresh_notebooks_each_run_their_first_cell(page: Page, server: RunningServer) -> None:
     lab = await open_lab(page, server)
     for number in range(10):
         notebook = await lab.new_notebook()

@@ -42,7 +42,7 @@ async def held(page: Page, urls: re.Pattern[str]) -> AsyncIterator[None]:
         await page.unroute_all(behavior="wait")
 
 
-async def test_a_cell_ends_with_the_reason_and_so_does_one_that_is_run_right_after(
+async def test_cell_of_a_crash_and_the_next_one_end_with_the_reason(
     lone_page: Page,
 ) -> None:
     page = lone_page

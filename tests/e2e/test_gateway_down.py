@@ -59,7 +59,7 @@ async def way() -> AsyncIterator[tuple[FaultyProxy, RunningServer]]:
             yield proxy, lab
 
 
-async def test_the_page_loads_says_why_and_finds_the_kernels_without_a_reload(
+async def test_page_loads_without_the_gateway_says_why_and_finds_the_kernels_without_a_reload(
     lone_page: Page, way: tuple[FaultyProxy, RunningServer]
 ) -> None:
     proxy, server = way
@@ -87,7 +87,7 @@ async def test_the_page_loads_says_why_and_finds_the_kernels_without_a_reload(
     await expect(card).to_have_text(re.compile(r"Python 3 \(ipykernel\)"), timeout=POLL_MS)
 
 
-async def test_a_notebook_that_is_saved_while_the_gateway_is_silent_keeps_its_kernelspec(
+async def test_notebook_that_is_saved_while_the_gateway_is_silent_keeps_its_kernelspec(
     lone_page: Page, tmp_path: Path
 ) -> None:
     page = lone_page

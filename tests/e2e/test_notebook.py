@@ -35,7 +35,7 @@ async def lab(page: Page, server: RunningServer) -> Lab:
     return await open_lab(page, server)
 
 
-async def test_the_launcher_shows_the_kernels_logos(lab: Lab, server: RunningServer) -> None:
+async def test_launcher_shows_the_kernels_logos(lab: Lab, server: RunningServer) -> None:
     logos = await lab.kernel_logos()
     assert logos
     for logo in logos:
@@ -47,14 +47,14 @@ async def test_the_launcher_shows_the_kernels_logos(lab: Lab, server: RunningSer
         assert height > 0
 
 
-async def test_a_cell_prints(lab: Lab) -> None:
+async def test_cell_prints_its_output(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run_and_read(
         0, "for i in range(3): print('line', i)", "line 0\nline 1\nline 2\n"
     )
 
 
-async def test_a_cell_draws_a_picture(lab: Lab) -> None:
+async def test_cell_draws_a_picture(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run(
         0,
@@ -67,7 +67,7 @@ async def test_a_cell_draws_a_picture(lab: Lab) -> None:
     assert width > height > 100
 
 
-async def test_a_widget_shows_binary_data_from_the_kernel(lab: Lab) -> None:
+async def test_widget_shows_binary_data_from_the_kernel(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run(
         0,
@@ -80,7 +80,7 @@ async def test_a_widget_shows_binary_data_from_the_kernel(lab: Lab) -> None:
     await notebook.run_and_read(1, "print('still here')", "still here\n")
 
 
-async def test_a_slider_moved_on_the_page_moves_in_the_kernel(lab: Lab) -> None:
+async def test_slider_moved_on_the_page_moves_in_the_kernel(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run(
         0, "import ipywidgets\nslider = ipywidgets.IntSlider(value=42, max=50)\nslider"
@@ -93,7 +93,7 @@ async def test_a_slider_moved_on_the_page_moves_in_the_kernel(lab: Lab) -> None:
     await expect(notebook.output(0).locator(".widget-readout")).to_have_text("7", timeout=RUN_MS)
 
 
-async def test_an_uploaded_files_bytes_reach_the_kernel(lab: Lab, tmp_path: Path) -> None:
+async def test_uploaded_files_bytes_reach_the_kernel(lab: Lab, tmp_path: Path) -> None:
     content = bytes(range(256)) * 40
     file = tmp_path / "binary.dat"
     file.write_bytes(content)
@@ -111,14 +111,14 @@ async def test_an_uploaded_files_bytes_reach_the_kernel(lab: Lab, tmp_path: Path
     )
 
 
-async def test_a_restarted_kernel_is_new_and_runs_cells(lab: Lab) -> None:
+async def test_restarted_kernel_is_new_and_runs_cells(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run_and_read(0, "x = 1\nprint('x' in globals())", "True\n")
     await notebook.restart()
     await notebook.run_and_read(1, "print('x' in globals())", "False\n")
 
 
-async def test_a_running_cell_can_be_interrupted(lab: Lab) -> None:
+async def test_running_cell_can_be_interrupted(lab: Lab) -> None:
     notebook = await lab.new_notebook()
     await notebook.run(0, "import time\nprint('started')\ntime.sleep(600)")
     await expect(notebook.output(0)).to_have_text("started\n", timeout=RUN_MS)

@@ -67,7 +67,7 @@ def notifications(page: Page) -> Locator:
     return page.locator(".Toastify__toast")
 
 
-async def test_a_page_that_is_opened_while_the_gateway_is_silent_says_so_until_it_answers(
+async def test_page_opened_while_the_gateway_is_silent_says_so_until_it_answers(
     lone_page: Page,
 ) -> None:
     shown = notifications(lone_page)
@@ -93,7 +93,7 @@ async def test_a_page_that_is_opened_while_the_gateway_is_silent_says_so_until_i
 
 
 @pytest.mark.parametrize("application", ["JupyterLab", "Notebook"])
-async def test_an_open_page_says_why_kernels_went_away_and_that_they_are_back(
+async def test_open_page_says_why_kernels_went_away_and_that_they_are_back(
     lone_page: Page, fake_gateway: FakeGateway, application: str
 ) -> None:
     shown = notifications(lone_page)
@@ -119,7 +119,7 @@ async def test_an_open_page_says_why_kernels_went_away_and_that_they_are_back(
         await expect(shown).to_have_text(f"{url} answers again.", timeout=RUN_MS)
 
 
-async def test_a_page_of_a_server_without_the_relay_is_left_alone(
+async def test_page_of_a_server_without_the_relay_is_left_alone(
     lone_page: Page, fake_gateway: FakeGateway
 ) -> None:
     async def without_the_relay(route: Route) -> None:

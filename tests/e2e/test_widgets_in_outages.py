@@ -36,7 +36,7 @@ WIDGETS = "**/@jupyter-widgets/jupyterlab-manager/static/*.js*"
 of what comes behind that before it is there."""
 
 
-async def test_a_notice_in_an_outage_costs_a_slow_page_neither_widgets_nor_pictures(
+async def test_notice_in_an_outage_costs_a_slow_page_neither_widgets_nor_pictures(
     lone_page: Page,
 ) -> None:
     page, widgets_wanted, widgets_may_come = lone_page, asyncio.Event(), asyncio.Event()

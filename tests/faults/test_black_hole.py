@@ -20,7 +20,7 @@ from tests.support.gateway import default_of
 
 
 @pytest.mark.parametrize(("upstream", "downstream"), [(True, True), (True, False), (False, True)])
-async def test_a_stalled_link_is_found_opened_again_and_its_gap_told(
+async def test_link_that_stalls_is_detected_opened_again_and_its_gap_reported(
     any_server: RunningServer, upstream: bool, downstream: bool
 ) -> None:
     async with open_site(any_server, edit=lambda s: with_transport(s, ping_interval=1.0)) as site:
@@ -49,7 +49,9 @@ async def test_a_stalled_link_is_found_opened_again_and_its_gap_told(
 
 
 @pytest.mark.timeout(240)
-async def test_a_black_hole_that_swallows_handshakes_too_is_survived(server: RunningServer) -> None:
+async def test_link_in_a_black_hole_that_swallows_handshakes_too_recovers(
+    server: RunningServer,
+) -> None:
     """The gateway takes all those handshakes for its own at once in the end, and may be deaf on the
     socket that is left; each that turns out to be so is replaced."""
 
@@ -77,7 +79,7 @@ async def test_a_black_hole_that_swallows_handshakes_too_is_survived(server: Run
         assert opened.seconds > 2.5
 
 
-async def test_a_socket_that_goes_deaf_under_a_busy_kernel_is_replaced_without_any_ping(
+async def test_socket_deaf_under_a_busy_kernel_is_replaced_without_any_ping(
     server: RunningServer, tmp_path: Path
 ) -> None:
     """The gateway says ``busy``, which is true, and the kernel says nothing, which may be."""

@@ -27,7 +27,7 @@ async def stay_busy(listener: Listener) -> Cell:
     return cell
 
 
-async def test_a_gateway_that_comes_back_without_the_kernel_ends_its_cells() -> None:
+async def test_gateway_that_comes_back_without_the_kernel_ends_its_cells() -> None:
     async with kernel_gateway() as first, open_site(first) as site:
         listener, other = Listener(site.remote), Listener(site.remote)
         cell = await stay_busy(listener)
@@ -47,7 +47,7 @@ async def test_a_gateway_that_comes_back_without_the_kernel_ends_its_cells() -> 
             assert late.status == "error"
 
 
-async def test_a_kernel_that_is_culled_while_it_is_listened_to_is_found_dead() -> None:
+async def test_kernel_that_is_culled_while_it_is_listened_to_is_found_dead() -> None:
     culling = (
         "--MappingKernelManager.cull_idle_timeout=1",
         "--MappingKernelManager.cull_interval=1",
@@ -76,7 +76,9 @@ async def comes_back(listener: Listener) -> None:
 
 
 @pytest.mark.parametrize("code", [DIE, BE_KILLED])
-async def test_a_kernel_that_dies_is_told_to_all_and_comes_back(any_site: Site, code: str) -> None:
+async def test_kernel_that_dies_is_reported_to_all_listeners_and_comes_back(
+    any_site: Site, code: str
+) -> None:
     site = any_site
     listener, other = Listener(site.remote), Listener(site.remote)
     await listener.done("x = 1")
@@ -92,7 +94,7 @@ async def test_a_kernel_that_dies_is_told_to_all_and_comes_back(any_site: Site, 
     await comes_back(listener)
 
 
-async def test_a_kernel_deleted_by_someone_else_ends_its_cells(any_site: Site) -> None:
+async def test_kernel_deleted_by_another_client_ends_its_cells(any_site: Site) -> None:
     site = any_site
     listener, other = Listener(site.remote), Listener(site.remote)
     cell = await stay_busy(listener)
@@ -104,7 +106,7 @@ async def test_a_kernel_deleted_by_someone_else_ends_its_cells(any_site: Site) -
     only(site.told(Happening.GONE))
 
 
-async def test_a_kernel_restarted_by_someone_else_ends_its_cells(any_site: Site) -> None:
+async def test_kernel_restarted_by_another_client_ends_its_cells(any_site: Site) -> None:
     site = any_site
     listener, other = Listener(site.remote), Listener(site.remote)
     await listener.done("x = 1")
@@ -117,7 +119,7 @@ async def test_a_kernel_restarted_by_someone_else_ends_its_cells(any_site: Site)
     assert site.remote.restarts == 1
 
 
-async def test_a_restart_ends_a_cell_once_though_the_gateway_kept_its_own_end(
+async def test_restart_ends_a_cell_once_though_the_gateway_kept_its_own_end(
     any_site: Site,
 ) -> None:
     site = any_site

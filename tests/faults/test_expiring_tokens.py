@@ -64,7 +64,7 @@ async def options_of(
 
 
 @pytest.mark.parametrize("kind", ["oauth2", "file", "command"])
-async def test_a_token_expires_in_mid_cell(
+async def test_token_that_expires_in_mid_cell_is_renewed(
     kind: str, server: RunningServer, tmp_path: Path
 ) -> None:
     async with Gatekeeper(server) as keeper, options_of(kind, keeper, tmp_path) as (given, renew):

@@ -55,7 +55,7 @@ def come_up(up: Path) -> None:
     up.touch()
 
 
-async def test_a_kernel_that_comes_up_late_is_reached_and_its_gateway_counts_us_right(
+async def test_kernel_that_comes_up_late_is_reached_and_its_gateway_counts_us_right(
     site: Site, up: Path
 ) -> None:
     listener = Listener(site.remote)
@@ -70,7 +70,7 @@ async def test_a_kernel_that_comes_up_late_is_reached_and_its_gateway_counts_us_
     await site.until_listed(lambda model: model is not None and model.connections == 0)
 
 
-async def test_a_handshake_that_is_lost_before_a_kernel_was_ever_asked_is_made_good(
+async def test_handshake_lost_before_a_kernel_was_ever_asked_is_made_again(
     site: Site, up: Path
 ) -> None:
     come_up(up)

@@ -10,7 +10,7 @@ from tests.support.gateway import answer_of, run
 from tests.support.messages import failures, request, types
 
 
-async def test_a_large_request_is_answered_with_the_reason_and_what_waits_goes_on(
+async def test_large_request_is_answered_with_the_reason_and_waiting_ones_go_on(
     any_site: Site,
 ) -> None:
     site = any_site
@@ -33,7 +33,7 @@ async def test_a_large_request_is_answered_with_the_reason_and_what_waits_goes_o
 
 
 @pytest.mark.parametrize("sizes", [(13, 12), (11, 12)])
-async def test_of_several_large_requests_at_once_none_is_said_to_have_run(
+async def test_large_requests_sent_at_once_are_never_reported_as_run(
     any_site: Site, sizes: tuple[int, int]
 ) -> None:
     tab = any_site.remote.subscribe("tab")

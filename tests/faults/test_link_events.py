@@ -71,7 +71,7 @@ async def test_loss_reopen_and_end_are_events(
         ]  # fmt: skip
 
 
-async def test_a_failing_listener_does_not_harm_the_link(
+async def test_listener_that_fails_does_not_harm_the_link(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     def fail(schema_id: str, data: dict[str, Any]) -> dict[str, Any]:

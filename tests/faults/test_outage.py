@@ -23,7 +23,7 @@ async def go_down(site: Site) -> None:
     await site.wait_told(Happening.DROPPED, len(site.told(Happening.DROPPED)) + 1)
 
 
-async def test_a_cell_of_the_outage_runs_after_it(any_site: Site) -> None:
+async def test_cell_sent_in_the_outage_runs_after_it(any_site: Site) -> None:
     site, listener = any_site, Listener(any_site.remote)
     await listener.done("ran = []")
     await go_down(site)
@@ -37,9 +37,7 @@ async def test_a_cell_of_the_outage_runs_after_it(any_site: Site) -> None:
     assert not any(cell.notices for cell in cells), "nothing was lost"
 
 
-async def test_all_that_is_said_in_the_outage_arrives_after_it(
-    any_site: Site, tmp_path: Path
-) -> None:
+async def test_output_of_the_outage_arrives_after_it(any_site: Site, tmp_path: Path) -> None:
     site, listener = any_site, Listener(any_site.remote)
     go = tmp_path / "go"
     cell = listener.run(
@@ -58,7 +56,7 @@ async def test_all_that_is_said_in_the_outage_arrives_after_it(
     assert (len(cell.replies), cell.idles) == (1, 1)
 
 
-async def test_at_the_bound_of_the_outbox_a_cell_is_answered_at_once(server: RunningServer) -> None:
+async def test_cell_sent_with_a_full_outbox_is_answered_at_once(server: RunningServer) -> None:
     async with open_site(server, edit=with_link(outbox_messages=2)) as site:
         listener = Listener(site.remote)
         await listener.done("ran = []")
@@ -75,7 +73,7 @@ async def test_at_the_bound_of_the_outbox_a_cell_is_answered_at_once(server: Run
         assert (await listener.done("print(*ran)")).numbers == [0, 1]
 
 
-async def test_a_long_outage_is_told_and_survived(server: RunningServer) -> None:
+async def test_outage_of_long_duration_is_reported_and_survived(server: RunningServer) -> None:
     async with open_site(server, edit=with_link(alarm_after=0.2)) as site:
         listener = Listener(site.remote)
         cell = listener.run(counter(10, 0.1))
@@ -94,7 +92,7 @@ async def test_a_long_outage_is_told_and_survived(server: RunningServer) -> None
         assert only(site.told(Happening.OPENED)).seconds
 
 
-async def test_an_interrupt_of_the_outage_is_refused_and_one_from_elsewhere_is_heard_of(
+async def test_interrupt_in_the_outage_is_refused_and_an_interrupt_from_elsewhere_is_heard(
     site: Site,
 ) -> None:
     listener = Listener(site.remote)

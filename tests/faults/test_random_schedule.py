@@ -91,7 +91,7 @@ async def run_under_cuts(site: Site, listener: Listener, rng: random.Random) -> 
 
 
 @pytest.mark.timeout(240)
-async def test_every_line_is_there_once_or_its_loss_was_told(
+async def test_line_of_output_under_random_faults_arrives_once_or_its_loss_is_reported(
     any_server: RunningServer, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))
@@ -143,7 +143,7 @@ async def test_every_line_is_there_once_or_its_loss_was_told(
 
 
 @pytest.mark.timeout(300)
-async def test_each_cell_of_a_burst_that_misses_a_line_is_told(
+async def test_cell_of_a_burst_that_misses_a_line_is_reported(
     server: RunningServer, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))

@@ -6,7 +6,7 @@ from tests.faults.listener import Listener, assert_accounted, counter
 from tests.faults.site import Site
 
 
-async def test_a_counter_goes_on_in_order_over_a_reset(any_site: Site) -> None:
+async def test_counter_goes_on_in_order_over_a_reset(any_site: Site) -> None:
     listener = Listener(any_site.remote)
     await listener.done("0")
     cell = listener.run(counter(20, 0.2))

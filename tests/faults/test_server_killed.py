@@ -62,7 +62,7 @@ KEPT = {"JUPYTER_GATEWAY_ON_EXIT": "keep-busy"}
     ("ended_by", "same_page"),
     [(signal.SIGKILL, True), (signal.SIGKILL, False), (signal.SIGTERM, True)],
 )
-async def test_all_that_the_gateway_kept_arrives_in_order_and_once(
+async def test_messages_kept_by_the_gateway_arrive_in_order_and_once_after_a_kill(
     tmp_path: Path, ended_by: signal.Signals, same_page: bool
 ) -> None:
     go = tmp_path / "go"

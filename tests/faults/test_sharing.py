@@ -8,7 +8,7 @@ from tests.faults.listener import Cell, Listener
 from tests.faults.site import Site, open_site, with_link
 
 
-async def test_four_listeners_share_one_socket(any_site: Site) -> None:
+async def test_listeners_of_one_kernel_share_one_socket(any_site: Site) -> None:
     site = any_site
     listeners = [Listener(site.remote) for _ in range(4)]
     cells = [listener.run(f"print({n})") for n, listener in enumerate(listeners)]
@@ -25,7 +25,9 @@ async def test_four_listeners_share_one_socket(any_site: Site) -> None:
     assert (await site.direct.kernel(site.remote.id)).connections == 1
 
 
-async def test_one_who_comes_back_hears_what_it_missed_replies_included(site: Site) -> None:
+async def test_listener_that_comes_back_hears_the_messages_it_missed_replies_included(
+    site: Site,
+) -> None:
     away, present = Listener(site.remote, "tab"), Listener(site.remote)
     cells = [away.run(f"print({n})") for n in range(20)]
     await away.wait_over(cells[0])
@@ -42,7 +44,7 @@ async def test_one_who_comes_back_hears_what_it_missed_replies_included(site: Si
     assert not any(cell.notices for cell in cells)
 
 
-async def test_a_kernel_that_nobody_needs_is_let_sleep(server: RunningServer) -> None:
+async def test_kernel_without_listeners_has_its_link_closed(server: RunningServer) -> None:
     async with open_site(server, edit=with_link(linger=0.05)) as site:
         listener = Listener(site.remote)
         cell = listener.run("import time; time.sleep(0.5)\nprint(1)")

@@ -92,9 +92,7 @@ async def site(gateway: RunningServer, tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.mark.parametrize("name", ["python3", "asleep"])
-async def test_a_kernel_that_starts_slowly_is_used_as_if_it_were_there(
-    site: Site, name: str
-) -> None:
+async def test_kernel_that_starts_slowly_is_used_as_if_it_were_there(site: Site, name: str) -> None:
     async with asyncio.timeout(90):
         answer = await site.server.call("POST", "/api/kernels", {"name": name})
         assert (answer.status, answer.json["execution_state"]) == (201, "starting")
@@ -109,7 +107,7 @@ async def test_a_kernel_that_starts_slowly_is_used_as_if_it_were_there(
         assert await site.on_gateway() == []
 
 
-async def test_a_start_that_is_cancelled_leaves_no_kernel(site: Site) -> None:
+async def test_slow_start_that_is_cancelled_leaves_no_kernel(site: Site) -> None:
     async with asyncio.timeout(90):
         kernel_id = await site.server.start_kernel(name="python3")
         assert (await site.server.call("DELETE", f"/api/kernels/{kernel_id}")).status == 204
@@ -119,7 +117,7 @@ async def test_a_start_that_is_cancelled_leaves_no_kernel(site: Site) -> None:
         assert site.processes() == 0
 
 
-async def test_a_program_that_is_cancelled_leaves_no_kernel(
+async def test_program_cancelled_during_a_slow_start_leaves_no_kernel(
     gateway: RunningServer,
 ) -> None:
     async with asyncio.timeout(90), impatient_proxy(gateway.url, gateway.token, limit=LIMIT) as p:

@@ -10,7 +10,7 @@ ASK = "print(int(input('?')))"
 SOON = "print(0, flush=True)\nimport time; time.sleep(0.5)\n"
 
 
-async def test_an_answer_after_a_reset_is_heard(any_site: Site) -> None:
+async def test_stdin_answer_after_a_reset_reaches_the_kernel(any_site: Site) -> None:
     site, listener = any_site, Listener(any_site.remote)
     await listener.done("0")
     cell = listener.run(ASK, stdin=True)
@@ -24,7 +24,9 @@ async def test_an_answer_after_a_reset_is_heard(any_site: Site) -> None:
     assert not cell.notices
 
 
-async def test_a_question_asked_and_answered_in_the_outage_arrives_after_it(any_site: Site) -> None:
+async def test_stdin_question_asked_and_answered_in_the_outage_arrives_after_it(
+    any_site: Site,
+) -> None:
     site, listener = any_site, Listener(any_site.remote)
     cell = listener.run(SOON + ASK, stdin=True)
     await listener.wait_for(lambda: cell.numbers)
@@ -40,7 +42,7 @@ async def test_a_question_asked_and_answered_in_the_outage_arrives_after_it(any_
     assert cell.numbers == [0, 42]
 
 
-async def test_an_interrupt_ends_a_question_that_was_lost(site: Site) -> None:
+async def test_interrupt_ends_a_stdin_question_that_was_lost(site: Site) -> None:
     listener = Listener(site.remote)
     cell = listener.run(SOON + ASK, stdin=True)
     await listener.wait_for(lambda: cell.numbers)

@@ -55,7 +55,7 @@ async def ended(server: RunningServer) -> bool:
 
 
 @pytest.mark.parametrize("silent", ["both ways", "only back", "refused"])
-async def test_it_ends_while_cells_run_and_a_page_is_open(
+async def test_server_stop_ends_while_cells_run_and_a_page_is_open(
     behind: tuple[RunningServer, FaultyProxy], silent: str
 ) -> None:
     server, proxy = behind
@@ -84,7 +84,7 @@ async def test_it_ends_while_cells_run_and_a_page_is_open(
     assert "Traceback" not in log
 
 
-async def test_it_ends_while_a_kernel_is_being_started(
+async def test_server_stop_ends_while_a_kernel_is_being_started(
     behind: tuple[RunningServer, FaultyProxy],
 ) -> None:
     server, proxy = behind

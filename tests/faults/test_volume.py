@@ -46,7 +46,7 @@ async def client_of(site: Site) -> AsyncIterator[GatewayKernelClient]:
 
 
 @pytest.mark.parametrize("size", [50 * MB, 200 * MB])
-async def test_a_large_display_arrives(any_site: Site, size: int) -> None:
+async def test_display_of_a_large_size_arrives(any_site: Site, size: int) -> None:
     outputs: list[dict[str, Any]] = []
     async with client_of(any_site) as client:
         code = f"display({{'text/plain': 'x' * {size}}}, raw=True)"
@@ -56,7 +56,9 @@ async def test_a_large_display_arrives(any_site: Site, size: int) -> None:
     assert reply["content"]["status"] == "ok"
 
 
-async def test_a_client_that_does_not_fetch_is_told_what_it_missed(server: RunningServer) -> None:
+async def test_client_that_does_not_fetch_is_informed_of_the_messages_it_missed(
+    server: RunningServer,
+) -> None:
     async with (
         open_site(server, edit=lambda s: replace(s, backlog_bytes=MB)) as site,
         client_of(site) as client,
@@ -81,7 +83,9 @@ async def test_a_client_that_does_not_fetch_is_told_what_it_missed(server: Runni
         assert dropped + len(printed) == LINES
 
 
-async def test_a_large_display_does_not_cost_a_reader_what_is_around_it(site: Site) -> None:
+async def test_display_of_a_large_size_does_not_cost_a_reader_the_messages_around_it(
+    site: Site,
+) -> None:
     listener = Listener(site.remote)
     reader = site.remote.subscribe("reader")
     code = (
@@ -99,7 +103,7 @@ async def test_a_large_display_does_not_cost_a_reader_what_is_around_it(site: Si
     reader.leave()
 
 
-async def test_one_who_stops_reading_is_bounded_and_told_and_slows_nobody(
+async def test_reader_that_stops_reading_is_bounded_and_informed_and_slows_no_other(
     server: RunningServer,
 ) -> None:
     async with open_site(server) as site:

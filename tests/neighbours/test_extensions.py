@@ -137,7 +137,7 @@ async def open_notebook(server: RunningServer) -> str:
 
 @pytest.mark.parametrize("with_us", [False, True], ids=["without us", "with us"])
 @environments
-async def test_a_notebook_runs_a_cell(
+async def test_notebook_beside_other_extensions_runs_a_cell(
     name: str, with_us: bool, gateway: RunningServer, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -159,7 +159,7 @@ async def test_a_notebook_runs_a_cell(
     assert log.count("jupyter_relay is not used") == (with_us and not ours)
 
 
-async def test_the_usage_of_a_kernel_that_cannot_tell_it_is_not_supported(
+async def test_usage_of_a_kernel_that_cannot_tell_it_is_not_supported(
     gateway: RunningServer, tmp_path: Path
 ) -> None:
     async with beside("resource-usage", tmp_path / "server", gateway) as server:

@@ -30,7 +30,7 @@ def pinned() -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("requirement", [*promised()], ids=str)
-def test_the_oldest_environment_has_the_lowest_version_allowed(requirement: Requirement) -> None:
+def test_oldest_environment_has_the_lowest_version_allowed(requirement: Requirement) -> None:
     (bound,) = requirement.specifier
     assert bound.operator == ">="
     assert pinned()[canonicalize_name(requirement.name)] == Version(bound.version)

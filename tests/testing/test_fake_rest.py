@@ -25,7 +25,9 @@ from .bare_client import BareClient
 KERNELS = "/api/kernels"
 
 
-async def test_the_life_of_a_kernel(client: BareClient, fake_gateway: FakeGateway) -> None:
+async def test_fake_kernel_is_started_read_and_deleted(
+    client: BareClient, fake_gateway: FakeGateway
+) -> None:
     status, model = await client.call("POST", KERNELS, json={"name": "python3", "env": {"A": "1"}})
     assert status == 201
     assert isinstance(model, dict)
@@ -81,7 +83,9 @@ async def test_tokens(client: BareClient, headers: dict[str, str], query: str, s
     assert (await client.call("GET", f"/api{query}", headers=headers))[0] == status
 
 
-async def test_what_a_refusal_looks_like(client: BareClient, fake_gateway: FakeGateway) -> None:
+async def test_fake_gateway_refusal_has_the_form_of_a_real_one(
+    client: BareClient, fake_gateway: FakeGateway
+) -> None:
     refused = await client.call("GET", "/api", headers={})
     assert refused == (401, {"reason": "Unauthorized", "message": ""})
     fake_gateway.unauthorized = 403
@@ -107,7 +111,7 @@ async def test_ids_chosen_by_the_client(client: BareClient, fake_gateway: FakeGa
     assert "other" not in fake_gateway.kernels
 
 
-async def test_a_base_path() -> None:
+async def test_fake_gateway_with_a_base_path_serves_under_it() -> None:
     async with FakeGateway(base_path="/user/ann/") as gateway, aiohttp.ClientSession() as http:
         client = BareClient(http, gateway)
         assert gateway.url.endswith("/user/ann")
@@ -128,7 +132,7 @@ async def test_a_base_path() -> None:
         (Answer(204), (204, None)),
     ],
 )
-async def test_other_answers(
+async def test_fake_gateway_gives_the_answer_of_a_fault_once(
     client: BareClient, fake_gateway: FakeGateway, answer: Answer, expected: tuple[int, object]
 ) -> None:
     rule = fake_gateway.fault("GET", "/api/*", answer, times=1)
@@ -179,7 +183,7 @@ async def test_holding_until_released(client: BareClient, fake_gateway: FakeGate
     assert (await call)[0] == 201
 
 
-async def test_a_held_request_is_carried_out_though_its_client_has_gone(
+async def test_fake_gateway_carries_out_a_held_request_though_its_client_has_gone(
     client: BareClient, fake_gateway: FakeGateway
 ) -> None:
     released = asyncio.Event()

@@ -41,7 +41,7 @@ async def test_executing(client: BareClient, kernel: FakeKernel, legacy: bool) -
     assert [message.head.msg_id for message in kernel.received_on(Channel.SHELL)] == [msg_id]
 
 
-async def test_a_gateway_that_speaks_legacy_only(
+async def test_fake_gateway_without_subprotocols_speaks_legacy(
     client: BareClient, fake_gateway: FakeGateway, kernel: FakeKernel
 ) -> None:
     fake_gateway.subprotocols = ()
@@ -132,7 +132,7 @@ async def test_replies_go_to_who_asked_and_outputs_to_all(
         assert kernel.connections == 2
 
 
-async def test_the_buffer_is_replayed_once_to_the_same_session(
+async def test_fake_kernel_buffer_is_replayed_once_to_the_same_session(
     client: BareClient, fake_gateway: FakeGateway, kernel: FakeKernel
 ) -> None:
     go = asyncio.Event()
@@ -157,7 +157,7 @@ async def test_the_buffer_is_replayed_once_to_the_same_session(
         assert kernel.audience.buffered == []
 
 
-async def test_a_second_socket_of_a_session_closes_the_first(
+async def test_fake_socket_is_closed_by_a_second_socket_of_its_session(
     client: BareClient, fake_gateway: FakeGateway, kernel: FakeKernel
 ) -> None:
     async with client.socket(kernel) as first, client.socket(kernel) as second:
@@ -211,7 +211,7 @@ async def test_requests_that_never_arrive(
         assert (await socket.receive()).parent.msg_id == arrived
 
 
-async def test_a_stalled_socket(
+async def test_fake_socket_that_is_stalled_passes_nothing_until_it_is_resumed(
     client: BareClient, fake_gateway: FakeGateway, kernel: FakeKernel
 ) -> None:
     async with client.socket(kernel) as socket:
@@ -285,7 +285,7 @@ async def test_handshakes_take_faults(
     assert not fake_gateway.sockets
 
 
-async def test_a_handshake_held(
+async def test_fake_handshake_that_is_held_and_given_up_is_counted_as_abandoned(
     client: BareClient, fake_gateway: FakeGateway, kernel: FakeKernel
 ) -> None:
     released = asyncio.Event()

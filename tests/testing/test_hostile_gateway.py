@@ -31,7 +31,7 @@ async def raw(gateway: HostileGateway, path: str) -> bytes:
     return data
 
 
-async def test_it_behaves_until_it_is_told_to_misbehave_and_again_afterwards() -> None:
+async def test_hostile_gateway_misbehaves_only_while_it_is_told_to() -> None:
     async with HostileGateway() as gateway, aiohttp.ClientSession(headers=HEADERS) as http:
         kernel = gateway.fake.start_kernel()
         for misbehave in (False, True, False):
@@ -49,7 +49,7 @@ async def test_it_behaves_until_it_is_told_to_misbehave_and_again_afterwards() -
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_a_bomb_is_small_and_unpacks_to_what_it_says(coding: str) -> None:
+async def test_bomb_is_small_and_unpacks_to_the_size_it_says(coding: str) -> None:
     bomb = GzipBomb(mib=4, coding="gzip" if coding == "gzip" else "deflate")
     async with HostileGateway() as gateway:
         with gateway.misbehaving(bomb):
@@ -60,7 +60,7 @@ async def test_a_bomb_is_small_and_unpacks_to_what_it_says(coding: str) -> None:
     assert unpacked == bytes(4 * 1024 * 1024)
 
 
-async def test_an_endless_body_ends_when_its_reader_goes() -> None:
+async def test_endless_body_ends_when_its_reader_goes() -> None:
     async with HostileGateway() as gateway, aiohttp.ClientSession() as http:
         with gateway.misbehaving(endless := EndlessBody()):
             async with http.get(f"{gateway.url}/api/kernels") as response:
@@ -79,7 +79,7 @@ async def test_evil_urls_are_all_given_beside_a_good_one() -> None:
     assert "/kernelspecs/python3/../../logout" in resources.values()
 
 
-async def test_a_misdeed_of_websockets_befalls_no_other_request() -> None:
+async def test_misdeed_of_websockets_befalls_no_other_request() -> None:
     async with HostileGateway() as gateway, aiohttp.ClientSession(headers=HEADERS) as http:
         kernel = gateway.fake.start_kernel()
         with gateway.misbehaving(WordyClose()):

@@ -35,7 +35,9 @@ def test_loading_it_imports_nothing_heavy(before: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-async def test_its_fixtures(fake_gateway: FakeGateway, faulty_proxy: ProxyFactory) -> None:
+async def test_plugin_fixtures_work_together(
+    fake_gateway: FakeGateway, faulty_proxy: ProxyFactory
+) -> None:
     proxy = await faulty_proxy("127.0.0.1", fake_gateway.port)
     headers = {"Authorization": f"token {fake_gateway.token}"}
     async with (
@@ -46,7 +48,7 @@ async def test_its_fixtures(fake_gateway: FakeGateway, faulty_proxy: ProxyFactor
     assert proxy.delivered(Direction.DOWNSTREAM) > 0
 
 
-def test_every_public_name_is_there() -> None:
+def test_testing_module_has_every_public_name() -> None:
     for name in testing.__all__:
         value = getattr(testing, name)
         if not name.isupper():  # a constant, which has no module

@@ -32,7 +32,7 @@ def is_running(pid: int) -> bool:
     return any(process.pid == pid for process in running_processes())
 
 
-async def test_a_server_and_its_kernels_are_gone_afterwards(tmp_path: Path) -> None:
+async def test_server_and_its_kernels_are_gone_after_its_block(tmp_path: Path) -> None:
     async with kernel_gateway(directory=tmp_path) as gateway:
         await start_kernel(gateway)
         family = descendants(gateway.pid)
@@ -42,7 +42,7 @@ async def test_a_server_and_its_kernels_are_gone_afterwards(tmp_path: Path) -> N
     assert gateway.log_path.read_text()
 
 
-async def test_the_token_is_needed_and_shown_nowhere() -> None:
+async def test_server_token_is_needed_and_shown_nowhere() -> None:
     async with jupyter_server() as server, aiohttp.ClientSession() as session:
         async with session.get(f"{server.url}/api/kernels") as response:
             assert response.status == 403
@@ -50,7 +50,7 @@ async def test_the_token_is_needed_and_shown_nowhere() -> None:
         assert server.token not in server.log_path.read_text()
 
 
-async def test_a_killed_gateway_can_come_back_at_its_address() -> None:
+async def test_killed_gateway_can_come_back_at_its_address() -> None:
     async with kernel_gateway() as first:
         await first.kill()
         async with kernel_gateway(port=first.port, token=first.token) as second:
@@ -67,13 +67,13 @@ async def test_kernels_are_not_listed_when_told_so() -> None:
         assert response.status == 403
 
 
-async def test_a_server_that_cannot_start_shows_its_log() -> None:
+async def test_server_that_cannot_start_shows_its_log() -> None:
     with pytest.raises(ServerStartError, match=r"exit status 1; its log ends with:(.|\n)*nonsense"):
         async with kernel_gateway(extra_args=["--KernelGatewayApp.api=nonsense"]):
             pass
 
 
-async def test_a_given_port_that_is_taken_is_an_error() -> None:
+async def test_server_port_that_is_taken_is_an_error() -> None:
     async with kernel_gateway() as gateway:
         with pytest.raises(ServerStartError, match=f"port {gateway.port} taken"):
             async with kernel_gateway(port=gateway.port):
@@ -95,7 +95,7 @@ sys.stdin.read()
 """
 
 
-async def test_a_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+async def test_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     def run() -> int:
         with subprocess.Popen(
             [sys.executable, "-c", PARENT, str(tmp_path)],

@@ -104,7 +104,7 @@ async def test_passes_bytes_both_ways_and_counts_them(proxy: FaultyProxy) -> Non
     assert proxy.delivered(Direction.DOWNSTREAM) == len(data)
 
 
-async def test_half_closing_passes_on(proxy: FaultyProxy) -> None:
+async def test_tcp_proxy_passes_on_a_half_close(proxy: FaultyProxy) -> None:
     async with dialled(proxy) as line:
         await line.send(b"last words")
         line.writer.write_eof()
@@ -133,7 +133,9 @@ async def test_close_is_an_orderly_end(proxy: FaultyProxy) -> None:
     await proxy.wait_idle()
 
 
-async def test_a_stall_keeps_all_and_ends_nothing(proxy: FaultyProxy, echo: EchoServer) -> None:
+async def test_tcp_proxy_stall_keeps_all_bytes_and_ends_no_connection(
+    proxy: FaultyProxy, echo: EchoServer
+) -> None:
     async with dialled(proxy) as line:
         await line.echo(b"before")
         proxy.stall()
@@ -147,7 +149,9 @@ async def test_a_stall_keeps_all_and_ends_nothing(proxy: FaultyProxy, echo: Echo
             assert await other.receive(3) == b"new"
 
 
-async def test_a_stall_of_one_direction(proxy: FaultyProxy, echo: EchoServer) -> None:
+async def test_tcp_proxy_stall_of_one_direction_leaves_the_other(
+    proxy: FaultyProxy, echo: EchoServer
+) -> None:
     async with dialled(proxy) as line:
         proxy.stall(upstream=False)
         await line.send(b"request")
@@ -157,7 +161,7 @@ async def test_a_stall_of_one_direction(proxy: FaultyProxy, echo: EchoServer) ->
         assert await line.receive(7) == b"request"
 
 
-async def test_a_stall_stops_a_sender_in_the_end(proxy: FaultyProxy) -> None:
+async def test_tcp_proxy_stall_stops_a_sender_in_the_end(proxy: FaultyProxy) -> None:
     proxy.stall()
     async with dialled(proxy) as line:
         line.writer.transport.set_write_buffer_limits(high=0)
@@ -167,7 +171,7 @@ async def test_a_stall_stops_a_sender_in_the_end(proxy: FaultyProxy) -> None:
         line.writer.transport.abort()
 
 
-async def test_a_forgotten_connection_loses_all_and_ends_for_neither_side(
+async def test_tcp_proxy_that_forgets_a_connection_loses_all_and_ends_it_for_neither_side(
     proxy: FaultyProxy, echo: EchoServer
 ) -> None:
     async with dialled(proxy) as line:
@@ -207,7 +211,7 @@ async def test_refusing_by_reset(proxy: FaultyProxy) -> None:
     assert (proxy.accepted, proxy.open) == (1, 0)
 
 
-async def test_an_absent_target_is_a_reset() -> None:
+async def test_tcp_proxy_without_its_target_resets_the_connection() -> None:
     async with FaultyProxy("127.0.0.1", 1) as proxy:
         with pytest.raises(ConnectionResetError):
             async with dialled(proxy) as line:
@@ -215,7 +219,9 @@ async def test_an_absent_target_is_a_reset() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 1000, 100_000])
-async def test_a_cut_within_what_comes_down(proxy: FaultyProxy, count: int) -> None:
+async def test_tcp_proxy_cut_downstream_comes_after_the_given_bytes(
+    proxy: FaultyProxy, count: int
+) -> None:
     proxy.cut_after(count, Direction.DOWNSTREAM)
     async with dialled(proxy) as line:
         sending = asyncio.create_task(line.send(bytes(200_000)))
@@ -229,7 +235,9 @@ async def test_a_cut_within_what_comes_down(proxy: FaultyProxy, count: int) -> N
         assert await line.echo(b"whole again") == b"whole again"
 
 
-async def test_a_cut_within_what_goes_up(proxy: FaultyProxy, echo: EchoServer) -> None:
+async def test_tcp_proxy_cut_upstream_comes_after_the_given_bytes(
+    proxy: FaultyProxy, echo: EchoServer
+) -> None:
     proxy.cut_after(3, Direction.UPSTREAM)
     async with dialled(proxy) as line:
         await line.send(b"12345")

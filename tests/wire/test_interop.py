@@ -39,14 +39,14 @@ def test_v1_frames_are_the_very_same(message: Message) -> None:
 
 
 @given(messages())
-def test_they_read_our_v1(message: Message) -> None:
+def test_v1_message_written_by_us_is_read_by_jupyter_server(message: Message) -> None:
     channel, parts = base.deserialize_msg_from_ws_v1(v1.encode(message).data)  # type: ignore[no-untyped-call]
     assert channel == message.channel
     assert parts == [bytes(part) for part in message.parts]
 
 
 @given(messages())
-def test_we_read_their_packed_v1(message: Message) -> None:
+def test_v1_message_packed_by_jupyter_server_is_read_by_us(message: Message) -> None:
     pack = Session().pack
     theirs = base.serialize_msg_to_ws_v1(loaded(message), message.channel.value, pack)  # type: ignore[no-untyped-call]
     ours = v1.decode(theirs)
@@ -54,20 +54,22 @@ def test_we_read_their_packed_v1(message: Message) -> None:
 
 
 @given(messages(with_buffers=True))
-def test_we_read_their_legacy_binary(message: Message) -> None:
+def test_legacy_binary_written_by_jupyter_server_is_read_by_us(message: Message) -> None:
     theirs = base.serialize_binary_message(loaded(message))  # type: ignore[no-untyped-call]
     assert loaded(legacy.decode_binary(theirs)) == loaded(message)
 
 
 @given(messages(with_buffers=False))
-def test_we_read_their_legacy_text(message: Message) -> None:
+def test_legacy_text_written_by_jupyter_server_is_read_by_us(message: Message) -> None:
     theirs = json.dumps(loaded(message), default=json_default).encode()
     assert loaded(legacy.decode_text(theirs)) == loaded(message)
 
 
 @pytest.mark.parametrize("channel", Channel)
 @pytest.mark.parametrize("buffers", [(b"",), (b"one", b"", b"\x00\xff" * 5000)])
-def test_they_read_our_legacy_binary(channel: Channel, buffers: tuple[bytes, ...]) -> None:
+def test_legacy_binary_written_by_us_is_read_by_jupyter_server(
+    channel: Channel, buffers: tuple[bytes, ...]
+) -> None:
     request = compose(
         channel,
         "comm_msg",

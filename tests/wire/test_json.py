@@ -24,13 +24,15 @@ def test_json_is_read() -> None:
         (b"[" + b"," * 500_001 + b"]", "JSON was expected, but it has more than 500,000 values"),
     ],
 )
-def test_a_body_that_cannot_be_read_is_an_error_with_the_reason(body: bytes, reason: str) -> None:
+def test_json_body_that_cannot_be_read_is_an_error_with_the_reason(
+    body: bytes, reason: str
+) -> None:
     with pytest.raises(ModelError) as raised:
         read_json(body)
     assert str(raised.value) == reason
 
 
-def test_a_body_of_many_bytes_and_few_values_is_within_the_bound() -> None:
+def test_json_body_of_many_bytes_and_few_values_is_within_the_bound() -> None:
     check_size(b" " * 3 * 1024 * 1024, "a list")
 
 
@@ -55,7 +57,7 @@ NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
         ("0001-01-01T00:00:00+05:00", None),
     ],
 )
-def test_a_date_is_read_as_utc(value: Json | datetime, date: datetime | None) -> None:
+def test_json_date_is_read_as_utc(value: Json | datetime, date: datetime | None) -> None:
     read = read_date(value)
     assert read == date
     assert read is None or read.tzinfo is UTC

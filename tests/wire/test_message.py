@@ -108,6 +108,6 @@ def test_compose_writes_a_complete_header(subshell_id: str | None) -> None:
 
 
 @pytest.mark.parametrize("subprotocol", Subprotocol)
-def test_a_message_is_encoded_once(subprotocol: Subprotocol) -> None:
+def test_message_is_encoded_once(subprotocol: Subprotocol) -> None:
     message = status(b"{}")
     assert subprotocol.encode(message) is subprotocol.encode(message)

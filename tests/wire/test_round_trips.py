@@ -47,7 +47,7 @@ def test_legacy_to_v1_to_legacy_keeps_every_byte(message: Message) -> None:
 
 
 @given(messages(), subprotocols)
-def test_the_same_frame_goes_on_where_both_legs_speak_the_same(
+def test_frame_is_passed_on_unchanged_where_both_legs_speak_the_same(
     message: Message, subprotocol: Subprotocol
 ) -> None:
     written = subprotocol.encode(message)
@@ -56,7 +56,7 @@ def test_the_same_frame_goes_on_where_both_legs_speak_the_same(
 
 
 @given(messages(), subprotocols, subprotocols)
-def test_a_message_for_many_is_encoded_once_for_each_protocol(
+def test_message_for_many_is_encoded_once_for_each_protocol(
     message: Message, upstream: Subprotocol, downstream: Subprotocol
 ) -> None:
     arrived = carry(message, upstream)
@@ -110,7 +110,7 @@ def test_unusual_buffers(subprotocol: Subprotocol, buffers: tuple[bytes, ...]) -
 
 
 @pytest.mark.parametrize("subprotocol", Subprotocol)
-def test_what_is_large_is_a_view_of_its_frame(subprotocol: Subprotocol) -> None:
+def test_large_part_is_a_view_of_its_frame(subprotocol: Subprotocol) -> None:
     large = b"x" * 5000
     message = Message(
         channel=Channel.IOPUB,
