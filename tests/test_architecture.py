@@ -68,7 +68,7 @@ def is_mutable(value: ast.expr) -> bool:
     return isinstance(value, displays)
 
 
-def test_the_public_names() -> None:
+def test_public_names_are_those_of_the_list() -> None:
     assert jupyter_relay.__all__ == [
         "Gateway",
         "GatewayKernelClient",
@@ -99,7 +99,7 @@ def test_the_public_names() -> None:
         ("from jupyter_relay.server.pages import websocket", {"aiohttp"}),
     ],
 )
-def test_an_import_loads_no_more_than_it_says(statement: str, forbidden: set[str]) -> None:
+def test_import_of_a_module_loads_no_more_than_it_says(statement: str, forbidden: set[str]) -> None:
     assert not forbidden & loaded_by(statement)
 
 
@@ -111,7 +111,7 @@ def test_packages_use_only_those_that_they_may() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_each_package_of_the_drawing_exists() -> None:
+def test_package_in_the_drawing_exists() -> None:
     drawn = {
         name
         for line in Path(jupyter_relay.__file__).read_text().splitlines()
@@ -123,21 +123,21 @@ def test_each_package_of_the_drawing_exists() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_says_what_belongs_there_and_what_does_not(package: str) -> None:
+def test_package_says_what_belongs_there_and_what_does_not(package: str) -> None:
     said = importlib.import_module(package).__doc__ or ""
     assert len(said.strip().splitlines()) >= 3
     assert "here" in said
     assert "not" in said
 
 
-def test_no_class_shares_state_that_can_change() -> None:
+def test_class_shares_no_state_that_can_change() -> None:
     sources = Path(jupyter_relay.__file__).parent.rglob("*.py")
     found = [pair for source in sources for pair in attributes_of_classes(source)]
     assert len(found) > 50
     assert [where for where, value in found if is_mutable(value)] == []
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_module_has_a_docstring() -> None:
     for name in modules():
         if name != PROGRAM:
             assert importlib.import_module(name).__doc__ or name.endswith("_version"), name
@@ -151,12 +151,12 @@ PRIVATE = {
 """The files that name what is private of other people's code, by the library."""
 
 
-def test_one_file_for_each_library_names_what_is_private_of_it() -> None:
+def test_private_names_of_each_library_have_one_file() -> None:
     assert sorted(PRIVATE) == ["aiohttp", "jupyter_client", "jupyter_server", "tornado"]
 
 
 @pytest.mark.parametrize("name", sorted({*modules()} - {*PRIVATE.values()} - {PROGRAM}))
-def test_no_other_file_names_what_is_private_of_other_peoples_code(name: str) -> None:
+def test_private_names_of_other_peoples_code_are_in_no_other_file(name: str) -> None:
     module = importlib.import_module(name)
     source = Path(module.__file__ or "").read_text()
     assert list(private_names_of_others(source, vars(module))) == []
@@ -214,29 +214,29 @@ def test_adapters_leave_starts_claims_and_lists_to_the_roster(package: str) -> N
     assert used == set()
 
 
-def test_the_map_of_kernels_has_at_most_200_lines() -> None:
+def test_kernel_map_has_at_most_200_lines() -> None:
     source = Path(jupyter_relay.__file__).parent / "server" / "kernels.py"
     assert len(source.read_text().splitlines()) <= 200
 
 
-def test_a_method_name_stands_on_three_classes_at_most() -> None:
+def test_method_name_stands_on_three_classes_at_most() -> None:
     crowded = {name: of for name, of in classes_by_method().items() if len(of) > 3}
     assert crowded == {}
 
 
-def test_a_folder_has_fifteen_files_at_most() -> None:
+def test_folder_has_fifteen_files_at_most() -> None:
     counts = Counter(path.parent for path in SOURCES)
     assert len(counts) > 10
     assert {folder.name: count for folder, count in counts.items() if count > 15} == {}
 
 
-def test_a_file_of_more_than_four_hundred_lines_gives_its_reason() -> None:
+def test_file_of_more_than_four_hundred_lines_gives_its_reason() -> None:
     long = [path for path in SOURCES if len(path.read_text().splitlines()) > 400]
     reasons = {path.name: "Longer than others, since" in path.read_text() for path in long}
     assert reasons == dict.fromkeys(reasons, True)
 
 
-def test_a_class_has_twenty_five_methods_at_most() -> None:
+def test_class_has_twenty_five_methods_at_most() -> None:
     counts = {
         f"{path.name}:{node.name}": len({m.name for m in node.body if isinstance(m, FUNCTIONS)})
         for path in SOURCES
@@ -247,6 +247,6 @@ def test_a_class_has_twenty_five_methods_at_most() -> None:
     assert {name: count for name, count in counts.items() if count > 25} == {}
 
 
-def test_the_servers_kernel_manager_is_no_longer_than_two_hundred_lines() -> None:
+def test_server_kernel_manager_is_no_longer_than_two_hundred_lines() -> None:
     kernels = ROOT / "src/jupyter_relay/server/kernels.py"
     assert len(kernels.read_text().splitlines()) <= 200

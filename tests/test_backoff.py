@@ -16,7 +16,7 @@ def test_waits_double_up_to_the_cap() -> None:
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1))
-def test_any_try_waits_between_nothing_and_the_cap(attempt: int, chance: float) -> None:
+def test_backoff_waits_between_nothing_and_the_cap(attempt: int, chance: float) -> None:
     assert 0 <= BACKOFF.delay(attempt, chance) <= 20.0
 
 
@@ -25,5 +25,5 @@ def test_jitter_is_full(attempt: int, chance: float) -> None:
     assert BACKOFF.delay(attempt, chance) == BACKOFF.delay(attempt, 1.0) * chance
 
 
-def test_a_base_of_nothing_does_not_wait() -> None:
+def test_backoff_with_a_base_of_zero_does_not_wait() -> None:
     assert Backoff(base=0.0, cap=0.0).delay(7, 1.0) == 0.0

@@ -154,7 +154,7 @@ def entries(names: list[str]) -> list[str]:
     ],
     ids=["no registry", "build fails", "old Node", "no Node"],
 )
-def test_where_the_extension_cannot_be_built_only_an_editable_installation_goes_on(
+def test_build_without_the_means_for_the_extension_goes_on_only_for_an_editable_installation(
     project: Project, machine: dict[str, Any], advice: str
 ) -> None:
     going_on = project.build("editable", **machine)
@@ -169,7 +169,7 @@ def test_where_the_extension_cannot_be_built_only_an_editable_installation_goes_
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_after_a_build_that_failed_nothing_is_built_without_the_extension(
+def test_build_after_a_failed_one_never_leaves_the_extension_out(
     project: Project, kind: str
 ) -> None:
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_after_a_build_that_failed_nothing_is_built_without_the_extension(
     assert [name for name in project.built(pattern) if name.endswith(entry)]
 
 
-def test_what_others_left_half_built_is_built_anew(project: Project) -> None:
+def test_extension_left_half_built_is_built_anew(project: Project) -> None:
     built = project.labextension / "built"
     built.mkdir()
     shutil.copy(project.labextension / "package.json", built)
@@ -193,7 +193,7 @@ def test_what_others_left_half_built_is_built_anew(project: Project) -> None:
     assert entries(project.built("*.whl"))
 
 
-def test_a_wheel_of_an_sdist_needs_no_node(project: Project, tmp_path: Path) -> None:
+def test_wheel_of_an_sdist_needs_no_node(project: Project, tmp_path: Path) -> None:
     assert project.build("sdist").returncode == 0
     (archive,) = project.out.iterdir()
     with tarfile.open(archive) as sdist:
@@ -207,7 +207,7 @@ def test_a_wheel_of_an_sdist_needs_no_node(project: Project, tmp_path: Path) -> 
     assert entries(project.built("*.whl"))
 
 
-def test_it_is_built_again_when_a_source_was_changed_added_or_deleted_and_then_only(
+def test_extension_is_built_again_only_when_a_source_was_changed_added_or_deleted(
     project: Project,
 ) -> None:
     sources = project.labextension / "src"
@@ -240,7 +240,7 @@ def test_packages_are_installed_again_when_others_are_locked(project: Project) -
     assert project.npm_commands[2:] == ["ci"]  # where the stub finds a node_modules, and fails
 
 
-def test_the_sdist_has_every_file_of_the_project_and_the_wheel_no_test(project: Project) -> None:
+def test_sdist_has_every_file_of_the_project_and_the_wheel_no_test(project: Project) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("the project's files are listed by git, and this is no checkout")
     listed = subprocess.run(

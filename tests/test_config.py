@@ -60,7 +60,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @every_option
-def test_an_option_of_the_environment(option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_in_the_environment_is_read(option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
     text, value = GIVEN[option.kind]
     if option.default is False:
         text, value = "ON", True
@@ -72,14 +72,14 @@ def test_an_option_of_the_environment(option: Option, monkeypatch: pytest.Monkey
 
 
 @every_option
-def test_an_option_of_the_command_line(option: Option) -> None:
+def test_option_on_the_command_line_is_read(option: Option) -> None:
     text, value = GIVEN[option.kind]
     app = application(f"--GatewayClient.{option.name}={text}")
     assert getattr(GatewayClient(parent=app), option.name) == value
 
 
 @every_option
-def test_an_option_of_a_configuration_file(option: Option, tmp_path: Path) -> None:
+def test_option_in_a_configuration_file_is_read(option: Option, tmp_path: Path) -> None:
     text, value = GIVEN[option.kind]
     (tmp_path / "a.py").write_text(f"c.GatewayClient.{option.name} = {value!r}\n")
     (tmp_path / "b.json").write_text(json.dumps({"GatewayClient": {option.name: text}}))
@@ -90,12 +90,12 @@ def test_an_option_of_a_configuration_file(option: Option, tmp_path: Path) -> No
 
 
 @every_option
-def test_an_option_that_is_not_given_has_its_default(option: Option) -> None:
+def test_option_that_is_not_given_has_its_default(option: Option) -> None:
     assert getattr(GatewayClient(), option.name) == option.default
 
 
 @every_option
-def test_the_text_none_is_none(option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_with_the_text_none_is_none(option: Option, monkeypatch: pytest.MonkeyPatch) -> None:
     app = application(f"--GatewayClient.{option.name}=None")
     assert getattr(GatewayClient(parent=app), option.name) is None
     assert option.variable is not None
@@ -105,19 +105,21 @@ def test_the_text_none_is_none(option: Option, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", ["validate_cert", "accept_cookies"])
 @pytest.mark.parametrize("text", ["0", "false", "no", "off", "False", "FALSE", "No", "OFF"])
-def test_a_flag_that_is_off(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flag_with_an_off_value_is_false(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(f"JUPYTER_GATEWAY_{name.upper()}", text)
     assert getattr(GatewayClient(url="http://gpu").settings({}).transport, name) is False
 
 
-def test_an_option_that_a_command_line_gives_twice_is_refused_without_its_values() -> None:
+def test_option_that_a_command_line_gives_twice_is_refused_without_its_values() -> None:
     app = application("--GatewayClient.linger=hunter2", "--GatewayClient.linger=3")
     with pytest.raises(ConfigurationError, match=r"GatewayClient\.linger .* must be") as caught:
         GatewayClient(parent=app)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_deprecated_option_is_told_of(
+def test_deprecated_option_is_read_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("JUPYTER_GATEWAY_ENV_WHITELIST", "A,B")
@@ -153,7 +155,7 @@ def built_in() -> dict[str, object]:
     return {name: getattr(client, name) for name in names}
 
 
-def test_each_option_of_the_built_in_class_is_one_of_ours_with_its_default() -> None:
+def test_built_in_option_is_one_of_ours_with_its_default() -> None:
     ours = {option.name: option.default for option in OPTIONS}
     # There, an empty text is how nothing is said.
     theirs = {name: None if value == "" else value for name, value in built_in().items()}
@@ -164,7 +166,7 @@ def test_each_option_of_the_built_in_class_is_one_of_ours_with_its_default() -> 
     assert not NOT_OURS.keys() & ours.keys()
 
 
-def test_each_variable_of_the_built_in_class_is_that_of_the_same_option() -> None:
+def test_built_in_variable_is_that_of_the_same_option() -> None:
     ours = {option.name: option.variable for option in OPTIONS}
     for name in built_in():
         theirs = getattr(BuiltInGatewayClient, f"{name}_env", None)
@@ -173,7 +175,7 @@ def test_each_variable_of_the_built_in_class_is_that_of_the_same_option() -> Non
         assert ours[name] == theirs, name
 
 
-def test_the_page_of_settings_is_what_the_table_says() -> None:
+def test_settings_page_agrees_with_the_option_table() -> None:
     root = Path(__file__).resolve().parents[1]
     made = subprocess.run(
         [sys.executable, root / "tools" / "settings_page.py"], capture_output=True, check=True
@@ -196,7 +198,7 @@ def test_the_page_of_settings_is_what_the_table_says() -> None:
         ("a", "/run/other", "JUPYTER_GATEWAY_AUTH_TOKEN and GatewayClient.auth_token_file are"),
     ],
 )
-def test_two_tokens_are_called_by_where_they_were_set(
+def test_token_sources_beyond_one_are_called_by_where_they_were_set(
     token: str, file: str | None, called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_GATEWAY_AUTH_TOKEN", token)
@@ -208,7 +210,7 @@ def test_two_tokens_are_called_by_where_they_were_set(
         options.settings()
 
 
-def test_a_variable_that_another_way_wins_over_need_make_no_sense(
+def test_bad_value_of_a_variable_that_another_way_wins_over_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("JUPYTER_GATEWAY_LINGER", "soon")
@@ -227,7 +229,7 @@ def test_a_variable_that_another_way_wins_over_need_make_no_sense(
         ("JUPYTER_GATEWAY_QQQQ", None),
     ],
 )
-def test_a_misspelt_variable_is_told_with_the_nearest_name(
+def test_misspelt_variable_is_logged_with_the_nearest_name(
     variable: str,
     meant: str | None,
     monkeypatch: pytest.MonkeyPatch,
@@ -254,7 +256,7 @@ def test_misspelt_variables_are_told_in_one_line(
     )
 
 
-def test_every_variable_that_has_an_option_is_known(
+def test_variable_of_each_option_is_known(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for option in OPTIONS:
@@ -267,7 +269,7 @@ def test_every_variable_that_has_an_option_is_known(
 # The environment, beside the options.
 
 
-def test_the_settings_have_the_proxies_and_do_not_show_a_password() -> None:
+def test_settings_have_the_proxies_and_do_not_show_a_password() -> None:
     options = GatewayClient(url="http://gateway", ws_url="wss://sockets")
     environment = {f"{name}_PROXY": f"http://{name}:{SECRET}@p:1" for name in ("HTTP", "HTTPS")}
     settings = options.settings(environment)

@@ -98,12 +98,12 @@ def drawn_modules() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_table_cell_is_longer_than_can_be_read_at_a_glance(page: Path) -> None:
+def test_table_cell_is_no_longer_than_can_be_read_at_a_glance(page: Path) -> None:
     assert [cell for cell in cells(page.read_text()) if len(cell) > MAX_CELL] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+def test_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
         if re.match(r"[a-z]+:", target):
@@ -116,7 +116,7 @@ def test_a_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_file_that_is_named_exists(page: Path) -> None:
+def test_file_that_a_page_names_exists(page: Path) -> None:
     everywhere = {path.name for path in ROOT.glob("*.*")} | {
         path.name
         for folder in ("src", "tests", "tools", "bench", "docs", "examples", "labextension/src")
@@ -136,7 +136,7 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_name_of_code_is_still_used_in_the_code(page: Path) -> None:
+def test_code_name_in_a_page_is_still_used_in_the_code(page: Path) -> None:
     unknown = []
     for span in code_spans(page.read_text()):
         words = re.findall(r"\w+", span)
@@ -146,27 +146,27 @@ def test_a_name_of_code_is_still_used_in_the_code(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_target_of_make_exists(page: Path) -> None:
+def test_make_target_in_a_page_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:\$ |`)make ((?:[a-z-]+ ?)+)", page.read_text())
     assert {name for names in named for name in names.split()} - targets == set()
 
 
-def test_the_files_picture_names_every_module_and_no_other() -> None:
+def test_files_picture_names_every_module_and_no_other() -> None:
     drawn = list(drawn_modules())
     packages = {path.relative_to(SOURCES).as_posix() for path in SOURCES.glob("*/**/__init__.py")}
     modules = {path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py")} - packages
     assert sorted(drawn) == sorted(modules)
 
 
-def test_the_glossary_is_in_alphabetical_order_and_has_each_term_once() -> None:
+def test_glossary_is_in_alphabetical_order_and_has_each_term_once() -> None:
     first = [entry[0].lower() for entry in glossary()]
     assert len(first) > 100
     assert first == sorted(set(first))
 
 
 @pytest.mark.parametrize("page", [DESIGN, ROOT / "docs" / "link.md"], ids=lambda page: page.name)
-def test_each_term_that_a_page_marks_is_in_the_glossary(page: Path) -> None:
+def test_glossary_has_each_term_that_a_page_marks(page: Path) -> None:
     """A page marks a term by setting it in italics."""
     text = re.sub(r"`[^`]*`", "", without_code(page.read_text()))
     marked = {
@@ -179,16 +179,16 @@ def test_each_term_that_a_page_marks_is_in_the_glossary(page: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [State, Life, Happening, Channel])
-def test_a_state_or_kind_that_people_can_read_is_in_the_glossary(kind: type[Enum]) -> None:
+def test_glossary_has_each_state_or_kind_that_people_can_read(kind: type[Enum]) -> None:
     text = GLOSSARY.read_text()
     assert [str(member.value) for member in kind if str(member.value) not in text] == []
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", DESIGN], ids=lambda page: page.name)
-def test_the_glossary_is_linked_from(page: Path) -> None:
+def test_glossary_is_linked_from_the_readme_and_the_design(page: Path) -> None:
     assert "glossary.md)" in page.read_text()
 
 
-def test_the_public_names_are_in_the_glossary() -> None:
+def test_glossary_has_the_public_names() -> None:
     text = GLOSSARY.read_text()
     assert [name for name in jupyter_relay.__all__ if name[0] != "_" and name not in text] == []

@@ -76,7 +76,7 @@ def drawn() -> dict[str, str]:
     return parents
 
 
-def test_the_tree_that_is_drawn_is_the_tree_of_the_classes() -> None:
+def test_error_tree_in_the_drawing_is_that_of_the_classes() -> None:
     parents = {
         name: kind.__bases__[0].__name__ for name, kind in CLASSES.items() if kind is not RelayError
     }
@@ -84,18 +84,18 @@ def test_the_tree_that_is_drawn_is_the_tree_of_the_classes() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_each_error_has_its_status_and_what_it_is_about(name: str) -> None:
+def test_error_has_its_status_and_its_subject(name: str) -> None:
     error = make(name)
     assert error.http_status == STATUSES[name]
     assert (error.hint, error.gateway, error.kernel_id) == ("Do this.", "gpu", "k1")
     assert str(error) == "Something failed. Do this."
 
 
-def test_a_refusal_without_the_status_of_an_error_is_a_fault_of_the_server() -> None:
+def test_refusal_without_the_status_of_an_error_is_a_fault_of_the_server() -> None:
     assert errors.GatewayRefused("No.", status=304).http_status == 500
 
 
-def test_a_closed_gateway_is_never_tried_again() -> None:
+def test_closed_gateway_error_is_never_retryable() -> None:
     assert errors.GatewayClosed.retryable is False
     assert not errors.GatewayClosed("It was closed.").doubtful
     assert errors.GatewayClosed("It was closed.", doubtful=True).doubtful
