@@ -55,7 +55,7 @@ async def started(server: TestServer) -> GatewayKernelManager:
     return kernel
 
 
-async def test_a_server_that_names_the_managers_runs_cells(
+async def test_server_with_built_in_names_of_managers_runs_cells(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=NAMED) as server:
@@ -67,7 +67,7 @@ async def test_a_server_that_names_the_managers_runs_cells(
     assert "not used" not in caplog.text
 
 
-async def test_a_subclass_reads_what_it_reads_from_the_built_in_class(
+async def test_subclass_with_built_in_attributes_reads_the_same_values(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = (f"--ServerApp.kernel_manager_class={_Mapping.__module__}.{_Mapping.__name__}",)
@@ -139,7 +139,7 @@ async def test_kernelspec_urls_without_a_user_have_no_query(
 # A manager without a server.
 
 
-async def test_a_manager_without_a_server_runs_a_notebook_and_leaves_no_kernel(
+async def test_manager_without_server_runs_notebook_and_leaves_no_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with kernel_gateway(directory=tmp_path) as gateway:
@@ -150,7 +150,7 @@ async def test_a_manager_without_a_server_runs_a_notebook_and_leaves_no_kernel(
         assert printed(made) == "42\n"
 
 
-async def test_a_manager_without_a_server_ends_its_kernel(
+async def test_manager_without_server_on_cleanup_resources_ends_its_kernel(
     fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, fake_gateway)
@@ -265,7 +265,7 @@ class _Manager(managers.GatewayKernelManager):
         return self.client_factory(**given | kwargs)
 
 
-async def test_a_subclass_that_makes_its_clients_by_the_kernels_id_shares_the_kernels_websocket(
+async def test_subclass_making_clients_by_kernel_id_shares_kernel_websocket(
     fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, fake_gateway)
@@ -283,7 +283,7 @@ async def test_a_subclass_that_makes_its_clients_by_the_kernels_id_shares_the_ke
     assert not fake_gateway.kernels
 
 
-async def test_a_manager_without_a_server_counts_a_replaced_process_as_dead(
+async def test_dies_with_process_of_manager_is_true_only_without_server(
     server: TestServer,
 ) -> None:
     assert GatewayKernelManager().dies_with_process

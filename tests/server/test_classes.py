@@ -94,7 +94,9 @@ def test_classes_derived_from_ours_stay(subset: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("of", [LOCAL, BUILT_IN], ids=["local", "built-in"])
 @pytest.mark.parametrize("subset", SUBSETS[1:], ids=called)
-def test_with_a_foreign_class_none_of_ours_is_used(subset: tuple[str, ...], of: Classes) -> None:
+def test_classes_with_one_foreign_class_use_none_of_ours(
+    subset: tuple[str, ...], of: Classes
+) -> None:
     foreign = {name: derived(of[name]) for name in subset}
     for others in ({}, OURS, BUILT_IN):
         choice = choose({**others, **foreign}, ())
@@ -103,7 +105,7 @@ def test_with_a_foreign_class_none_of_ours_is_used(subset: tuple[str, ...], of: 
             assert f"ServerApp.{name} = mine.kernels.Mine" in choice.line
 
 
-def test_an_extensions_session_manager_stands_on_top_of_ours() -> None:
+def test_session_manager_set_by_extension_is_derived_from_ours_too() -> None:
     theirs = derived(SessionManager, "docs.sessions")
     choice = choose({"session_manager_class": theirs}, {"docs"})
     assert (choice.ours, choice.line) == (True, "")
@@ -111,7 +113,7 @@ def test_an_extensions_session_manager_stands_on_top_of_ours() -> None:
     assert joined.__mro__[1:3] == (theirs, GatewaySessionManager)
 
 
-def test_an_extensions_connection_class_is_replaced_and_named() -> None:
+def test_connection_class_set_by_extension_is_replaced_and_named() -> None:
     theirs = derived(ZMQChannelsWebsocketConnection, "docs.websocket")
     choice = choose({"kernel_websocket_connection_class": theirs}, {"docs"})
     assert (choice.ours, choice.to_set) == (True, OURS)
@@ -119,7 +121,7 @@ def test_an_extensions_connection_class_is_replaced_and_named() -> None:
 
 
 @pytest.mark.parametrize("subset", SUBSETS, ids=called)
-def test_a_class_that_replaces_one_of_ours_later_is_named(subset: tuple[str, ...]) -> None:
+def test_class_that_replaces_ours_later_is_named(subset: tuple[str, ...]) -> None:
     line = replaced_line({**OURS, **{name: derived(LOCAL[name]) for name in subset}})
     mixed = 0 < len(subset) < len(OURS)
     assert bool(line) is mixed
@@ -135,7 +137,7 @@ def test_a_class_that_replaces_one_of_ours_later_is_named(subset: tuple[str, ...
         ("session_manager_class", BuiltInSessionManager),
     ],
 )
-def test_other_classes_of_extensions_are_foreign(name: str, base: type) -> None:
+def test_class_of_extension_not_joinable_with_ours_is_foreign(name: str, base: type) -> None:
     choice = choose({name: derived(base, "docs.kernels")}, {"docs"})
     assert not choice.ours
     assert f"ServerApp.{name} = docs.kernels.Mine" in choice.line
@@ -167,7 +169,7 @@ async def runs_a_cell(server: TestServer) -> None:
 @pytest.mark.parametrize(
     "subset", [(), tuple(OURS)[:1], tuple(OURS)[:3], tuple(OURS)], ids=called
 )  # fmt: skip
-async def test_a_server_that_names_built_in_gateway_classes_runs_cells_on_ours(
+async def test_server_with_built_in_gateway_classes_named_runs_cells_on_ours(
     subset: tuple[str, ...],
     fake_gateway: FakeGateway,
     tmp_path: Path,
@@ -182,7 +184,7 @@ async def test_a_server_that_names_built_in_gateway_classes_runs_cells_on_ours(
 
 
 @pytest.mark.parametrize("subset", [tuple(OURS)[:1], tuple(OURS)], ids=called)
-async def test_jupyterlab_that_names_built_in_gateway_classes_uses_ours(
+async def test_jupyterlab_with_built_in_gateway_classes_named_uses_ours(
     subset: tuple[str, ...], fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     # It reads its configuration once more, after all extensions are linked.
@@ -210,7 +212,7 @@ def no_gateway_client_left() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_gateway_client_left")
-async def test_a_foreign_class_leaves_a_server_as_it_is_without_us(
+async def test_server_with_foreign_class_keeps_its_own_classes(
     fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = configured({"kernel_spec_manager_class": KernelSpecManager})
@@ -225,7 +227,7 @@ async def test_a_foreign_class_leaves_a_server_as_it_is_without_us(
 
 
 @pytest.mark.usefixtures("no_gateway_client_left")
-def test_a_class_given_as_an_argument_counts_as_set(tmp_path: Path) -> None:
+def test_class_given_as_argument_counts_as_set(tmp_path: Path) -> None:
     app = ServerApp(session_manager_class=UsersSessionManager, root_dir=str(tmp_path))
     app.config.GatewayClient.url = "http://127.0.0.1:1"
     app.jpserver_extensions = {"jupyter_relay": True}
@@ -235,7 +237,7 @@ def test_a_class_given_as_an_argument_counts_as_set(tmp_path: Path) -> None:
     GatewayConfig.withdraw()
 
 
-def test_a_class_that_an_extension_after_ours_sets_when_it_is_linked_is_chosen_with(
+def test_class_set_by_extension_linked_after_ours_is_considered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "zz_after_ours.py").write_text(EXTENSION)
@@ -264,7 +266,7 @@ def _load_jupyter_server_extension(app):
 """
 
 
-async def test_a_class_of_the_users_own_that_is_made_from_ours_is_used(
+async def test_class_of_user_derived_from_ours_is_used(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = configured({"session_manager_class": UsersGatewaySessionManager})

@@ -57,7 +57,9 @@ async def tab(
         yield Tab(websocket, SESSION)
 
 
-async def test_messages_arrive_whole_and_in_order(tab: Tab, kernel: FakeKernel) -> None:
+async def test_compressed_websocket_with_many_messages_keeps_content_and_order(
+    tab: Tab, kernel: FakeKernel
+) -> None:
     sent = message_of("comm_msg", buffers=(os.urandom(200_000), b"up"))
     await tab.send_message(sent)
     async with asyncio.timeout(30):
@@ -69,7 +71,7 @@ async def test_messages_arrive_whole_and_in_order(tab: Tab, kernel: FakeKernel) 
     assert kernel.received[0].buffers == sent.buffers
 
 
-async def test_text_comes_as_text_and_bytes_as_bytes(tab: Tab) -> None:
+async def test_compressed_websocket_with_text_and_bytes_keeps_frame_types(tab: Tab) -> None:
     await tab.send_message(message_of("comm_msg"))
     kinds = set()
     async with asyncio.timeout(30):
@@ -81,7 +83,7 @@ async def test_text_comes_as_text_and_bytes_as_bytes(tab: Tab) -> None:
     assert kinds == expected
 
 
-async def test_one_that_does_not_offer_it_is_not_given_it(
+async def test_websocket_not_offering_compression_is_not_compressed(
     server: TestServer, kernel: FakeKernel
 ) -> None:
     async with server.tab(kernel.id) as tab:
@@ -89,7 +91,7 @@ async def test_one_that_does_not_offer_it_is_not_given_it(
         assert await tab.run("plain") == "plain\n"
 
 
-async def test_a_tab_that_comes_back_hears_what_it_missed(
+async def test_compressed_websocket_reopened_delivers_missed_output(
     server: TestServer, kernel: FakeKernel, tab: Tab
 ) -> None:
     await tab.send_message(message_of("comm_msg"))

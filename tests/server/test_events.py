@@ -52,7 +52,7 @@ def listen(server: TestServer) -> list[dict[str, Any]]:
     return heard
 
 
-async def test_each_action_is_emitted_once(server: TestServer) -> None:
+async def test_kernel_event_of_each_action_is_emitted_once(server: TestServer) -> None:
     heard = listen(server)
     kernel_id = await server.start_kernel()
     await server.call("POST", f"/api/kernels/{kernel_id}/interrupt")
@@ -66,7 +66,7 @@ async def test_each_action_is_emitted_once(server: TestServer) -> None:
     assert heard[0]["msg"] == f"Kernel {kernel_id} was started."
 
 
-async def test_an_action_that_fails_is_emitted_with_its_reason(
+async def test_kernel_event_of_failed_action_has_its_reason(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     heard = listen(server)
@@ -81,7 +81,7 @@ async def test_an_action_that_fails_is_emitted_with_its_reason(
     assert "the quota is used up" in heard[0]["msg"]
 
 
-async def test_the_schema_of_the_events_is_not_read_again_for_each_kernel(
+async def test_event_schema_with_many_kernels_is_read_once(
     server: TestServer,
 ) -> None:
     with opened_files() as opened:

@@ -86,7 +86,7 @@ def logged(server: TestServer, caplog: pytest.LogCaptureFixture) -> pytest.LogCa
     return caplog
 
 
-async def test_a_name_that_is_too_long_or_not_clean_is_not_found_and_cut_in_log_and_answer(
+async def test_request_with_long_or_unclean_name_is_not_found_and_name_is_cut(
     server: TestServer, fake_gateway: FakeGateway, logged: pytest.LogCaptureFixture
 ) -> None:
     wrong = []
@@ -106,7 +106,7 @@ async def test_a_name_that_is_too_long_or_not_clean_is_not_found_and_cut_in_log_
     assert await server.start_kernel()
 
 
-async def test_a_kernel_id_that_a_session_is_moved_to_is_cut(
+async def test_session_patched_with_long_or_unclean_kernel_id_cuts_it(
     server: TestServer, logged: pytest.LogCaptureFixture
 ) -> None:
     session = (await server.call("POST", "/api/sessions", SESSION)).json
@@ -118,7 +118,7 @@ async def test_a_kernel_id_that_a_session_is_moved_to_is_cut(
     assert dirty_lines(logged) == []
 
 
-async def test_texts_of_a_document_may_be_long_and_are_not_logged(
+async def test_session_with_long_document_texts_is_made_and_they_are_not_logged(
     server: TestServer, logged: pytest.LogCaptureFixture
 ) -> None:
     """Jupyter Server's own sessions take any."""
@@ -132,7 +132,7 @@ async def test_texts_of_a_document_may_be_long_and_are_not_logged(
 
 
 @pytest.mark.parametrize("header", IN_A_HEADER)
-async def test_a_header_of_a_request_is_not_logged(
+async def test_request_with_long_header_does_not_log_it(
     server: TestServer, logged: pytest.LogCaptureFixture, header: str
 ) -> None:
     given = {header: IN_A_URL}
@@ -143,7 +143,7 @@ async def test_a_header_of_a_request_is_not_logged(
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_what_a_page_says_on_its_websocket_is_cut(
+async def test_websocket_with_long_or_unclean_message_logs_it_cut(
     server: TestServer, logged: pytest.LogCaptureFixture, legacy: bool
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -163,7 +163,7 @@ async def test_what_a_page_says_on_its_websocket_is_cut(
     assert dirty_lines(logged) == []
 
 
-async def test_a_message_type_that_is_not_allowed_is_cut(
+async def test_websocket_with_long_type_not_allowed_logs_it_cut(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     argv = ("--MappingKernelManager.allowed_message_types=execute_request",)
@@ -180,7 +180,7 @@ async def test_a_message_type_that_is_not_allowed_is_cut(
     assert dirty_lines(caplog) == []
 
 
-async def test_names_of_variables_that_are_not_sent_are_cut(
+async def test_kernel_start_with_long_protected_variables_logs_names_cut(
     fake_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = Gateway(settings_for(fake_gateway.url, protected_envs="KERNEL_*"))
@@ -192,7 +192,7 @@ async def test_names_of_variables_that_are_not_sent_are_cut(
     assert dirty_lines(caplog) == []
 
 
-async def test_a_subprotocol_that_nobody_knows_is_not_logged(
+async def test_websocket_with_unknown_subprotocol_does_not_log_it(
     server: TestServer, logged: pytest.LogCaptureFixture
 ) -> None:
     kernel_id = await server.start_kernel()

@@ -51,7 +51,7 @@ async def call(server: TestServer, method: str, path: str, user: str, /, **model
     return (await server.call(method, path, model or None)).status
 
 
-async def test_a_kernel_is_started_as_the_user_who_asks(
+async def test_kernel_start_with_forwarded_user_runs_as_asking_user(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook"}
@@ -61,7 +61,7 @@ async def test_a_kernel_is_started_as_the_user_who_asks(
     assert [env_of(fake_gateway, n)["KERNEL_USERNAME"] for n in (0, 1)] == ["ann", "bob"]
 
 
-async def test_requests_at_the_same_time_keep_their_users_apart(
+async def test_kernel_starts_at_the_same_time_keep_their_users_apart(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     users = [f"user-{number}" for number in range(5)]
@@ -78,7 +78,7 @@ async def test_requests_at_the_same_time_keep_their_users_apart(
     assert sorted(sent) == users
 
 
-async def test_the_kernelspecs_are_those_of_the_user_who_asks(
+async def test_kernelspecs_with_forwarded_user_are_those_of_asking_user(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
@@ -88,7 +88,7 @@ async def test_the_kernelspecs_are_those_of_the_user_who_asks(
     assert asked == ["ann & bob", "ann"]
 
 
-async def test_a_kernels_spec_is_that_of_the_user_it_was_started_for(
+async def test_kernelspec_of_kernel_is_that_of_user_it_was_started_for(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
@@ -103,7 +103,7 @@ async def test_a_kernels_spec_is_that_of_the_user_it_was_started_for(
         assert of_bob.kernel_spec.display_name == "Fake python3"
 
 
-async def test_lists_are_remembered_for_those_who_asked_last(
+async def test_kernelspecs_of_many_users_are_remembered_for_most_recent(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_on(fake_gateway, tmp_path, argv=(FORWARD, *KNOWS)) as server:
@@ -119,7 +119,7 @@ async def test_lists_are_remembered_for_those_who_asked_last(
 
 
 @pytest.mark.parametrize("argv", [KNOWS, (FORWARD,)], ids=["not switched on", "not known"])
-async def test_otherwise_the_user_is_the_servers_own(
+async def test_kernel_start_without_forwarded_user_runs_as_server_user(
     argv: tuple[str, ...], fake_gateway: FakeGateway, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -132,7 +132,7 @@ async def test_otherwise_the_user_is_the_servers_own(
 
 
 @pytest.mark.parametrize("path", ["/api/kernels", "/starts-with-env"])
-async def test_a_page_cannot_say_as_whom_its_kernel_runs(
+async def test_kernel_start_with_user_in_page_env_runs_as_asking_user(
     path: str, fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     env = {"KERNEL_USERNAME": "mallory", "KERNEL_UID": "0", "KERNEL_FLAVOUR": "lemon"}
@@ -154,7 +154,7 @@ async def test_a_page_cannot_say_as_whom_its_kernel_runs(
         assert "mallory" not in said[0]
 
 
-async def test_a_session_is_no_try_to_set_what_the_environment_has(
+async def test_session_with_protected_variables_of_server_env_logs_nothing(
     fake_gateway: FakeGateway,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -182,7 +182,7 @@ async def test_a_session_is_no_try_to_set_what_the_environment_has(
         ({"KERNEL_X": ["root"]}, "The variable KERNEL_X cannot be set"),
     ],
 )
-async def test_a_page_that_sets_an_unsafe_variable_gets_400_with_its_name(
+async def test_kernel_start_with_unsafe_variable_answers_400_with_its_name(
     env: dict[str, object], told: str, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = ("--GatewayClient.allowed_envs=MY_*", *KNOWS)
@@ -196,7 +196,7 @@ async def test_a_page_that_sets_an_unsafe_variable_gets_400_with_its_name(
     assert not fake_gateway.requests_to("POST", "/api/kernels")
 
 
-async def test_a_folder_with_an_unsafe_name_still_starts_a_kernel(
+async def test_kernel_start_in_folder_with_unsafe_name_succeeds(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
@@ -211,7 +211,7 @@ async def test_a_folder_with_an_unsafe_name_still_starts_a_kernel(
     assert line.endswith("the path of the folder has a $ in it (env_values).")
 
 
-async def test_env_values_any_sends_a_folder_with_any_name(
+async def test_env_values_set_to_any_sends_folder_with_any_name(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = ("--GatewayClient.env_values=any",)

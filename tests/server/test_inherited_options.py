@@ -52,13 +52,13 @@ def configurable() -> dict[tuple[str, str], object]:
     }
 
 
-def test_every_option_of_the_classes_that_ours_replace_is_in_the_table() -> None:
+def test_options_of_replaced_classes_are_all_in_the_table() -> None:
     table = {(option.owner, option.name) for option in INHERITED}
     newer = NEWER if Version("8.6") <= JUPYTER_CLIENT < Version("8.7") else set()
     assert table == configurable().keys() | newer
 
 
-def test_the_page_is_made_from_the_table() -> None:
+def test_compatibility_page_as_written_equals_the_table() -> None:
     root = Path(__file__).parents[2]
     made = subprocess.run(
         [sys.executable, root / "tools" / "compatibility_page.py"], capture_output=True, check=True
@@ -72,7 +72,7 @@ def test_the_page_is_made_from_the_table() -> None:
     [option for option in INHERITED if not option.heeded],
     ids=lambda option: f"{option.owner}.{option.name}",
 )
-def test_an_option_without_effect_is_named(option: InheritedOption) -> None:
+def test_option_without_effect_when_set_is_named(option: InheritedOption) -> None:
     (line,) = unused_options(Config({option.owner: {option.name: "set"}}))
     assert line.startswith(f"{option.owner}.{option.name} has no effect")
 
@@ -100,7 +100,7 @@ OURS_BY_OWNER: Mapping[str, type[Configurable]] = {
     [option for option in INHERITED if not option.heeded],
     ids=lambda option: f"{option.owner}.{option.name}",
 )
-def test_an_option_without_effect_is_named_also_under_the_name_of_our_class(
+def test_option_without_effect_set_under_our_class_is_named(
     option: InheritedOption,
 ) -> None:
     section = OURS_BY_OWNER[option.owner].__name__
@@ -108,7 +108,7 @@ def test_an_option_without_effect_is_named_also_under_the_name_of_our_class(
     assert line.startswith(f"{section}.{option.name} has no effect")
 
 
-async def test_the_log_names_what_is_set_under_the_names_of_our_classes(
+async def test_log_with_options_set_under_our_classes_names_them(
     fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = (
@@ -124,7 +124,7 @@ async def test_the_log_names_what_is_set_under_the_names_of_our_classes(
         assert f"{name} has no effect on kernels of a gateway" in log
 
 
-async def test_the_log_names_what_has_no_effect_under_the_name_it_was_set_by(
+async def test_log_with_option_without_effect_names_it_as_it_was_set(
     fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ("--MappingKernelManager.kernel_info_timeout=5", "--ServerApp.iopub_msg_rate_limit=5")
@@ -139,7 +139,7 @@ async def test_the_log_names_what_has_no_effect_under_the_name_it_was_set_by(
 
 
 @LEGACY
-async def test_a_message_of_a_type_that_is_not_allowed_never_reaches_the_kernel(
+async def test_websocket_with_message_type_not_allowed_does_not_reach_kernel(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, legacy: bool
 ) -> None:
     argv = (f"{MAPPING}.allowed_message_types=kernel_info_request",)
@@ -155,7 +155,7 @@ async def test_a_message_of_a_type_that_is_not_allowed_never_reaches_the_kernel(
 
 
 @LEGACY
-async def test_tracebacks_are_replaced_where_they_are_not_allowed(
+async def test_tracebacks_when_not_allowed_are_replaced(
     fake_gateway: FakeGateway, tmp_path: Path, legacy: bool
 ) -> None:
     async def fail(request: Message, kernel: FakeKernel) -> None:
@@ -176,7 +176,7 @@ async def test_tracebacks_are_replaced_where_they_are_not_allowed(
 
 
 @pytest.mark.parametrize(("buffered", "heard"), [(True, "away\n"), (False, "")])
-async def test_what_comes_while_a_page_is_away_is_kept_only_where_that_is_wanted(
+async def test_offline_messages_are_kept_only_with_buffer_offline_messages(
     fake_gateway: FakeGateway, tmp_path: Path, buffered: bool, heard: str
 ) -> None:
     argv = (f"{MAPPING}.buffer_offline_messages={buffered}",)
@@ -199,7 +199,7 @@ async def test_what_comes_while_a_page_is_away_is_kept_only_where_that_is_wanted
     assert "".join(texts) == f"{heard}back\n"
 
 
-async def test_the_subprotocol_set_for_jupyters_own_class_is_spoken_with_pages(
+async def test_subprotocol_set_for_built_in_class_is_spoken_with_pages(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = ("--ZMQChannelsWebsocketConnection.kernel_ws_protocol=",)
@@ -213,7 +213,7 @@ async def test_the_subprotocol_set_for_jupyters_own_class_is_spoken_with_pages(
 # Classes, files and schemas.
 
 
-async def test_sessions_are_kept_in_the_file_that_is_set(
+async def test_session_database_when_set_holds_sessions(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     file = tmp_path / "sessions.db"
@@ -229,7 +229,7 @@ async def test_sessions_are_kept_in_the_file_that_is_set(
     database.close()
 
 
-async def test_a_kernel_manager_class_of_the_users_own_is_used(
+async def test_kernel_manager_class_of_user_is_used(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = (f"--AsyncMappingKernelManager.kernel_manager_class={__name__}.UsersKernelManager",)
@@ -238,7 +238,7 @@ async def test_a_kernel_manager_class_of_the_users_own_is_used(
         assert type(kernel).__name__ == "UsersKernelManager"
 
 
-async def test_a_kernel_manager_class_for_local_processes_is_named_and_not_used(
+async def test_kernel_manager_class_for_local_processes_is_named_and_not_used(
     fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = f"{ServerKernelManager.__module__}.{ServerKernelManager.__name__}"
@@ -261,7 +261,7 @@ properties: {}
 """
 
 
-async def test_a_schema_of_the_users_own_is_registered(
+async def test_event_schema_of_user_is_registered(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     schema = tmp_path / "mine.yaml"

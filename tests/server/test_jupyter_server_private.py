@@ -59,13 +59,15 @@ def made(kind: Any, **options: str) -> Any:  # noqa: ANN401  # Jupyter Server is
         (SESSION_ID_PATTERN, "session_id", ID),
     ],
 )
-def test_a_pattern_matches_with_its_named_group(pattern: str, group: str, text: str) -> None:
+def test_pattern_with_matching_text_finds_its_named_group(
+    pattern: str, group: str, text: str
+) -> None:
     found = re.fullmatch(pattern, text)
     assert found is not None
     assert found.groupdict() == {group: text}
 
 
-def test_the_patterns_are_those_of_jupyter_servers_own_handlers() -> None:
+def test_patterns_equal_those_of_jupyter_servers_handlers() -> None:
     patterns = {handler[0] for handler in (*kernel_handlers, *session_handlers)}
     assert rf"/api/kernels/{KERNEL_ID_PATTERN}" in patterns
     assert rf"/api/kernels/{KERNEL_ID_PATTERN}/{KERNEL_ACTION_PATTERN}" in patterns
@@ -110,13 +112,13 @@ def test_culls_is_true_once_the_culler_was_initialized() -> None:
     assert kernels.culls
 
 
-def test_the_manager_class_is_what_the_subclass_says() -> None:
+def test_kernel_manager_class_overridden_in_subclass_is_the_subclass_choice() -> None:
     assert made(Kernels).kernel_manager_class == FIRST
     assert made(Kernels, kernel_manager_class=FIRST).kernel_manager_class == SECOND
     assert made(Kernels, kernel_manager_class=SECOND).kernel_manager_class == SECOND
 
 
-def test_the_hooks_of_the_manager_class_replace_jupyter_servers_own() -> None:
+def test_manager_class_hooks_of_jupyter_server_exist_to_be_replaced() -> None:
     for name in ("_default_kernel_manager_class", "_validate_kernel_manager_class"):
         assert hasattr(AsyncMappingKernelManager, name)
 

@@ -501,7 +501,7 @@ TESTS: Final[dict[str, tuple[Callable[..., object], ...]]] = {
 }
 
 
-def test_each_test_of_jupyter_server_has_one_here_and_the_page_names_no_other() -> None:
+def test_table_of_each_test_of_jupyter_server_is_complete_and_page_names_no_other() -> None:
     assert TESTS.keys() == NAMES
     page = Path(__file__).parents[2] / "docs" / "compatibility.md"
     named = set(re.findall(r"^\| `(test_\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE))
@@ -509,6 +509,6 @@ def test_each_test_of_jupyter_server_has_one_here_and_the_page_names_no_other() 
     assert named <= NAMES
 
 
-def test_each_test_here_is_of_one_of_jupyter_server() -> None:
+def test_table_with_each_test_of_this_file_holds_no_other() -> None:
     ours = {name for name in globals() if name.startswith("test_") and "each_test" not in name}
     assert {test.__name__ for tests in TESTS.values() for test in tests} == ours

@@ -481,7 +481,7 @@ def known(name: str, place: str, statuses: tuple[int, int]) -> Difference | None
     return None
 
 
-async def test_a_server_on_a_gateway_answers_as_one_with_local_kernels() -> None:
+async def test_server_with_gateway_answers_as_one_with_local_kernels() -> None:
     async with two_players() as (local, relayed):
         await asyncio.gather(play(local), play(relayed))
     assert list(local.rows) == list(relayed.rows)

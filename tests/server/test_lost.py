@@ -38,7 +38,7 @@ async def lose_kernel(server: TestServer, fake_gateway: FakeGateway) -> str:
     return kernel_id
 
 
-async def test_the_websocket_ends_and_the_model_says_why(
+async def test_websocket_of_lost_kernel_is_refused_and_model_says_why(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await lose_kernel(server, fake_gateway)
@@ -51,7 +51,7 @@ async def test_the_websocket_ends_and_the_model_says_why(
     assert second.startswith("It was culled or deleted there")
 
 
-async def test_a_kernel_that_is_found_gone_is_not_listed_and_says_why_for_a_while(
+async def test_lost_kernel_found_gone_is_unlisted_and_says_why_for_a_while(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -73,7 +73,7 @@ async def test_a_kernel_that_is_found_gone_is_not_listed_and_says_why_for_a_whil
     assert (await server.call("GET", f"{KERNELS}/{kernel_id}")).status == 404
 
 
-async def test_another_page_that_lists_first_hides_no_reason(
+async def test_lost_kernel_listed_first_by_another_page_keeps_its_reason(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     kernel_id = await lose_kernel(server, fake_gateway)
@@ -84,7 +84,7 @@ async def test_another_page_that_lists_first_hides_no_reason(
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_a_page_that_was_away_hears_what_was_kept_for_it_and_then_the_end(
+async def test_websocket_reopened_to_lost_kernel_delivers_kept_output_then_ends(
     server: TestServer, fake_gateway: FakeGateway, legacy: bool
 ) -> None:
     kernel_id = await server.start_kernel()
@@ -102,7 +102,7 @@ async def test_a_page_that_was_away_hears_what_was_kept_for_it_and_then_the_end(
     assert await refused(server, kernel_id)
 
 
-async def test_pages_of_a_kernel_that_was_shut_down_here_hear_that_it_is_dead(
+async def test_websocket_of_kernel_shut_down_here_tells_it_is_dead(
     server: TestServer,
 ) -> None:
     kernel_id = await server.start_kernel()

@@ -44,7 +44,7 @@ async def start_kernel_at_work(server: RunningServer) -> str:
     return kernel_id
 
 
-async def test_a_server_ends_once_the_kernel_at_work_behind_a_closed_page_is_gone(
+async def test_server_with_no_activity_ends_once_busy_kernel_is_gone(
     fake_gateway: FakeGateway,
 ) -> None:
     released = asyncio.Event()

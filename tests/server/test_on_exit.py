@@ -34,7 +34,7 @@ async def never(_: Message, __: FakeKernel) -> None:
     await asyncio.Event().wait()
 
 
-async def test_kernels_end_with_their_server_unless_it_is_told_otherwise(
+async def test_shutdown_all_without_on_exit_deletes_kernels(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     await server.start_kernel()
@@ -42,7 +42,7 @@ async def test_kernels_end_with_their_server_unless_it_is_told_otherwise(
     assert not fake_gateway.kernels
 
 
-async def test_keep_leaves_all_running_and_says_which_in_one_line(
+async def test_keep_with_many_kernels_leaves_them_and_logs_one_line(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_that("keep", fake_gateway, tmp_path) as server:
@@ -61,7 +61,7 @@ async def test_keep_leaves_all_running_and_says_which_in_one_line(
     )
 
 
-async def test_a_cell_that_runs_on_is_not_ended_in_its_page(
+async def test_keep_with_running_cell_does_not_end_it_in_its_page(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_that("keep", fake_gateway, tmp_path) as server:
@@ -77,7 +77,7 @@ async def test_a_cell_that_runs_on_is_not_ended_in_its_page(
     assert heard.count("status") <= 1, "its idle is the kernel's to tell"
 
 
-async def test_of_many_kernels_that_run_on_the_line_names_some(
+async def test_keep_with_very_many_kernels_names_some_in_log(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with server_that("keep", fake_gateway, tmp_path) as server:
@@ -86,7 +86,7 @@ async def test_of_many_kernels_that_run_on_the_line_names_some(
     assert line.endswith(f": {', '.join(kernel_ids[:10])} and 2 more.")
 
 
-async def test_keep_busy_asks_once_and_deletes_what_is_known_to_rest(
+async def test_keep_busy_with_idle_kernels_asks_once_and_deletes_them(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     states = ("busy", "idle", "unknown", "starting", "a new word")
@@ -104,7 +104,7 @@ async def test_keep_busy_asks_once_and_deletes_what_is_known_to_rest(
 
 
 @pytest.mark.parametrize("fault", [Silence(), Answer(500), Answer(403)], ids=str)
-async def test_keep_busy_goes_by_what_was_heard_where_the_gateway_does_not_answer(
+async def test_keep_busy_without_gateway_answer_uses_last_known_state(
     fake_gateway: FakeGateway, tmp_path: Path, fault: Fault
 ) -> None:
     async with server_that("keep-busy", fake_gateway, tmp_path) as server:
@@ -123,7 +123,7 @@ async def test_keep_busy_goes_by_what_was_heard_where_the_gateway_does_not_answe
     assert list(fake_gateway.kernels) == [busy, unknown]
 
 
-async def test_keep_busy_goes_by_what_was_heard_where_the_question_fails_in_an_unforeseen_way(
+async def test_keep_busy_with_unforeseen_failure_uses_last_known_state(
     fake_gateway: FakeGateway,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -141,7 +141,7 @@ async def test_keep_busy_goes_by_what_was_heard_where_the_question_fails_in_an_u
     assert any("what was heard last: ValueError" in line for line in caplog.messages)
 
 
-async def test_keep_busy_asks_for_each_kernel_where_the_gateway_does_not_list(
+async def test_keep_busy_at_gateway_without_listing_asks_for_each_kernel(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     fake_gateway.list_kernels = False
@@ -151,7 +151,7 @@ async def test_keep_busy_asks_for_each_kernel_where_the_gateway_does_not_list(
     assert list(fake_gateway.kernels) == [busy]
 
 
-async def test_keep_busy_takes_a_kernel_that_owes_an_answer_for_one_at_work(
+async def test_keep_busy_with_unanswered_request_counts_kernel_as_busy(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_that("keep-busy", fake_gateway, tmp_path) as server:
@@ -167,7 +167,7 @@ async def test_keep_busy_takes_a_kernel_that_owes_an_answer_for_one_at_work(
     assert list(fake_gateway.kernels) == [kernel_id]
 
 
-async def test_a_deletion_that_waits_for_a_restart_is_carried_out(
+async def test_shutdown_all_with_delete_waiting_for_restart_carries_it_out(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     restart = ("POST", "/api/kernels/*/restart")
@@ -186,7 +186,7 @@ async def test_a_deletion_that_waits_for_a_restart_is_carried_out(
     assert not fake_gateway.kernels
 
 
-async def test_a_session_that_is_shut_down_takes_its_kernel_along(
+async def test_session_shut_down_before_exit_deletes_its_kernel(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     """JupyterLab's *File > Shut Down* does so with each, before it asks the server to end."""
@@ -198,9 +198,7 @@ async def test_a_session_that_is_shut_down_takes_its_kernel_along(
     assert list(fake_gateway.kernels) == [without_session]
 
 
-async def test_a_restart_that_is_under_way_keeps_the_kernel(
-    fake_gateway: FakeGateway, tmp_path: Path
-) -> None:
+async def test_keep_during_restart_leaves_kernel(fake_gateway: FakeGateway, tmp_path: Path) -> None:
     async with server_that("keep", fake_gateway, tmp_path) as server:
         kernel_id = await server.start_kernel()
         never = asyncio.Event()
@@ -216,7 +214,7 @@ async def test_a_restart_that_is_under_way_keeps_the_kernel(
 
 
 @pytest.mark.parametrize("on_exit", ["keep", "keep-busy"])
-async def test_a_start_that_is_under_way_leaves_no_kernel(
+async def test_keep_during_start_leaves_no_kernel(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, on_exit: str
 ) -> None:
     grace = "--GatewayClient.start_grace=0"
@@ -233,7 +231,7 @@ async def test_a_start_that_is_under_way_leaves_no_kernel(
 
 
 @pytest.mark.parametrize("on_exit", ["shutdown", "keep-busy", "keep"])
-async def test_a_kernel_that_others_have_started_runs_on(
+async def test_shutdown_all_with_kernel_started_by_others_leaves_it(
     fake_gateway: FakeGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture, on_exit: str
 ) -> None:
     foreign = fake_gateway.start_kernel().id
@@ -246,7 +244,7 @@ async def test_a_kernel_that_others_have_started_runs_on(
     ) in caplog.messages
 
 
-async def test_a_kernel_that_others_have_started_ends_if_a_person_deletes_it(
+async def test_kernel_delete_of_kernel_started_by_others_ends_it(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     foreign = fake_gateway.start_kernel().id
@@ -255,7 +253,7 @@ async def test_a_kernel_that_others_have_started_ends_if_a_person_deletes_it(
     assert not fake_gateway.kernels
 
 
-async def test_a_kernel_that_was_kept_belongs_to_the_next_server_that_attaches_to_it(
+async def test_kept_kernel_attached_by_next_server_belongs_to_it(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_that("keep", fake_gateway, tmp_path) as server:
@@ -268,7 +266,7 @@ async def test_a_kernel_that_was_kept_belongs_to_the_next_server_that_attaches_t
         assert list(fake_gateway.kernels) == left
 
 
-async def test_a_kernel_of_a_server_that_lives_is_not_deleted_by_another(
+async def test_shutdown_all_with_kernel_of_living_server_leaves_it(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with server_that("shutdown", fake_gateway, tmp_path) as server:
@@ -279,7 +277,7 @@ async def test_a_kernel_of_a_server_that_lives_is_not_deleted_by_another(
     assert not fake_gateway.kernels
 
 
-async def test_an_attach_that_is_answered_while_the_server_stops_leaves_the_kernel(
+async def test_attach_answered_during_shutdown_all_leaves_kernel(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     foreign = fake_gateway.start_kernel().id

@@ -89,7 +89,7 @@ OWN = {"linger": "5", "gateway_retry_max": "None", "outbox_messages": "7"}
 
 
 @pytest.mark.parametrize("way", ["command line", "server's file", "lab's file", "environment"])
-async def test_a_log_has_no_complaint_and_no_secret(
+async def test_log_with_options_set_in_any_way_has_no_complaint_or_secret(
     way: str, fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     fake_gateway.token = SECRET
@@ -122,7 +122,7 @@ async def test_a_log_has_no_complaint_and_no_secret(
     }
 
 
-async def test_a_command_line_wins_over_the_file_of_an_application(
+async def test_command_line_with_option_in_application_file_wins(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     folder = configured(
@@ -138,7 +138,7 @@ async def test_a_command_line_wins_over_the_file_of_an_application(
         assert fake_gateway.url in await log_after_a_start(server)
 
 
-async def test_a_program_in_a_server_has_its_own_options(tmp_path: Path) -> None:
+async def test_options_of_program_within_server_are_its_own(tmp_path: Path) -> None:
     own = Config(GatewayClient={"url": "http://own.example", "linger": 7})
     argv = (GIVEN_URL, "--GatewayClient.linger=5")
     async with server_on(None, tmp_path, argv=argv) as server:
@@ -148,7 +148,7 @@ async def test_a_program_in_a_server_has_its_own_options(tmp_path: Path) -> None
     assert (with_parent.url, with_parent.link.linger) == (URL, 5.0)
 
 
-async def test_all_options_arrive_from_the_command_line(tmp_path: Path) -> None:
+async def test_options_given_on_command_line_all_arrive(tmp_path: Path) -> None:
     argv = (
         GIVEN_URL, "--GatewayClient.linger=5", "--GatewayClient.gateway_retry_max=None",
         "--GatewayClient.auth_scheme=None", "--GatewayClient.accept_cookies=OFF",
@@ -189,7 +189,7 @@ def the_line(ended: Ended, option: str, takes: str) -> None:
 
 
 @pytest.mark.parametrize(("option", "value", "takes"), REFUSED)
-async def test_a_wrong_value_of_a_file_stops_the_start_with_one_line(
+async def test_wrong_value_in_file_stops_start_with_one_line(
     option: str, value: str, takes: str, tmp_path: Path
 ) -> None:
     text = f"c.GatewayClient.url = {URL!r}\nc.GatewayClient.{option} = {value}\n"
@@ -208,7 +208,7 @@ async def test_a_wrong_value_of_a_file_stops_the_start_with_one_line(
         ),
     ],
 )
-async def test_a_wrong_value_of_the_command_line_stops_the_start_with_one_line(
+async def test_wrong_value_on_command_line_stops_start_with_one_line(
     arguments: list[str], option: str, takes: str, tmp_path: Path
 ) -> None:
     the_line(await ended(tmp_path, *arguments), option, takes)
@@ -221,7 +221,7 @@ async def test_a_wrong_value_of_the_command_line_stops_the_start_with_one_line(
         ("JUPYTER_GATEWAY_RETRY_MAX", "often", "gateway_retry_max", REFUSED[5][2]),
     ],
 )
-async def test_a_wrong_value_of_the_environment_stops_the_start_with_one_line(
+async def test_wrong_value_in_environment_stops_start_with_one_line(
     variable: str, value: str, option: str, takes: str, tmp_path: Path
 ) -> None:
     environment = {"JUPYTER_GATEWAY_URL": URL, variable: value}
@@ -243,7 +243,7 @@ MODULES = {
 
 @pytest.mark.parametrize("way", ["environment", "command line", "server's file"])
 @pytest.mark.parametrize("name", UNLOADABLE)
-async def test_a_renewer_that_cannot_be_loaded_stops_the_start_with_one_line(
+async def test_token_renewer_that_cannot_be_loaded_stops_start_with_one_line(
     name: str, way: str, tmp_path: Path
 ) -> None:
     for module, text in MODULES.items():
@@ -270,7 +270,7 @@ async def test_a_renewer_that_cannot_be_loaded_stops_the_start_with_one_line(
 @pytest.mark.parametrize(
     "variable", ["KERNEL_LAUNCH_TIMEOUT", "JUPYTER_GATEWAY_MAX_REQUEST_RETRIES"]
 )
-async def test_two_variables_are_read_by_jupyter_server_before_any_extension(
+async def test_variable_read_by_jupyter_server_first_ends_start_with_traceback(
     variable: str, tmp_path: Path
 ) -> None:
     """A limit that the page of settings tells of."""
@@ -279,7 +279,7 @@ async def test_two_variables_are_read_by_jupyter_server_before_any_extension(
     assert found.output.splitlines()[-1].startswith("ValueError: invalid literal for int()")
 
 
-async def test_an_unsafe_variable_of_the_environment_stops_the_start_with_one_line(
+async def test_unsafe_variable_in_environment_stops_start_with_one_line(
     tmp_path: Path,
 ) -> None:
     environment = {"JUPYTER_GATEWAY_URL": URL, "KERNEL_EXTRA_SPARK_OPTS": f"${SECRET}"}
@@ -293,7 +293,7 @@ async def test_an_unsafe_variable_of_the_environment_stops_the_start_with_one_li
 
 
 @pytest.mark.parametrize("url", [URL, None])
-async def test_an_unknown_option_is_told_of_once(
+async def test_unknown_option_is_logged_once(
     url: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = (f"--gateway-url={url}",) if url else ()
@@ -322,7 +322,7 @@ def app_with(**options: object) -> ServerApp:
     return app
 
 
-def test_the_built_in_class_is_told_what_it_knows_and_takes() -> None:
+def test_built_in_class_on_install_gets_values_it_knows_and_takes() -> None:
     app = app_with(
         url=f"http://ann:{SECRET}@gpu/x?key={SECRET}",
         env_whitelist="B,A",
@@ -347,7 +347,7 @@ def test_the_built_in_class_is_told_what_it_knows_and_takes() -> None:
         GatewayConfig.clear_instance()
 
 
-def test_each_server_has_its_own_options() -> None:
+def test_options_of_two_servers_are_each_its_own() -> None:
     first, second = app_with(url="http://one"), app_with(url="http://two")
     first.gateway_config = GatewayConfig.install(first)
     second.gateway_config = GatewayConfig.install(second)
@@ -356,7 +356,7 @@ def test_each_server_has_its_own_options() -> None:
     assert options_of(Configurable(parent=second)).settings().url == "http://two"
 
 
-def test_a_server_that_did_not_read_the_options_has_them_read() -> None:
+def test_options_of_server_that_did_not_read_them_are_read() -> None:
     app = app_with(url="http://one")
     app.gateway_config = BuiltInGatewayClient.instance(parent=app)
     BuiltInGatewayClient.clear_instance()

@@ -44,7 +44,7 @@ async def hear(page: Tab, texts: set[str]) -> list[Message]:
     return heard
 
 
-async def test_each_gets_its_own_replies_and_all_the_output(tmp_path: Path) -> None:
+async def test_shared_kernel_pages_get_own_replies_and_all_output(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(120),
         kernel_gateway() as gateway,

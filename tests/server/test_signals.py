@@ -71,7 +71,7 @@ async def start_kernel(url: str, token: str) -> None:
 
 @pytest.mark.parametrize("on_exit", ["shutdown", "keep"])
 @pytest.mark.parametrize("ended_by", ["SIGINT", "SIGTERM", "SIGHUP", "/api/shutdown"])
-async def test_a_server_without_a_terminal_ends_in_order(
+async def test_server_without_terminal_when_stopped_ends_in_order(
     ended_by: str, on_exit: str, fake_gateway: FakeGateway
 ) -> None:
     async with jupyter_server(extra_args=gateway_arguments(fake_gateway, on_exit)) as server:
@@ -167,7 +167,7 @@ async def at_a_terminal(
         await asyncio.to_thread(process.wait)
 
 
-async def test_ctrl_c_at_a_terminal_asks_and_a_yes_deletes_the_kernels(
+async def test_server_at_terminal_on_ctrl_c_and_yes_deletes_kernels(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with at_a_terminal(fake_gateway, tmp_path) as terminal:
@@ -179,7 +179,7 @@ async def test_ctrl_c_at_a_terminal_asks_and_a_yes_deletes_the_kernels(
     assert not fake_gateway.kernels
 
 
-async def test_ctrl_c_at_a_terminal_and_a_yes_leave_the_kernels_that_are_kept(
+async def test_server_at_terminal_with_keep_on_ctrl_c_and_yes_leaves_kernels(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with at_a_terminal(fake_gateway, tmp_path, on_exit="keep") as terminal:
@@ -192,7 +192,9 @@ async def test_ctrl_c_at_a_terminal_and_a_yes_leave_the_kernels_that_are_kept(
     assert not fake_gateway.requests_to("DELETE", "/api/kernels/*")
 
 
-async def test_a_no_keeps_the_server(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+async def test_server_at_terminal_on_ctrl_c_and_no_goes_on(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
     async with at_a_terminal(fake_gateway, tmp_path) as terminal:
         terminal.type("\x03")
         await terminal.shows("Shut down this Jupyter server (y/[n])?")
@@ -202,7 +204,7 @@ async def test_a_no_keeps_the_server(fake_gateway: FakeGateway, tmp_path: Path) 
         assert len(fake_gateway.kernels) == 1
 
 
-async def test_a_terminal_that_is_closed_deletes_the_kernels(
+async def test_server_at_terminal_that_closes_deletes_kernels(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with at_a_terminal(fake_gateway, tmp_path) as terminal:
@@ -211,7 +213,7 @@ async def test_a_terminal_that_is_closed_deletes_the_kernels(
     assert not fake_gateway.kernels
 
 
-async def test_a_server_that_ignores_hangups_goes_on(
+async def test_server_ignoring_hangups_on_sighup_goes_on(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with at_a_terminal(fake_gateway, tmp_path, ignores_hangups=True) as terminal:
@@ -221,7 +223,7 @@ async def test_a_server_that_ignores_hangups_goes_on(
         assert len(fake_gateway.kernels) == 1
 
 
-async def test_a_server_that_is_a_part_of_a_program_leaves_the_programs_signals(
+async def test_server_within_program_leaves_its_signal_handlers(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     def handlers() -> list[Callable[..., object] | int | None]:

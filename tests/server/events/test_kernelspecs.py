@@ -46,7 +46,7 @@ class Listening:
         self._events.append(data)
 
 
-async def test_kernelspecs_that_go_and_come_back_are_one_event_each(
+async def test_kernelspecs_event_on_outage_and_return_is_emitted_once_each(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     listening = Listening(server.app.event_logger)
@@ -71,7 +71,7 @@ async def test_kernelspecs_that_go_and_come_back_are_one_event_each(
     }
 
 
-async def test_a_reason_of_another_kind_is_an_event_of_its_own(
+async def test_kernelspecs_event_on_reason_of_another_kind_is_emitted_again(
     server: TestServer, fake_gateway: FakeGateway
 ) -> None:
     listening = Listening(server.app.event_logger)
@@ -86,7 +86,7 @@ async def test_a_reason_of_another_kind_is_an_event_of_its_own(
     assert "No disk" in refused["msg"]
 
 
-async def test_silence_is_an_event_before_the_question_has_failed(
+async def test_kernelspecs_event_on_silence_is_emitted_before_request_fails(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     async with FaultyProxy("127.0.0.1", fake_gateway.port) as proxy:
@@ -103,7 +103,9 @@ async def test_silence_is_an_event_before_the_question_has_failed(
             assert (await listening.events())[1]["availability"] == "available"
 
 
-async def test_the_end_of_the_server_is_no_event(fake_gateway: FakeGateway, tmp_path: Path) -> None:
+async def test_kernelspecs_event_at_server_end_is_not_emitted(
+    fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
     async with server_on(fake_gateway, tmp_path) as server:
         listening = Listening(server.app.event_logger)
         await server.call("GET", SPECS)
@@ -119,7 +121,7 @@ class NamedUsers(IdentityProvider):
         return User(handler.request.headers.get("X-User", "nobody"))
 
 
-async def test_an_event_about_one_user_has_neither_name_nor_reason(
+async def test_kernelspecs_event_about_one_user_omits_name_and_reason(
     fake_gateway: FakeGateway, tmp_path: Path
 ) -> None:
     argv = (
@@ -156,14 +158,14 @@ async def availabilities(users: Iterable[str], *, rounds: int) -> tuple[list[str
     return away, [event["availability"] for event in await listening.events()][len(away) :]
 
 
-async def test_each_of_many_users_in_an_outage_is_an_event_once_and_so_is_their_return() -> None:
+async def test_kernelspecs_event_with_many_users_in_outage_is_emitted_once_per_user() -> None:
     users = [f"user-{number}" for number in range(100)]
     away, back = await availabilities(users, rounds=3)
     assert away == ["unavailable"] * 100
     assert back == ["available"] * 100
 
 
-async def test_users_that_are_too_many_to_remember_are_one_event_at_the_gateways_return() -> None:
+async def test_kernelspecs_event_with_too_many_users_is_one_for_all_forgotten_at_return() -> None:
     users = [f"user-{number}" for number in range(MAX_USERS + 9)]
     away, back = await availabilities(users, rounds=2)
     assert away == ["unavailable"] * MAX_USERS
@@ -171,7 +173,7 @@ async def test_users_that_are_too_many_to_remember_are_one_event_at_the_gateways
     assert back == ["available"] * MAX_USERS
 
 
-async def test_the_return_of_a_user_that_was_not_remembered_is_an_event() -> None:
+async def test_kernelspecs_event_on_return_of_forgotten_user_is_emitted() -> None:
     logger = EventLogger()
     register(logger)
     listening = Listening(logger)
@@ -183,7 +185,7 @@ async def test_the_return_of_a_user_that_was_not_remembered_is_an_event() -> Non
     assert len(await listening.events()) == MAX_USERS + 1
 
 
-def test_an_event_that_cannot_be_emitted_is_logged_and_harms_nothing(
+def test_kernelspecs_event_that_cannot_be_emitted_is_logged_only(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(schema_id: str, data: dict[str, Any]) -> dict[str, Any]:

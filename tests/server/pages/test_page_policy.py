@@ -42,21 +42,21 @@ def sent(header: bytes) -> Message:
         (b"null", False),
     ],
 )
-def test_only_allowed_types_may_be_sent(header: bytes, allowed: bool) -> None:
+def test_page_policy_with_allowed_types_admits_only_them(header: bytes, allowed: bool) -> None:
     policy = PagePolicy(allowed_types=frozenset({"comm_msg"}))
     assert policy.allows(sent(header)) is allowed
 
 
-def test_a_header_that_cannot_be_read_is_not_allowed() -> None:
+def test_page_policy_with_unreadable_header_refuses_message() -> None:
     with pytest.raises(MalformedFrame):
         PagePolicy(allowed_types=frozenset({"comm_msg"})).allows(sent(b"no JSON"))
 
 
-def test_without_a_list_every_type_may_be_sent() -> None:
+def test_page_policy_without_allowed_types_admits_every_type() -> None:
     assert PagePolicy().allows(sent(b'{"msg_type":"execute_request"}'))
 
 
-def test_an_error_output_shows_nothing_of_the_error() -> None:
+def test_page_policy_with_hidden_traceback_blanks_error_output() -> None:
     error = message("error", ERROR)
     shown = PagePolicy(hidden_traceback=HIDDEN).shown(error)
     assert msgspec.json.decode(shown.content) == {
@@ -66,7 +66,7 @@ def test_an_error_output_shows_nothing_of_the_error() -> None:
 
 
 @pytest.mark.parametrize("channel", [Channel.SHELL, Channel.CONTROL])
-def test_a_reply_that_tells_of_an_error_keeps_the_rest(channel: Channel) -> None:
+def test_page_policy_with_hidden_traceback_keeps_rest_of_error_reply(channel: Channel) -> None:
     reply = message("execute_reply", {"status": "error", "execution_count": 3, **ERROR}, channel)
     shown = PagePolicy(hidden_traceback=HIDDEN).shown(reply)
     assert msgspec.json.decode(shown.content) == {
@@ -75,7 +75,7 @@ def test_a_reply_that_tells_of_an_error_keeps_the_rest(channel: Channel) -> None
     }  # fmt: skip
 
 
-def test_a_reply_that_cannot_be_read_is_not_shown() -> None:
+def test_page_policy_with_unreadable_reply_hides_it() -> None:
     reply = Message(
         channel=Channel.SHELL, header=b"{}",
         content=b'{"status": "error", "traceback": ["secret"], "count": NaN}',
@@ -91,18 +91,18 @@ def test_a_reply_that_cannot_be_read_is_not_shown() -> None:
         message("input_request", {"prompt": "?"}, Channel.STDIN),
     ],
 )
-def test_what_holds_no_error_passes_as_it_is(other: Message) -> None:
+def test_page_policy_with_message_without_error_passes_it_unchanged(other: Message) -> None:
     assert PagePolicy(hidden_traceback=HIDDEN).shown(other) is other
 
 
 @pytest.mark.parametrize("subprotocol", Subprotocol)
-def test_the_frame_that_an_error_came_in_is_not_passed_on(subprotocol: Subprotocol) -> None:
+def test_page_policy_with_hidden_traceback_drops_original_frame(subprotocol: Subprotocol) -> None:
     came = subprotocol.decode(subprotocol.encode(message("error", ERROR)))
     assert PagePolicy().shown(came) is came
     shown = PagePolicy(hidden_traceback=HIDDEN).shown(came)
     assert b"secret" not in subprotocol.encode(shown).data
 
 
-def test_a_policy_that_hides_tracebacks_does_not_show_all() -> None:
+def test_page_policy_with_hidden_traceback_does_not_show_all() -> None:
     assert PagePolicy().shows_all
     assert not PagePolicy(hidden_traceback=HIDDEN).shows_all

@@ -51,7 +51,7 @@ async def test_close_returns_nothing_of_what_was_acknowledged() -> None:
         assert receipts.close() == []
 
 
-async def test_refused_messages_come_behind_those_that_were_written() -> None:
+async def test_close_with_refused_messages_returns_them_after_the_written() -> None:
     first, *refused = messages(3)
     async with connection() as (stream, _):
         receipts = Receipts(stream)
@@ -61,7 +61,7 @@ async def test_refused_messages_come_behind_those_that_were_written() -> None:
         assert receipts.close() == []
 
 
-async def test_without_a_stream_only_refused_messages_are_kept() -> None:
+async def test_close_without_stream_returns_only_refused_messages() -> None:
     first, *refused = messages(3)
     receipts = Receipts(None)
     receipts.add_written([first], [SIZE])
