@@ -15,7 +15,7 @@ import pytest
 from tests.store.rig import GATEWAY, killed_at_the_end, only_warning, opened, rows, session_of
 
 
-async def test_a_claim_on_each_kernel_of_each_gateway_has_a_session_id_of_its_own(
+async def test_claim_on_each_kernel_of_each_gateway_has_a_session_id_of_its_own(
     folder: Path,
 ) -> None:
     async with opened(folder) as store:
@@ -27,21 +27,21 @@ async def test_a_claim_on_each_kernel_of_each_gateway_has_a_session_id_of_its_ow
     assert len({claim.session for claim in claims}) == 4
 
 
-async def test_a_session_id_that_is_claimed_is_given_to_no_other_claim(folder: Path) -> None:
+async def test_session_id_that_is_claimed_is_given_to_no_other_claim(folder: Path) -> None:
     async with opened(folder) as store, opened(folder) as other:
         first = await session_of(store)
         assert await session_of(store) != first
         assert await session_of(other) != first
 
 
-async def test_a_session_id_that_was_released_is_given_to_the_next_claim(folder: Path) -> None:
+async def test_session_id_that_was_released_is_given_to_the_next_claim(folder: Path) -> None:
     async with opened(folder) as store, opened(folder) as other:
         claim = await store.claims.claim(GATEWAY, "k")
         await claim.hand_back(gone=False)
         assert await session_of(other) == claim.session
 
 
-async def test_a_session_id_that_was_renewed_is_given_on_in_the_place_of_the_first(
+async def test_session_id_that_was_renewed_is_given_on_in_the_place_of_the_first(
     folder: Path,
 ) -> None:
     async with opened(folder) as store, opened(folder) as other:
@@ -56,7 +56,7 @@ async def test_a_session_id_that_was_renewed_is_given_on_in_the_place_of_the_fir
         assert await session_of(store, "another") == "renewed"
 
 
-async def test_a_session_id_of_a_process_that_has_ended_is_given_to_the_next_claim(
+async def test_session_id_of_a_process_that_has_ended_is_given_to_the_next_claim(
     folder: Path,
 ) -> None:
     async with opened(folder) as store:
@@ -65,7 +65,7 @@ async def test_a_session_id_of_a_process_that_has_ended_is_given_to_the_next_cla
         assert await session_of(store) == session
 
 
-async def test_a_session_id_of_another_process_is_given_on_only_once_that_is_killed(
+async def test_session_id_of_another_process_is_given_on_only_once_that_is_killed(
     folder: Path,
 ) -> None:
     async with opened(folder) as store:
@@ -78,7 +78,7 @@ async def test_a_session_id_of_another_process_is_given_on_only_once_that_is_kil
         assert [kernel_id for kernel_id, _ in rows(folder)] == ["k"]
 
 
-async def test_a_session_id_of_a_killed_process_is_given_to_one_of_two_claims(folder: Path) -> None:
+async def test_session_id_of_a_killed_process_is_given_to_one_of_two_claims(folder: Path) -> None:
     async with killed_at_the_end(folder, "k") as session:
         pass
     async with opened(folder) as one, opened(folder) as two:
@@ -87,7 +87,7 @@ async def test_a_session_id_of_a_killed_process_is_given_to_one_of_two_claims(fo
     assert len(set(claimed)) == 2
 
 
-async def test_of_two_killed_processes_the_session_id_of_the_later_one_is_given_on(
+async def test_session_id_of_the_later_one_of_two_killed_processes_is_given_on(
     folder: Path,
 ) -> None:
     async with killed_at_the_end(folder, "k"), killed_at_the_end(folder, "k") as session:
@@ -96,7 +96,7 @@ async def test_of_two_killed_processes_the_session_id_of_the_later_one_is_given_
         assert await session_of(store) == session
 
 
-async def test_a_claim_on_a_kernel_that_is_gone_is_deleted(folder: Path) -> None:
+async def test_claim_on_a_kernel_that_is_gone_is_deleted(folder: Path) -> None:
     async with opened(folder) as store:
         claim = await store.claims.claim(GATEWAY, "a")
         await store.claims.claim(GATEWAY, "b")
@@ -106,7 +106,7 @@ async def test_a_claim_on_a_kernel_that_is_gone_is_deleted(folder: Path) -> None
         assert rows(folder) == []
 
 
-async def test_both_ids_of_a_kernel_are_known_to_later_processes_until_it_is_gone(
+async def test_kernel_ids_of_a_joined_pair_are_known_to_later_processes_until_it_is_gone(
     folder: Path,
 ) -> None:
     async with opened(folder) as store:
@@ -144,7 +144,7 @@ async def test_started_by_server_passes_on_with_the_session_id_and_to_nobody_els
             assert not another.started_by_server
 
 
-async def test_an_intended_claim_is_in_the_file_once_written_returns(folder: Path) -> None:
+async def test_intended_claim_is_in_the_file_once_written_returns(folder: Path) -> None:
     async with opened(folder) as store:
         claims = [store.claims.intend(GATEWAY, f"k{number}") for number in range(3)]
         await asyncio.gather(*(store.claims.written() for _ in claims))
@@ -165,7 +165,7 @@ async def test_written_of_a_disk_that_hangs_returns_after_a_while_with_a_line_in
         assert ("k", claim.session) in rows(folder), "it is written all the same"
 
 
-async def test_an_intended_claim_is_moved_to_the_id_that_its_gateway_gave_the_kernel(
+async def test_intended_claim_is_moved_to_the_id_that_its_gateway_gave_the_kernel(
     folder: Path,
 ) -> None:
     async with opened(folder) as store:
@@ -190,7 +190,7 @@ async def test_intended_claims_that_end_at_once_are_written_before_they_are_rele
         assert await session_of(other, "k0") == claims[0].session
 
 
-async def test_a_kernel_that_is_forgotten_while_it_is_claimed_is_not_claimed(folder: Path) -> None:
+async def test_kernel_that_is_forgotten_while_it_is_claimed_is_not_claimed(folder: Path) -> None:
     async with opened(folder) as store:
         await session_of(store, "first")
         with closing(sqlite3.connect(folder / "links.sqlite", isolation_level=None)) as busy:
@@ -204,7 +204,7 @@ async def test_a_kernel_that_is_forgotten_while_it_is_claimed_is_not_claimed(fol
         assert [kernel_id for kernel_id, _ in rows(folder)] == ["first", "new"]
 
 
-async def test_a_claim_holds_nothing_of_the_request_that_it_was_made_in(folder: Path) -> None:
+async def test_claim_holds_nothing_of_the_request_that_it_was_made_in(folder: Path) -> None:
     class Request:
         """What a server keeps in a context variable while it answers."""
 

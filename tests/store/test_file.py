@@ -87,7 +87,7 @@ async def killed_in_a_transaction(folder: Path, name: str) -> list[Written]:
     raise AssertionError("It was never killed in the middle.")
 
 
-async def test_a_claim_that_was_written_outlives_a_kill_in_the_middle_of_a_transaction(
+async def test_claim_that_was_written_outlives_a_kill_in_the_middle_of_a_transaction(
     folder: Path,
 ) -> None:
     put_file(folder, 1)
@@ -112,7 +112,7 @@ async def test_processes_that_begin_with_an_earlier_file_at_the_same_time_all_us
     assert {*written} <= {*rows(folder)}
 
 
-async def test_a_new_file_and_all_beside_it_are_for_their_user_alone(folder: Path) -> None:
+async def test_new_store_file_and_all_beside_it_are_for_their_user_alone(folder: Path) -> None:
     async with opened(folder) as store:
         await session_of(store)
         assert modes(folder) == (0o700, {0o600})
@@ -178,7 +178,7 @@ def a_folder_of_others(folder: Path) -> None:
         a_folder_of_others,
     ],
 )
-async def test_a_file_that_cannot_be_used_is_one_line_in_the_log_and_a_store_in_memory(
+async def test_store_file_that_cannot_be_used_is_one_line_in_the_log_and_a_store_in_memory(
     folder: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     spoil(folder)
@@ -189,7 +189,7 @@ async def test_a_file_that_cannot_be_used_is_one_line_in_the_log_and_a_store_in_
     assert contents(folder) == before
 
 
-async def test_a_file_that_breaks_while_it_is_used_is_replaced_by_memory(folder: Path) -> None:
+async def test_store_file_that_breaks_while_it_is_used_is_replaced_by_memory(folder: Path) -> None:
     async with opened(folder) as store:
         claim = await store.claims.claim(GATEWAY, "k")
         (folder / "links.sqlite").write_text("this is no database, " * 100)
@@ -197,7 +197,7 @@ async def test_a_file_that_breaks_while_it_is_used_is_replaced_by_memory(folder:
         await claim.hand_back(gone=True)
 
 
-async def test_a_file_that_is_deleted_while_it_is_used_is_made_anew(folder: Path) -> None:
+async def test_store_file_that_is_deleted_while_it_is_used_is_made_anew(folder: Path) -> None:
     async with opened(folder) as store:
         await session_of(store, "before")
         (folder / "links.sqlite").unlink()
@@ -214,7 +214,7 @@ async def test_close_leaves_the_file_alone_and_another_use_opens_it_again(folder
         assert rows(folder) == [("before", before), ("after", after)]
 
 
-async def test_a_file_that_another_process_keeps_locked_is_not_waited_for_for_ever(
+async def test_store_file_that_another_process_keeps_locked_is_not_waited_for_for_ever(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(folder) as store:

@@ -11,7 +11,7 @@ import pytest
 from tests.store.rig import GATEWAY, contents, opened
 
 
-async def test_the_last_list_of_each_gateway_and_user_is_known_to_the_next_process(
+async def test_kernelspec_list_of_each_gateway_and_user_is_known_to_the_next_process(
     folder: Path,
 ) -> None:
     async with opened(folder) as store:
@@ -25,7 +25,7 @@ async def test_the_last_list_of_each_gateway_and_user_is_known_to_the_next_proce
         assert await store.kernelspecs.get("http://other.example", "") is None
 
 
-async def test_of_more_than_64_lists_the_oldest_are_deleted(folder: Path) -> None:
+async def test_kernelspec_lists_beyond_64_are_deleted_oldest_first(folder: Path) -> None:
     async with opened(folder) as store:
         for number in range(66):
             store.kernelspecs.put(GATEWAY, f"user{number}", b"{}")
@@ -33,7 +33,7 @@ async def test_of_more_than_64_lists_the_oldest_are_deleted(folder: Path) -> Non
     assert [kept is None for kept in found] == [True] * 2 + [False] * 64
 
 
-async def test_a_list_that_is_already_kept_is_not_written_again(folder: Path) -> None:
+async def test_kernelspec_list_that_is_already_kept_is_not_written_again(folder: Path) -> None:
     async with opened(folder) as store:
         store.kernelspecs.put(GATEWAY, "", b"the same")
         await store.flush()
@@ -44,7 +44,7 @@ async def test_a_list_that_is_already_kept_is_not_written_again(folder: Path) ->
 
 
 @pytest.mark.parametrize("listed", ["a text", 7, None])
-async def test_a_list_that_is_not_bytes_is_returned_as_empty_bytes(
+async def test_kernelspec_list_that_is_not_bytes_is_returned_as_empty_bytes(
     folder: Path, listed: object
 ) -> None:
     async with opened(folder) as store:

@@ -12,7 +12,7 @@ def locks(folder: Path) -> int:
     return len(list(folder.glob("*.lock")))
 
 
-async def test_a_lock_file_is_removed_with_its_process_or_by_the_next_one(folder: Path) -> None:
+async def test_lock_file_is_removed_with_its_process_or_by_the_next_one(folder: Path) -> None:
     async with killed_at_the_end(folder, "k"):
         async with opened(folder) as store:
             await session_of(store)
@@ -24,7 +24,7 @@ async def test_a_lock_file_is_removed_with_its_process_or_by_the_next_one(folder
     assert list(contents(folder)) == ["links.sqlite"]
 
 
-async def test_a_lock_file_that_is_not_ours_stays(folder: Path) -> None:
+async def test_lock_file_that_is_not_ours_stays(folder: Path) -> None:
     async with opened(folder) as store:
         await session_of(store)
     (folder / "other.lock").touch()

@@ -10,7 +10,7 @@ import pytest
 from tests.store.rig import GATEWAY, modes, only_warning, opened, session_of, use_in_memory
 
 
-async def test_a_folder_that_was_open_to_others_is_closed_to_them_with_a_line_in_the_log(
+async def test_folder_that_was_open_to_others_is_closed_to_them_with_a_line_in_the_log(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(folder) as store:
@@ -28,7 +28,7 @@ async def test_a_folder_that_was_open_to_others_is_closed_to_them_with_a_line_in
     assert f"{folder / 'links.sqlite'} was open to other users (mode 0644)" in of_file
 
 
-async def test_a_folder_that_others_may_read_keeps_its_mode_and_its_other_files(
+async def test_folder_that_others_may_read_keeps_its_mode_and_its_other_files(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.mkdir(parents=True, mode=0o755)  # noqa: ASYNC240  # of a local disk
@@ -41,7 +41,7 @@ async def test_a_folder_that_others_may_read_keeps_its_mode_and_its_other_files(
     assert f"Other users can look into {folder} (mode 0755)" in only_warning(caplog)
 
 
-async def test_a_folder_that_is_a_link_to_a_folder_is_that_folder(folder: Path) -> None:
+async def test_folder_that_is_a_link_to_a_folder_is_that_folder(folder: Path) -> None:
     real = folder.parent / "elsewhere"
     real.mkdir(parents=True)
     folder.symlink_to(real)  # noqa: ASYNC240  # of a local disk
@@ -52,7 +52,7 @@ async def test_a_folder_that_is_a_link_to_a_folder_is_that_folder(folder: Path) 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
 @pytest.mark.parametrize("part", ["folder", "file"])
-async def test_a_folder_or_file_that_belongs_to_another_user_is_not_used(
+async def test_folder_or_file_that_belongs_to_another_user_is_not_used(
     folder: Path, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(folder) as store:

@@ -47,14 +47,14 @@ def put_file(folder: Path, number: int) -> None:
     (folder / "links.sqlite").chmod(0o600)
 
 
-def test_there_is_a_file_of_each_schema() -> None:
+def test_schema_files_exist_for_each_schema() -> None:
     assert sorted(path.stem for path in FILES.glob("*.sqlite")) == [
         f"schema-{number}" for number in range(1, CURRENT + 1)
     ]
 
 
 @pytest.mark.parametrize("number", range(1, CURRENT + 1))
-async def test_a_store_with_an_earlier_file_has_all_that_is_in_it(
+async def test_store_with_an_earlier_file_has_all_that_is_in_it(
     folder: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_file(folder, number)
@@ -91,7 +91,7 @@ def test_migrate_an_earlier_file_has_the_tables_of_a_new_one(
 
 
 @pytest.mark.parametrize("number", range(len(MIGRATIONS)))
-def test_a_migration_leads_from_each_schema_to_that_of_the_next_versions_file(
+def test_migration_leads_from_each_schema_to_that_of_the_next_versions_file(
     number: int, db: sqlite3.Connection
 ) -> None:
     for statement in MIGRATIONS[: number + 1]:
@@ -124,7 +124,7 @@ def test_migrate_an_unknown_schema_raises_and_changes_nothing(
     assert db.serialize() == before
 
 
-async def test_a_store_with_a_later_file_leaves_it_alone_and_says_what_to_do(
+async def test_store_with_a_later_file_leaves_it_alone_and_says_what_to_do(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_file(folder, CURRENT)
@@ -143,7 +143,7 @@ async def test_a_store_with_a_later_file_leaves_it_alone_and_says_what_to_do(
 
 
 @pytest.mark.parametrize("killed", [False, True])
-async def test_a_store_with_a_later_file_in_another_journal_mode_leaves_it_and_its_log_alone(
+async def test_store_with_a_later_file_in_another_journal_mode_leaves_it_and_its_log_alone(
     folder: Path, tmp_path: Path, killed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A process that was killed leaves the write-ahead log; without it the file has all."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.store.rig import GATEWAY, contents, opened, rows
 
 
-async def test_a_store_makes_its_folder_when_it_is_first_used(folder: Path) -> None:
+async def test_store_makes_its_folder_when_it_is_first_used(folder: Path) -> None:
     async with opened(folder) as store:
         assert store.path == folder / "links.sqlite"
         await store.flush()
