@@ -522,6 +522,20 @@ async def test_is_alive_of_dead_kernel_is_false(
     assert not await kernel_of(server, kernel_id).is_alive()
 
 
+async def test_list_kernels_during_attachment_hides_kernel_from_no_later_list(
+    server: TestServer, fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_kernel = GatewayKernelManager.start_kernel
+
+    async def start_and_list(kernel: GatewayKernelManager, **kwargs: object) -> None:
+        await start_kernel(kernel, **kwargs)
+        assert await server.kernels.list_kernels() == []
+
+    monkeypatch.setattr(GatewayKernelManager, "start_kernel", start_and_list)
+    kernel_id = await server.kernels.start_kernel(kernel_id=fake_gateway.start_kernel().id)
+    assert [model["id"] for model in await server.kernels.list_kernels()] == [kernel_id]
+
+
 async def test_remove_kernel_of_unknown_id_raises_nothing(server: TestServer) -> None:
     assert server.kernels.remove_kernel(UNKNOWN) is None
     kernel_id = await server.start_kernel()

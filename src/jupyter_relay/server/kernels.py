@@ -124,6 +124,7 @@ class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
         remote = kernel.running
         remote.leave_untracked(self.untracked)
         self.managers[remote.id] = kernel
+        self.known.mark_changed(remote.id)  # a list may have looked at it, and found no manager
         what = "is starting" if remote.life in NOT_STARTED else "runs"
         remote.log.info("%s on %s.", what, remote.gateway.name)
         if not self.culls:
