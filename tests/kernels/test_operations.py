@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from jupyter_relay.errors import GatewayRefused, KernelNotFound, OperationUnderWay
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.kernels.operations import Operations
 from jupyter_relay.link.life import Life
 from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold
 from tests.support.gateway import KERNEL
@@ -90,6 +92,41 @@ async def test_interrupt_during_a_restart_is_refused_without_a_request(
     held.release()
     await restart
     await kernel.interrupt()
+
+
+async def test_interrupt_of_a_kernel_whose_restart_has_just_begun_is_refused(
+    kernel: RemoteKernel, fake_gateway: FakeGateway
+) -> None:
+    """The restart's first step is only made when the event loop comes to it."""
+    restart = asyncio.create_task(kernel.restart())
+    await asyncio.sleep(0)
+    with pytest.raises(OperationUnderWay, match="is being restarted"):
+        await kernel.interrupt()
+    await restart
+    assert not asked(fake_gateway, "POST", INTERRUPT)
+
+
+async def test_interrupt_of_a_released_kernel_during_its_restart_is_refused(
+    kernel: RemoteKernel, fake_gateway: FakeGateway
+) -> None:
+    await kernel.close()
+    held, restart = await under_way(fake_gateway, kernel)
+    assert kernel.life is Life.RELEASED
+    with pytest.raises(OperationUnderWay, match="is being restarted"):
+        await kernel.interrupt()
+    held.release()
+    await restart
+    assert not asked(fake_gateway, "POST", INTERRUPT)
+
+
+async def test_interrupt_keeps_nothing_in_memory_for_operations(kernel: RemoteKernel) -> None:
+    def kept() -> bool:
+        return any(isinstance(part, Operations) for part in gc.get_referents(kernel))
+
+    await kernel.interrupt()
+    assert not kept()
+    await kernel.restart()
+    assert kept()
 
 
 async def test_interrupt_that_fails_during_a_restart_names_the_restart(

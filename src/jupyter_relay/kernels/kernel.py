@@ -13,7 +13,7 @@ import msgspec
 from jupyter_relay.errors import KernelNotFound, KernelNotRunning, RelayError
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.gateway.start import KernelStart
-from jupyter_relay.kernels.operations import RESTART_PATIENCE, Operations
+from jupyter_relay.kernels.operations import RESTART_PATIENCE, Operations, interrupt
 from jupyter_relay.kernels.subscription import Subscription
 from jupyter_relay.kernels.upstream import Upstream, new_id
 from jupyter_relay.link.actions import LinkSnapshot, Report
@@ -251,7 +251,7 @@ class RemoteKernel:
         Raises `KernelNotFound`, and `OperationUnderWay` while it is started, restarted or deleted.
         Any other failure is shown in the running cell, too, since pages show none.
         """
-        await self._get_operations().interrupt()
+        await interrupt(self._upstream, lambda: self._operations)
 
     async def restart(self) -> None:
         """Restart it; once that is done, what was asked of it before is answered with an error.

@@ -41,7 +41,7 @@ NO_PATIENCE: Final = 1.0
 
 
 class Operations:
-    """The restarts, interrupts and the deletion of one kernel.
+    """The restarts and the deletion of one kernel. For its interrupts see `interrupt`.
 
     ``close`` closes the `RemoteKernel` once the kernel is deleted. A caller that is cancelled
     leaves the operation to the others that asked for it; the last one cancels it.
@@ -62,24 +62,19 @@ class Operations:
         """True while a deletion is under way, or waits for the end of a restart."""
         return self._deletions.under_way
 
-    async def interrupt(self) -> None:
-        """See `RemoteKernel.interrupt`."""
-        upstream = self._upstream
-        self._check_started()
-        self._check_interruptible()
-        with upstream.failure_shown_in_cell("interrupt"):
-            try:
-                await upstream.gateway.interrupt_kernel(upstream.kernel_id)
-            except (GatewayRefused, UnexpectedAnswer):
-                self._check_interruptible()  # a restart may have begun meanwhile
-                raise
+    @property
+    def under_way(self) -> str:
+        """What is being done to the kernel, as in "restarted"; empty while that is nothing."""
+        if self.deleting:
+            return "shut down"
+        return "restarted" if self._restarts.under_way else ""
 
     async def run_restart(self) -> None:
         """Restart the kernel, or take part in the restart that is under way.
 
         See `RemoteKernel.restart`.
         """
-        self._check_started()
+        _check_started(self._upstream)
         await self._deletions.settle()
         await self._restarts.get(None)
 
@@ -153,28 +148,39 @@ class Operations:
             upstream.mark_gone(f"The kernel was shut down on {gateway.name}.")
         await self._close()
 
-    def _check_started(self) -> None:
-        """Raise `KernelStarting` or `KernelNotFound` if the kernel has not started."""
-        upstream = self._upstream
-        name, kernel_id = upstream.gateway.name, upstream.kernel_id
-        if upstream.life is Life.STARTING:
-            raise KernelStarting(
-                "The kernel is still being started.", gateway=name, kernel_id=kernel_id
-            )
-        if upstream.life is Life.FAILED:
-            raise no_kernel(name, kernel_id, upstream.link.reason)
 
-    def _check_interruptible(self) -> None:
-        """Raise `OperationUnderWay` while the kernel is restarted or deleted."""
-        upstream = self._upstream
-        if self.deleting:
-            what = "shut down"
-        elif upstream.life is Life.RESTARTING:
-            what = "restarted"
-        else:
-            return
+async def interrupt(upstream: Upstream, operations: Callable[[], Operations | None]) -> None:
+    """See `RemoteKernel.interrupt`.
+
+    ``operations`` returns those of the kernel, None before the first. An interrupt needs none of
+    its own: most kernels that are interrupted are never restarted.
+    """
+    _check_started(upstream)
+    _check_interruptible(upstream, operations())
+    with upstream.failure_shown_in_cell("interrupt"):
+        try:
+            await upstream.gateway.interrupt_kernel(upstream.kernel_id)
+        except (GatewayRefused, UnexpectedAnswer):
+            _check_interruptible(upstream, operations())  # a restart may have begun meanwhile
+            raise
+
+
+def _check_started(upstream: Upstream) -> None:
+    """Raise `KernelStarting` or `KernelNotFound` if the kernel has not started."""
+    name, kernel_id = upstream.gateway.name, upstream.kernel_id
+    if upstream.life is Life.STARTING:
+        raise KernelStarting(
+            "The kernel is still being started.", gateway=name, kernel_id=kernel_id
+        )
+    if upstream.life is Life.FAILED:
+        raise no_kernel(name, kernel_id, upstream.link.reason)
+
+
+def _check_interruptible(upstream: Upstream, operations: Operations | None) -> None:
+    """Raise `OperationUnderWay` while the kernel is restarted or deleted."""
+    if operations is not None and operations.under_way:
         raise OperationUnderWay(
-            f"The kernel is being {what}, and cannot be interrupted meanwhile.",
+            f"The kernel is being {operations.under_way}, and cannot be interrupted meanwhile.",
             gateway=upstream.gateway.name,
             kernel_id=upstream.kernel_id,
         )
