@@ -210,6 +210,25 @@ def test_token_sources_beyond_one_are_called_by_where_they_were_set(
         options.settings()
 
 
+@pytest.mark.parametrize(
+    ("environment", "called"),
+    [
+        ({}, "GatewayClient.auth_token and GatewayClient.auth_token_file are"),
+        (
+            {"JUPYTER_GATEWAY_AUTH_TOKEN": "a"},
+            "JUPYTER_GATEWAY_AUTH_TOKEN and GatewayClient.auth_token_file are",
+        ),
+    ],
+)
+def test_settings_name_options_by_the_given_environment(
+    environment: dict[str, str], called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_GATEWAY_AUTH_TOKEN_FILE", "/run/token")
+    options = GatewayClient(url="http://gateway", auth_token="a")
+    with pytest.raises(ConfigurationError, match=f"^{called}"):
+        options.settings(environment)
+
+
 def test_bad_value_of_a_variable_that_another_way_wins_over_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

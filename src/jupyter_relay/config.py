@@ -92,18 +92,18 @@ class GatewayClient(LoggingConfigurable):
         given = {option.name: getattr(self, option.name) for option in OPTIONS}
         environment = os.environ if environment is None else environment
         settings = GatewaySettings.make(
-            given, environment, renew=_Renewer(self), variables=self._variables()
+            given, environment, renew=_Renewer(self), variables=self._variables(environment)
         )
         check_installed(settings.credentials.token_origin)
         return settings
 
-    def _variables(self) -> frozenset[str]:
+    def _variables(self, environment: Mapping[str, str]) -> frozenset[str]:
         """The options whose values are those of their environment variables."""
         found = set()
         for option in OPTIONS:
-            if option.variable is not None and option.variable in os.environ:
+            if option.variable is not None and option.variable in environment:
                 with suppress(ConfigurationError):  # then the value was given in another way
-                    if getattr(self, option.name) == option.read(os.environ[option.variable]):
+                    if getattr(self, option.name) == option.read(environment[option.variable]):
                         found.add(option.name)
         return frozenset(found)
 
