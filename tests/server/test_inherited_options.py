@@ -77,7 +77,7 @@ def test_option_without_effect_when_set_is_named(option: InheritedOption) -> Non
     assert line.startswith(f"{option.owner}.{option.name} has no effect")
 
 
-def test_options_that_are_heeded_or_of_other_classes_are_not_named() -> None:
+def test_option_heeded_or_of_other_class_when_set_is_not_named() -> None:
     heeded = Config()
     for option in INHERITED:
         if option.heeded:

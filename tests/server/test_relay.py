@@ -30,7 +30,7 @@ async def specs(
     await specs.close()
 
 
-async def test_managers_without_a_server_share_one_gateway_and_the_allowed_kernelspecs(
+async def test_managers_without_server_share_gateway_and_allowed_kernelspecs(
     specs: GatewayKernelSpecManager, fake_gateway: FakeGateway
 ) -> None:
     kernels = GatewayMappingKernelManager(config=specs.config, kernel_spec_manager=specs)
@@ -42,7 +42,7 @@ async def test_managers_without_a_server_share_one_gateway_and_the_allowed_kerne
     assert specs.gateway.closed
 
 
-async def test_a_kernel_without_a_server_has_its_kernelspec(
+async def test_kernel_without_server_has_its_kernelspec(
     specs: GatewayKernelSpecManager, fake_gateway: FakeGateway
 ) -> None:
     specs.allowed_kernelspecs = set()
@@ -55,7 +55,7 @@ async def test_a_kernel_without_a_server_has_its_kernelspec(
 
 
 @pytest.mark.parametrize("given", [True, False])
-async def test_another_kernel_manager_has_kernels_of_its_own_and_the_same_allowed_kernelspecs(
+async def test_second_manager_in_server_has_own_roster_and_same_allowed_kernelspecs(
     fake_gateway: FakeGateway, tmp_path: Path, given: bool
 ) -> None:
     argv = ("--KernelSpecManager.allowed_kernelspecs=ir",)

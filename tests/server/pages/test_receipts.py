@@ -24,7 +24,7 @@ def messages(number: int) -> list[Message]:
     ]
 
 
-async def test_close_returns_the_messages_that_do_not_end_within_the_acknowledged_bytes() -> None:
+async def test_close_with_messages_beyond_acknowledged_bytes_returns_them() -> None:
     given = messages(200)
     async with connection() as (stream, client):
         receipts = Receipts(stream)
@@ -39,7 +39,7 @@ async def test_close_returns_the_messages_that_do_not_end_within_the_acknowledge
             await writing
 
 
-async def test_close_returns_nothing_of_what_was_acknowledged() -> None:
+async def test_close_with_all_bytes_acknowledged_returns_nothing() -> None:
     given = messages(3)
     async with connection() as (stream, client):
         receipts = Receipts(stream)

@@ -26,7 +26,7 @@ class Accepts(TCPServer):
         self.accepted.set_result(stream)
 
 
-async def test_bytes_written_and_flushed_count_what_a_stream_was_given_and_has_passed_on() -> None:
+async def test_bytes_written_and_flushed_of_stream_count_given_and_passed_on_bytes() -> None:
     server = Accepts()
     server.listen(0, "127.0.0.1")
     ((_, sock),) = server._sockets.items()
