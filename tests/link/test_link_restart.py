@@ -444,6 +444,31 @@ def test_idle_model_of_a_kernel_that_owes_nothing_changes_nothing() -> None:
     assert rig.link.state is State.OPEN
 
 
+def test_failed_restart_in_an_outage_leaves_its_beginning_and_the_notice() -> None:
+    rig = known(Voice())
+    cell = rig.send()
+    rig.drop()
+    rig.wait(7)
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=False))
+    assert rig.timers[Timer.ALARM] == rig.settings.alarm_after - 7
+    rig.wait(3)
+    rig.fire(Timer.ALARM)
+    assert "since 12:00:00 UTC" in notices(rig.heard_of(cell))[0]
+    rig.wait(2)
+    rig.open()
+    assert rig.link.outage.last_seconds == 12
+
+
+def test_failed_restart_without_an_outage_begins_none() -> None:
+    rig = known(Voice())
+    rig.send()
+    rig.do(rig.link.pause())
+    rig.do(rig.link.resume(restarted=False))
+    assert not rig.link.outage.is_down
+    assert Timer.ALARM not in rig.timers
+
+
 def test_failed_restart_answers_nothing() -> None:
     kernel = Voice()
     rig = known(kernel)

@@ -317,8 +317,6 @@ class Link(StateMachine):
             Deliver(self.notices.status("dead")),
         ]
 
-    # On purpose.
-
     def pause(self) -> list[Action]:
         """The kernel is about to be restarted: close the socket, and hold what comes until then."""
         if self.state in _ENDED:
@@ -335,14 +333,14 @@ class Link(StateMachine):
             before = [request for request in self._before_pause if request in self.pending]
             actions = self._answers.finish(before, "The kernel was restarted.")
             self.inbound.process_changed()
+            self.outage.end_on_purpose()
         self._before_pause.clear()
         return [*actions, *self._resume()]
 
     def close(self, reason: str, *, leave_work: bool = False) -> list[Action]:
         """End the link for good; pending requests are answered with ``reason``.
 
-        With ``leave_work``, only those that were not sent. The kernel goes on with the others, and
-        their answers are for the next one to attach under this session id.
+        With ``leave_work`` only those that were not sent: the others are for who attaches next.
         """
         stop = self._stop(Event.CLOSE)
         self.reason = reason
@@ -389,11 +387,12 @@ class Link(StateMachine):
         return [*(StopTimer(timer) for timer in Timer), *([Disconnect()] if had_socket else [])]
 
     def _resume(self) -> list[Action]:
-        """End a pause, and connect if anybody needs the link."""
+        """End a pause, and connect if anybody needs the link; an outage from before goes on."""
         self._move(Event.RESUME)
+        if self.watch.subscribers or self._outbox or self.pending:
+            return [*self.outage.watch_again(), *self._connect(Event.NEEDED)]
         self.outage.end_on_purpose()
-        needed = self.watch.subscribers or self._outbox or self.pending
-        return self._connect(Event.NEEDED) if needed else []
+        return []
 
     def _replace_socket(self) -> list[Action]:
         """Open another socket in place of this one, which may be deaf."""

@@ -139,6 +139,13 @@ class Outage:
             actions.append(Report(Happening.OPENED, text, seconds=self.last_seconds))
         return actions
 
+    def watch_again(self) -> list[Action]:
+        """A pause in an outage is over, and nothing was reached: notify the waiting cell when it
+        would have been without the pause."""
+        if self.since is None or self.is_long:
+            return []
+        return [StartTimer(Timer.ALARM, self._settings.alarm_after - self.seconds)]
+
     def end_on_purpose(self) -> None:
         """The link is closed on purpose: there is no outage, and the backoff begins anew."""
         self.since = None
