@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_relay.errors import KernelNotFound, KernelNotRunning
+from jupyter_relay.errors import KernelNotFound, KernelNotRunning, KernelSpecNotFound
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.kernels.roster import Roster
 from jupyter_relay.link.life import Life
@@ -34,6 +34,14 @@ async def roster(fake_gateway: FakeGateway, tmp_path: Path) -> AsyncIterator[Ros
     roster = roster_of(fake_gateway, tmp_path)
     yield roster
     await roster.shutdown_all()
+
+
+async def claimed(roster: Roster, folder: Path) -> list[str]:
+    """The ids of the kernels of which the store has claims."""
+    assert roster.store is not None
+    await roster.store.flush()
+    with closing(sqlite3.connect(folder / "links.sqlite")) as links:
+        return [kernel_id for (kernel_id,) in links.execute("SELECT kernel_id FROM links")]
 
 
 async def test_start_claims_the_kernel_and_knows_it(
@@ -145,10 +153,7 @@ async def test_attach_to_a_kernel_that_is_starting_returns_it_and_keeps_its_clai
     assert await roster.attach(kernel.id) is kernel
     released.set()
     await kernel.ready()
-    assert roster.store is not None
-    await roster.store.flush()
-    with closing(sqlite3.connect(tmp_path / "links.sqlite")) as links:
-        assert links.execute("SELECT kernel_id FROM links").fetchall() == [(kernel.id,)]
+    assert await claimed(roster, tmp_path) == [kernel.id]
 
 
 async def test_visit_asks_nothing_and_has_a_session_id_of_its_own(
@@ -188,6 +193,60 @@ async def test_shutdown_all_keeps_knowing_what_it_could_not_delete(
     await roster.shutdown_all()
     assert f"Kernel {kernel.id}: could not be shut down: " in caplog.text
     assert list(roster.kernels) == [kernel]
+
+
+async def test_shutdown_all_forgets_what_was_deleted_and_could_not_be_closed_in_time(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    kernel = await roster.start("python3")
+    forgotten: list[str] = []
+
+    async def on_forgotten(kernel_id: str) -> None:
+        forgotten.append(kernel_id)
+
+    async def delete(_: str) -> None:
+        await kernel.shutdown()
+        await asyncio.Event().wait()  # as if its websocket did not close
+
+    roster.on_forgotten = on_forgotten
+    await roster.shutdown_all(0.2, delete=delete)
+    assert not fake_gateway.kernels
+    assert (kernel.life, list(roster.kernels), forgotten) == (Life.ENDED, [], [kernel.id])
+
+
+async def test_kernel_that_is_lost_is_forgotten_by_the_roster_too(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    kernel = await roster.start("python3")
+    roster.kernels.lost_seconds = 0.0
+    fake_gateway.lose_kernel(kernel.id)
+    for _ in range(2):
+        await roster.kernels.refresh_fully()
+    assert list(roster.kernels) == []
+    assert not roster.started_by_server(kernel)
+
+
+async def test_close_ends_the_listing_that_is_under_way(
+    roster: Roster, fake_gateway: FakeGateway
+) -> None:
+    kernel = await roster.start("python3")
+    fake_gateway.fault("GET", KERNELS, Hold(asyncio.Event()))
+    listing = asyncio.create_task(roster.kernels._listing.answer())
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("GET", KERNELS))
+    await roster.close()
+    await asyncio.wait_for(listing, 1.0)
+    assert not roster.kernels._listing.asking
+    await kernel.close()
+
+
+async def test_start_that_is_given_up_after_close_and_shutdown_all_leaves_no_claim(
+    roster: Roster, fake_gateway: FakeGateway, tmp_path: Path
+) -> None:
+    await roster.close()
+    await roster.shutdown_all()
+    with pytest.raises(KernelSpecNotFound):
+        await roster.start("no-such-kernelspec")
+    assert await claimed(roster, tmp_path) == []
 
 
 async def test_shutdown_all_gives_up_starts_and_begins_none(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from tornado.web import HTTPError
 from traitlets.config import Config
 
+from jupyter_relay.link.life import Life
 from jupyter_relay.server.kernels import GatewayMappingKernelManager
 from jupyter_relay.server.kernelspecs import GatewayKernelSpecManager
-from jupyter_relay.testing import FakeGateway
+from jupyter_relay.testing import FakeGateway, Hold
 from tests.support.server import server_on
 
 
@@ -40,6 +42,29 @@ async def test_managers_without_server_share_gateway_and_allowed_kernelspecs(
     assert not fake_gateway.kernels
     await kernels.shutdown_all()
     assert specs.gateway.closed
+
+
+async def test_close_of_kernelspecs_during_a_start_closes_the_gateway_and_not_the_store(
+    specs: GatewayKernelSpecManager, fake_gateway: FakeGateway
+) -> None:
+    roster = specs.relay.roster
+    kernel = await roster.attach(fake_gateway.start_kernel().id)
+    released = asyncio.Event()
+    fake_gateway.fault("POST", "/api/kernels", Hold(released))
+    starting = await roster.start("python3", patience=0.0)
+    await fake_gateway.wait_for(lambda: fake_gateway.requests_to("POST", "/api/kernels"))
+    closing = asyncio.create_task(specs.close())
+    await asyncio.sleep(0)
+    released.set()
+    await closing
+    assert specs.gateway.closed
+    assert starting.life is Life.FAILED
+    session = kernel._upstream.session
+    assert roster.store is not None
+    other = await roster.store.claims.claim(specs.gateway.address, kernel.id)
+    assert other.session != session, "the store was not closed under the kernel"
+    await other.hand_back(gone=False)
+    await roster.shutdown_all()
 
 
 async def test_kernel_without_server_has_its_kernelspec(

@@ -32,7 +32,7 @@ from jupyter_relay.kernels.known import KnownKernels
 from jupyter_relay.kernels.operations import NO_PATIENCE
 from jupyter_relay.kernels.shutdown import delete_in_time, lines_of_staying, why_it_stays
 from jupyter_relay.link.actions import Report
-from jupyter_relay.link.life import ATTACHED, Life
+from jupyter_relay.link.life import ATTACHED, DEAD, Life
 from jupyter_relay.log import Log
 from jupyter_relay.rest.models import KernelModel
 from jupyter_relay.rest.users import NotebookUser
@@ -100,6 +100,9 @@ class Roster:
     is no store. ``for_server`` says that a server starts the kernels, and not a program for itself.
     A gateway that is shared with others is not closed (``closes_gateway``).
 
+    ``on_forgotten`` is called with the id of each kernel that is forgotten of itself: lost, as in
+    `KnownKernels`, or left running by `shutdown_all`, or deleted by it and not closed in time.
+
     Methods that ask the gateway raise what those of `Gateway` raise.
     """
 
@@ -117,7 +120,9 @@ class Roster:
         if folder:
             state_folder = Path(folder).expanduser()
         self.store = Store(state_folder, log=log) if state_folder is not None else None
+        self.on_forgotten: Callable[[str], Awaitable[None]] | None = None
         self.kernels = KnownKernels(gateway, log=log)
+        self.kernels.on_forgotten = self._on_forgotten
         self.kernelspecs = KernelspecLists(gateway, self.store, log=log)
         self._for_server = for_server
         self._closes_gateway = closes_gateway
@@ -296,6 +301,8 @@ class Roster:
         await delete_in_time(
             ending, delete or self._delete, seconds, ends_at, gateway=self.gateway.name
         )
+        # Of some, the time was over after they were deleted, and before they were closed.
+        dead = [kernel.id for kernel in self.kernels if kernel.life in DEAD]
         closing = [
             asyncio.ensure_future(kernel.close(leave_work=kernel.id in staying))
             for kernel in self.kernels
@@ -307,11 +314,10 @@ class Roster:
         await self.kernelspecs.close()
         # Without their sockets, those that waited for a silent gateway have nothing to wait for.
         await asyncio.gather(*closing)
-        for kernel_id in staying:
+        for kernel_id in (*staying, *dead):
             await self.kernels.stop_asking(kernel_id)
             self.forget(kernel_id)
-            if self.kernels.on_forgotten is not None:
-                await self.kernels.on_forgotten(kernel_id)
+            await self._on_forgotten(kernel_id)
         if self.store is not None:
             await self.store.close()
         self._stopping = self.kernels.stopping = False
@@ -324,10 +330,18 @@ class Roster:
         """
         if self._closes_gateway:
             await self.gateway.close_when_idle()
+        await self.kernels.close()
         await self.kernelspecs.close()
         self._closed = True
         if self.store is not None:
             await self.store.close()
+
+    async def _on_forgotten(self, kernel_id: str) -> None:
+        """Forget a kernel that `KnownKernels` has forgotten, and report it."""
+        if self.kernels.get(kernel_id) is None:  # else another one is in its place by now
+            self._members.pop(kernel_id, None)
+        if self.on_forgotten is not None:
+            await self.on_forgotten(kernel_id)
 
     async def _delete(self, kernel_id: str) -> None:
         kernel = self.kernels.get(kernel_id)
@@ -339,7 +353,7 @@ class Roster:
     def _reopen(self) -> None:
         """Let kernels be started after `shutdown_all`, which need not be the program's end."""
         if self._stopped and not self._stopping:
-            self._stopped = False
+            self._stopped = self._closed = False
             self.gateway.reopen()
 
     def _adopt(

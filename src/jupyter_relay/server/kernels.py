@@ -40,7 +40,7 @@ class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
         self.roster = self.relay.roster
         self.gateway = self.roster.gateway
         self.known = self.roster.kernels
-        self.known.on_forgotten = self._clean_up
+        self.roster.on_forgotten = self._clean_up
         self.farewell_seconds = _FAREWELL_SECONDS
         self._attaching = Turns()
         self._untracked: frozenset[str] = frozenset()

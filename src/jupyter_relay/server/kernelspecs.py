@@ -71,7 +71,11 @@ class GatewayKernelSpecManager(BuiltInKernelSpecNames, KernelSpecManager):
 
     async def close(self) -> None:
         """Close the connections to the gateway."""
-        await self.relay.roster.close()
+        roster = self.relay.roster
+        await self.gateway.close()  # from here on whoever asks gets an error
+        await self._lists.close()
+        if roster.store is not None and not tuple(roster.kernels):
+            await roster.store.close()  # else it goes with the kernels
 
     async def get_all_specs(self) -> dict[str, Model]:
         """Return the kernelspecs by name, and take over the gateway's default kernel."""
