@@ -76,7 +76,7 @@ class Gateway:
     each `KernelModel`.
 
     Every method raises `GatewayUnavailable` or `GatewayTimeout` where the gateway cannot be
-    reached, `AuthenticationFailed` where it does not let us in, `UnexpectedAnswer` where what
+    reached, `AuthenticationFailed` where it refuses our credentials, `UnexpectedAnswer` where what
     answers is no gateway, `OtherKernelAnswered` where the answer is about another kernel than the
     one asked about, and `GatewayRefused` for any other refusal; after `close`, `GatewayClosed`.
     """
@@ -214,7 +214,7 @@ class Gateway:
             self._finder.invalidate()
 
     async def shutdown_kernel(self, kernel_id: str) -> None:
-        """Delete a kernel; one that does not exist is as good.
+        """Delete a kernel; one that does not exist counts as deleted.
 
         After `end_soon` it is asked for again, for as long as there is time, where it fails in a
         way that may pass.

@@ -217,8 +217,9 @@ class GatewayKernelManager(BuiltInKernelNames, LocalMethods):
     async def is_alive(self) -> bool:
         """Whether the kernel that was started still runs, by its gateway's word.
 
-        A process that died, and that its gateway has replaced, counts as dead: what it knew is
-        lost. While the gateway cannot say, a kernel counts as alive.
+        Where it `dies_with_process`, a process that died, and that its gateway has replaced,
+        counts as dead: what it knew is lost. While the gateway cannot say, a kernel counts as
+        alive.
         """
         if self.is_dead:
             return False

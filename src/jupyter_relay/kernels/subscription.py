@@ -47,9 +47,9 @@ class Subscription:
     ``async with`` block, it leaves for good at the block's end.
 
     ``id`` is the subscriber's client session id: one that leaves and subscribes again under the
-    same id receives what it has missed. ``on_end`` is called when nothing more will come;
-    ``superseded`` is true then if another subscription has come under the same id. ``unread`` is
-    called when it leaves, and returns the messages that it received last and could not use.
+    same id receives what it has missed. ``on_end`` is called when nothing more will come.
+    ``unread`` is called when it leaves, and returns the messages that it received last and could
+    not use.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class Subscription:
     ) -> None:
         self.id = subscriber_id
         self.ended = False
-        self.superseded = False
         self._mailbox = mailbox
         """The one that messages come into; an empty one after the hand-over to a successor."""
         self._to = to
@@ -132,7 +131,6 @@ class Subscription:
     def supersede(self) -> None:
         """End the subscription, since another one has come under the same id and takes over the
         mailbox."""
-        self.superseded = True
         self._hand_over()
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""THE HEART: one upstream link, as a pure state machine. ``docs/link.md`` has its theory.
+"""One upstream link, as a pure state machine. ``docs/link.md`` has its theory.
 
 A link joins one kernel on one gateway to all its subscribers. The connection that drives it reports
 each event by calling a method, and performs the actions that the method returns. A link never

@@ -47,7 +47,7 @@ _DELETE_OLDEST_RELEASED: Final = (
 
 @dataclass(slots=True)
 class Claim:
-    """A session id at one kernel, which no other process uses until `end`.
+    """A session id at one kernel, which no other process uses until `hand_back`.
 
     ``session`` is that id; only `renew_session` changes it.
 
