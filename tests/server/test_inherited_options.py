@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import subprocess
 import sys
@@ -246,6 +247,50 @@ async def test_kernel_manager_class_for_local_processes_is_named_and_not_used(
     async with server_on(fake_gateway, tmp_path, argv=argv) as server:
         assert await server.start_kernel() in fake_gateway.kernels
     assert f"kernel_manager_class = {named} is not used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "MultiKernelManager",
+        "AsyncMultiKernelManager",
+        "MappingKernelManager",
+        "AsyncMappingKernelManager",
+        "GatewayMappingKernelManager",
+        "UsersMappingKernelManager",
+    ],
+)
+@pytest.mark.parametrize(
+    "named",
+    ["jupyter_client.ioloop.IOLoopKernelManager", "jupyter_client.ioloop.AsyncIOLoopKernelManager"],
+)
+def test_kernel_manager_class_set_to_default_of_base_class_is_named_and_not_used(
+    section: str, named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("server")
+    config = Config({section: {"kernel_manager_class": named}})
+    config.GatewayClient.url = "http://127.0.0.1:1"
+    kernels = UsersMappingKernelManager(config=config, log=log)
+    assert kernels.kernel_manager_class == "jupyter_relay.managers.GatewayKernelManager"
+    assert isinstance(kernels.kernel_manager_factory(), GatewayKernelManager)
+    assert f"kernel_manager_class = {named} is not used" in caplog.text
+
+
+async def test_kernel_start_with_local_default_manager_class_set_runs_on_the_gateway(
+    fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = "jupyter_client.ioloop.AsyncIOLoopKernelManager"
+    async with server_on(
+        fake_gateway, tmp_path, argv=(f"{MAPPING}.kernel_manager_class={named}",)
+    ) as server:
+        assert await server.start_kernel() in fake_gateway.kernels
+    log = capsys.readouterr().err
+    assert f"kernel_manager_class = {named} is not used" in log
+    assert "Traceback" not in log
+
+
+class UsersMappingKernelManager(GatewayMappingKernelManager):
+    """A user's own."""
 
 
 class UsersKernelManager(GatewayKernelManager):

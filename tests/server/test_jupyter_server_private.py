@@ -14,6 +14,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from jupyter_server.services.sessions.handlers import default_handlers as session_handlers
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 from tornado.web import HTTPError
+from traitlets import DottedObjectName
 
 from jupyter_relay.server.jupyter_server_private import (
     KERNEL_ACTION_PATTERN,
@@ -36,9 +37,7 @@ SECOND = "jupyter_client.ioloop.manager.AsyncIOLoopKernelManager"
 class Kernels(OpenMappingKernelManager):
     """Uses one class in the place of another."""
 
-    def default_manager_class(self) -> str:
-        """Return the one."""
-        return FIRST
+    kernel_manager_class = DottedObjectName(FIRST, config=True)
 
     def usable_manager_class(self, named: str) -> str:
         """Return the other in the place of the one."""
@@ -118,9 +117,8 @@ def test_kernel_manager_class_overridden_in_subclass_is_the_subclass_choice() ->
     assert made(Kernels, kernel_manager_class=SECOND).kernel_manager_class == SECOND
 
 
-def test_manager_class_hooks_of_jupyter_server_exist_to_be_replaced() -> None:
-    for name in ("_default_kernel_manager_class", "_validate_kernel_manager_class"):
-        assert hasattr(AsyncMappingKernelManager, name)
+def test_manager_class_validation_of_jupyter_server_exists_to_be_replaced() -> None:
+    assert hasattr(AsyncMappingKernelManager, "_validate_kernel_manager_class")
 
 
 def test_new_event_logger_has_the_schemas_of_kernels_events() -> None:

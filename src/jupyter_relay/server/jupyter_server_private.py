@@ -14,7 +14,7 @@ from jupyter_server.services.kernels.kernelmanager import (
 )
 from jupyter_server.services.sessions.handlers import _session_id_regex
 from jupyter_server.services.sessions.sessionmanager import SessionManager
-from traitlets import Bunch, default, validate
+from traitlets import Bunch, validate
 
 __all__ = [
     "KERNEL_ACTION_PATTERN",
@@ -68,20 +68,13 @@ class OpenMappingKernelManager(AsyncMappingKernelManager):
         """Raise a 404 for a kernel that is none of this server's."""
         self._check_kernel_id(kernel_id)
 
-    def default_manager_class(self) -> str:
-        """Return the ``kernel_manager_class`` that is used if none is set."""
-        raise NotImplementedError
-
     def usable_manager_class(self, named: str) -> str:
         """Return the ``kernel_manager_class`` that is used where this one is set."""
         raise NotImplementedError
 
-    # traitlets finds a default and a validation by the names of methods: with other names, Jupyter
-    # Server's own would stay beside ours.
-
-    @default("kernel_manager_class")
-    def _default_kernel_manager_class(self) -> str:
-        return self.default_manager_class()
+    # With another name, Jupyter Server's own validation would stay beside ours. traitlets does not
+    # validate a class from the configuration that equals the trait's static default: a subclass
+    # declares the trait again, with a default that it can use.
 
     @validate("kernel_manager_class")
     def _validate_kernel_manager_class(self, proposal: Bunch) -> str:

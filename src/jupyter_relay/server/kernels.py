@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from traitlets import default
+from traitlets import DottedObjectName, default
 from traitlets.utils.importstring import import_item
 
 from jupyter_relay.kernels.roster import Turns
@@ -22,6 +22,8 @@ _FAREWELL_SECONDS: Final = 30.0
 """How long the pages of a kernel that is gone keep their websockets: JupyterLab finds out by its
 lists, every 10 s, and closes kernel and session together."""
 
+_MANAGER_CLASS: Final = "jupyter_relay.managers.GatewayKernelManager"
+
 
 class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
     """The kernels of one server, and only those: what others run on the gateway is not shown.
@@ -33,6 +35,12 @@ class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
     The server's ``roster`` owns the kernels, and ``known`` is what it knows of them. This class has
     a manager for each, and writes the models of the REST API.
     """
+
+    kernel_manager_class = DottedObjectName(
+        _MANAGER_CLASS,
+        config=True,
+        help=f"The class of each kernel's manager: a subclass of {_MANAGER_CLASS}.",
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -55,20 +63,13 @@ class GatewayMappingKernelManager(BuiltInMappingNames, KernelActivity):
             self._untracked = types
         return self._untracked
 
-    def default_manager_class(self) -> str:
-        """Return the class of ours."""
-        return "jupyter_relay.managers.GatewayKernelManager"
-
     def usable_manager_class(self, named: str) -> str:
         """Return a class of ours: another one would manage processes of this machine."""
         if issubclass(import_item(named), GatewayKernelManager):
             return named
-        self.log.warning(
-            "kernel_manager_class = %s is not used: it is no subclass of %s.",
-            named,
-            self.default_manager_class(),
-        )
-        return self.default_manager_class()
+        line = "kernel_manager_class = %s is not used: it is no subclass of %s."
+        self.log.warning(line, named, _MANAGER_CLASS)
+        return _MANAGER_CLASS
 
     @default("shared_context")
     def _no_shared_context(self) -> bool:
