@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 import pytest
 
 import jupyter_relay
-from tests.support.method_names import classes_by_method
+from tests.support.method_names import classes_by_method, own_methods
 from tests.support.private_names import private_names_of_others
 
 PROGRAM = "jupyter_relay.testing.leash"
@@ -228,6 +229,41 @@ def test_folder_has_fifteen_files_at_most() -> None:
     counts = Counter(path.parent for path in SOURCES)
     assert len(counts) > 10
     assert {folder.name: count for folder, count in counts.items() if count > 15} == {}
+
+
+class Door(Protocol):
+    """An interface of two methods."""
+
+    def open_door(self) -> None: ...
+
+    def shut_door(self) -> None: ...
+
+
+class Gate:
+    """Has all of that interface, and a method of its own."""
+
+    def open_door(self) -> None: ...
+
+    def shut_door(self) -> None: ...
+
+    def lock_door(self) -> None: ...
+
+
+class Hatch:
+    """Has a part of that interface only."""
+
+    def open_door(self) -> None: ...
+
+
+class Trapdoor(Hatch):
+    """Has what its base class has."""
+
+    def open_door(self) -> None: ...
+
+
+def test_own_methods_leave_out_only_those_of_whole_interfaces_and_base_classes() -> None:
+    found = own_methods([Door, Gate, Hatch, Trapdoor])
+    assert found == {"lock_door": [f"{__name__}.Gate"], "open_door": [f"{__name__}.Hatch"]}
 
 
 def test_file_of_more_than_four_hundred_lines_gives_its_reason() -> None:
