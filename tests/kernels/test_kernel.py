@@ -15,7 +15,8 @@ from jupyter_relay.kernels.subscription import Subscription, SubscriptionEnded
 from jupyter_relay.link.actions import Happening, Report
 from jupyter_relay.link.life import Life
 from jupyter_relay.link.table import State
-from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, read_content
+from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.testing import Answer, FakeGateway, FakeKernel, Hold, Reset, read_content
 from jupyter_relay.wire.message import Channel, Message
 from tests.support.gateway import (
     CHANNELS,
@@ -248,6 +249,31 @@ async def test_connections_are_our_subscribers_and_other_clients_of_the_gateway(
     kernel.subscribe("console")
     await run(listener, request(session="tab"))
     await kernel.refresh()
+    assert kernel.connections == 2
+
+
+async def test_connections_after_cut_do_not_count_the_link_that_the_gateway_counted(
+    fake_gateway: FakeGateway, kernel: RemoteKernel
+) -> None:
+    listener = kernel.subscribe("tab")
+    await run(listener, request(session="tab"))
+    await kernel.refresh()
+    assert kernel.connections == 1
+    fake_gateway.fault("GET", KERNEL, Reset())
+    fake_gateway.fault("GET", CHANNELS, Reset())
+    fake_gateway.drop_sockets()
+    await fake_gateway.wait_for(lambda: kernel.state is not State.OPEN)
+    assert kernel.connections == 1
+    listener.leave()
+    assert kernel.connections == 0
+
+
+async def test_connections_counted_before_the_link_opened_are_all_of_others(
+    fake_kernel: FakeKernel, kernel: RemoteKernel
+) -> None:
+    kernel.update(KernelModel(id=fake_kernel.id, name=fake_kernel.name, connections=1))
+    await run(kernel.subscribe("tab"), request(session="tab"))
+    assert kernel.state is State.OPEN
     assert kernel.connections == 2
 
 

@@ -62,6 +62,7 @@ class RemoteKernel:
         "_on_change",
         "_on_close",
         "_operations",
+        "_our_link_counted",
         "_upstream",
         "asked_at",
         "audience",
@@ -88,6 +89,8 @@ class RemoteKernel:
         self.asked_at = time.monotonic()
         self._model = model
         """What its gateway last reported."""
+        self._our_link_counted = False
+        """Whether the ``connections`` in ``_model`` include our link: it was open at that time."""
         self._operations: Operations | None = None
         """Made when first needed: it takes 1.3 kB, and most kernels need none for hours."""
         self._on_change = on_change or _ignore_change
@@ -170,8 +173,8 @@ class RemoteKernel:
     @property
     def connections(self) -> int:
         """How many listen to it: here, and beside us on its gateway."""
-        ours = self._upstream.link.state is OPEN
-        return max(0, self._model.connections - ours) + len(self._upstream.audience)
+        others = max(0, self._model.connections - self._our_link_counted)
+        return others + len(self._upstream.audience)
 
     @property
     def is_settled(self) -> bool:
@@ -236,6 +239,7 @@ class RemoteKernel:
         """Take a model that its gateway has just sent. A link that waits for its next try tries at
         once, since the gateway answers."""
         self._model = model
+        self._our_link_counted = self._upstream.link.state is OPEN
         self.asked_at = time.monotonic()
         self._on_change()
         self._upstream.retry_now()
