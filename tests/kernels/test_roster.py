@@ -83,7 +83,31 @@ async def test_attach_at_once_shares_one_kernel(roster: Roster, fake_kernel: Fak
     one, other = await asyncio.gather(*(roster.attach(fake_kernel.id) for _ in range(2)))
     assert one is other
     assert not roster.started_by_server(one)
-    await roster.release(one)
+    for kernel in (one, other):
+        await roster.release(kernel)
+    assert one.life is Life.RELEASED
+
+
+async def test_release_by_one_of_two_leaves_the_kernel_and_the_reports_to_the_other(
+    roster: Roster, fake_gateway: FakeGateway, fake_kernel: FakeKernel
+) -> None:
+    heard: list[str] = []
+    reports = [lambda _, name=name: heard.append(name) for name in ("one", "other")]
+    kernel = await roster.attach(fake_kernel.id, on_report=reports[0])
+    await roster.attach(fake_kernel.id, on_report=reports[1])
+    kernel.subscribe()
+    (await fake_gateway.wait_for_socket()).drop()
+    await fake_gateway.wait_for(lambda: len(heard) >= 2)
+    assert set(heard) == {"one", "other"}
+    await roster.release(kernel, on_report=reports[0])
+    assert kernel.life is Life.RUNNING
+    heard.clear()
+    fake_gateway.lose_kernel(kernel.id)
+    with pytest.raises(KernelNotFound):
+        await kernel.refresh()
+    assert set(heard) == {"other"}
+    await roster.release(kernel, on_report=reports[1])
+    assert list(roster.kernels) == []
 
 
 async def test_attach_to_a_kernel_that_does_not_exist_raises_and_knows_nothing(
@@ -162,7 +186,9 @@ async def test_visit_asks_nothing_and_has_a_session_id_of_its_own(
     kernel = roster.visit(fake_kernel.id)
     assert roster.visit(fake_kernel.id) is kernel
     assert not fake_gateway.requests
-    await roster.release(kernel)
+    for _ in range(2):
+        await roster.release(kernel)
+    assert kernel.life is Life.RELEASED
 
 
 async def test_shutdown_all_deletes_what_was_started_and_leaves_what_was_attached_to(

@@ -282,7 +282,7 @@ class GatewayKernelManager(BuiltInKernelNames, LocalMethods):
         """Close the link to the kernel, and the roster if it is this manager's own."""
         remote, self.remote = self.remote, None
         if remote is not None:
-            await self.roster.release(remote)
+            await self.roster.release(remote, on_report=self.on_kernel_report)
         own, self._own_roster = self._own_roster, None
         if own is not None:
             await own.close()
@@ -301,8 +301,8 @@ class GatewayKernelManager(BuiltInKernelNames, LocalMethods):
             self.kernel_name = remote.model.name
         self._restarts = remote.restarts
         self.shutting_down = False
-        if before is not None and before is not remote:
-            await self.roster.release(before)
+        if before is not None:  # also if it is the same one: this is one user of it
+            await self.roster.release(before, on_report=self.on_kernel_report)
 
     async def _kill(self, restart: bool = False) -> None:
         if self.remote is not None and not restart:

@@ -11,11 +11,14 @@ from typing import Final
 
 from jupyter_relay.errors import RelayError
 from jupyter_relay.gateway.gateway import Gateway
+from jupyter_relay.kernels.at_exit import StartedKernel
 from jupyter_relay.kernels.cached import PATIENCE, Cached
 from jupyter_relay.kernels.kernel import RemoteKernel
+from jupyter_relay.link.actions import Report
 from jupyter_relay.link.life import LISTED, NOT_STARTED, ON_GATEWAY, VANISHED
 from jupyter_relay.log import Log
 from jupyter_relay.rest.models import KernelModel
+from jupyter_relay.store.claims import Claim
 
 LOST_SECONDS: Final = 60.0
 """For how many seconds a kernel that is lost is remembered, so that its pages can read why."""
@@ -284,3 +287,67 @@ class KnownKernels:
     def _note_activity(self, date: datetime | None) -> None:
         if date is not None and (self._last_activity is None or date > self._last_activity):
             self._last_activity = date
+
+
+class Member:
+    """What a roster keeps of one kernel beside the `RemoteKernel`.
+
+    ``claim`` is the claim on it, None without a store. ``started`` is the mark of one that the end
+    of this program deletes. ``users`` is how many have started or attached to it here, and have
+    not released it.
+    """
+
+    __slots__ = (
+        "_kernel_id",
+        "_kernels",
+        "_on_reports",
+        "claim",
+        "found_again",
+        "started",
+        "users",
+    )
+
+    def __init__(
+        self,
+        kernel_id: str,
+        kernels: KnownKernels,
+        claim: Claim | None,
+        started: StartedKernel | None,
+    ) -> None:
+        self._kernel_id = kernel_id
+        self._kernels = kernels
+        self._on_reports: tuple[Callable[[Report], None], ...] = ()
+        """What is called with each report of its link: that of each user who has given one."""
+        self.claim = claim
+        self.started = started
+        self.users = 0
+        self.found_again = False
+        """Whether its gateway turned out to have the kernel after it was taken for dead."""
+
+    def add_user(self, on_report: Callable[[Report], None] | None) -> None:
+        """Count one more user."""
+        self.users += 1
+        if on_report is not None:
+            self._on_reports = (*self._on_reports, on_report)
+
+    def remove_user(self, on_report: Callable[[Report], None] | None) -> None:
+        """Count one user less."""
+        self.users -= 1
+        if on_report in self._on_reports:
+            left = list(self._on_reports)
+            left.remove(on_report)
+            self._on_reports = tuple(left)
+
+    async def hand_back(self, *, gone: bool) -> None:
+        """Hand back the claim, if there is one."""
+        if self.claim is not None:
+            await self.claim.hand_back(gone=gone and not self.found_again)
+
+    def on_change(self) -> None:
+        """Have the next list look at the kernel."""
+        self._kernels.mark_changed(self._kernel_id)
+
+    def on_report(self, report: Report) -> None:
+        """Pass on a report of its link."""
+        for on_report in self._on_reports:
+            on_report(report)

@@ -1,6 +1,8 @@
 """The owner of the kernels of one gateway: starts them, attaches to them, and ends them.
 
 Managers of Jupyter Server and of programs hold a `Roster` and decide nothing themselves.
+
+Longer than others, since to start, attach to and end kernels changes the same few fields.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from jupyter_relay.gateway.start import KernelStart, Outcome
 from jupyter_relay.kernels.at_exit import STARTED, StartedKernel
 from jupyter_relay.kernels.kernel import RemoteKernel
 from jupyter_relay.kernels.kernelspecs import KernelspecLists
-from jupyter_relay.kernels.known import KnownKernels
+from jupyter_relay.kernels.known import KnownKernels, Member
 from jupyter_relay.kernels.operations import NO_PATIENCE
 from jupyter_relay.kernels.shutdown import delete_in_time, lines_of_staying, why_it_stays
 from jupyter_relay.link.actions import Report
@@ -59,34 +61,6 @@ class Turns:
     def of(self, key: str) -> asyncio.Lock:
         """Return the lock of a key."""
         return self._locks.setdefault(key, asyncio.Lock())
-
-
-class _Member:
-    """What a roster keeps of one kernel beside the `RemoteKernel`."""
-
-    __slots__ = ("_kernel_id", "_kernels", "claim", "found_again", "started")
-
-    def __init__(
-        self,
-        kernel_id: str,
-        kernels: KnownKernels,
-        claim: Claim | None,
-        started: StartedKernel | None,
-    ) -> None:
-        self._kernel_id = kernel_id
-        self._kernels = kernels
-        self.claim = claim
-        self.started = started
-        self.found_again = False
-        """Whether its gateway turned out to have the kernel after it was taken for dead."""
-
-    async def hand_back(self, *, gone: bool) -> None:
-        """Hand back the claim, if there is one."""
-        if self.claim is not None:
-            await self.claim.hand_back(gone=gone and not self.found_again)
-
-    def on_change(self) -> None:
-        self._kernels.mark_changed(self._kernel_id)
 
 
 class Roster:
@@ -127,7 +101,7 @@ class Roster:
         self._for_server = for_server
         self._closes_gateway = closes_gateway
         self._log = log
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         """By the id that a kernel is shown under."""
         self._attaching = Turns()
         self._stopping = False
@@ -199,11 +173,11 @@ class Roster:
         async with self._attaching.of(kernel_id):
             known = self.kernels.get(kernel_id)
             if known is not None and known.life is Life.STARTING:
-                return known  # its gateway does not have it yet
+                return self._share(known, on_report)  # its gateway does not have it yet
             model = await self._find(kernel_id)
             known = self.kernels.get(model.id)
             if known is not None and known.life in ATTACHED:
-                return known
+                return self._share(known, on_report)
             if known is not None:
                 await self._replace(known)
             claim = None
@@ -215,7 +189,9 @@ class Roster:
         """Attach to a kernel without asking for it first, under a new session id that is not
         stored: who is attached already goes on, and so does who attaches next."""
         known = self.kernels.get(kernel_id)
-        return known or self._adopt(KernelModel(kernel_id, ""), None, None)
+        if known is not None:
+            return self._share(known, None)
+        return self._adopt(KernelModel(kernel_id, ""), None, None)
 
     async def shown_id(self, kernel_id: str) -> str:
         """Return the id that a kernel is shown under; ``kernel_id`` may be its gateway's."""
@@ -253,13 +229,18 @@ class Roster:
         finally:
             self.kernels.outdate()
 
-    async def release(self, kernel: RemoteKernel) -> None:
-        """Close the link to a kernel, which runs on if it has not been deleted, and forget it."""
-        if self.kernels.get(kernel.id) is kernel:
-            await self.kernels.stop_asking(kernel.id)
-        await kernel.close()
-        if self.kernels.get(kernel.id) is kernel:  # and not another one in its place
-            self.forget(kernel.id)
+    async def release(
+        self, kernel: RemoteKernel, *, on_report: Callable[[Report], None] | None = None
+    ) -> None:
+        """Release a kernel, which runs on if it has not been deleted: once nobody here uses it any
+        more, close the link to it and forget it. ``on_report`` is that of the `attach` or `start`
+        whose use ends."""
+        member = self._members.get(kernel.id)
+        if member is not None and self.kernels.get(kernel.id) is kernel:
+            member.remove_user(on_report)
+            if member.users > 0 and kernel.life not in DEAD:
+                return
+        await self._close(kernel)
 
     def forget(self, kernel_id: str) -> None:
         """Forget a kernel, whose link stays as it is. One that is not known is no error."""
@@ -365,14 +346,15 @@ class Roster:
         start: KernelStart | None = None,
         started: StartedKernel | None = None,
     ) -> RemoteKernel:
-        member = _Member(model.id, self.kernels, claim, started)
+        member = Member(model.id, self.kernels, claim, started)
+        member.add_user(on_report)
         kernel = RemoteKernel(
             self.gateway,
             model,
             start=start,
             session=claim.session if claim is not None else None,
             log=self._log,
-            on_report=on_report,
+            on_report=member.on_report,
             on_session=claim.renew_session if claim is not None else None,
             on_change=member.on_change,
             on_close=member.hand_back,
@@ -381,11 +363,25 @@ class Roster:
         self.kernels.add(kernel, at=datetime.now(UTC))
         return kernel
 
+    def _share(
+        self, kernel: RemoteKernel, on_report: Callable[[Report], None] | None
+    ) -> RemoteKernel:
+        self._members[kernel.id].add_user(on_report)
+        return kernel
+
+    async def _close(self, kernel: RemoteKernel) -> None:
+        """Close the link to a kernel, and forget it."""
+        if self.kernels.get(kernel.id) is kernel:
+            await self.kernels.stop_asking(kernel.id)
+        await kernel.close()
+        if self.kernels.get(kernel.id) is kernel:  # and not another one in its place
+            self.forget(kernel.id)
+
     async def _replace(self, kernel: RemoteKernel) -> None:
         """Release a kernel that was taken for dead, since its gateway has it after all."""
         given = self.gateway.ids.given(kernel.id)
         self._members[kernel.id].found_again = True
-        await self.release(kernel)
+        await self._close(kernel)
         self.gateway.ids.join(kernel.id, given)  # both ids of a dead one are forgotten
 
     async def _find(self, kernel_id: str) -> KernelModel:
