@@ -104,7 +104,7 @@ async def test_socket_deaf_under_a_busy_kernel_is_replaced_without_any_ping(
         accepted = site.proxy.accepted
         site.proxy.forget_connections()
         dropped = await site.wait_told(Happening.DROPPED, before + 1)
-        assert "the kernel is at work" in dropped.text
+        assert "does not answer on control" in dropped.text
         await site.proxy.wait_for(
             lambda: site.proxy.accepted > accepted and site.remote.state is State.OPEN
         )

@@ -62,7 +62,7 @@ async def test_kernel_without_listeners_has_its_link_closed(server: RunningServe
 
 async def test_gateways_cull_a_kernel_that_nobody_listens_to_and_no_other() -> None:
     culling = (
-        "--MappingKernelManager.cull_idle_timeout=1",
+        "--MappingKernelManager.cull_idle_timeout=5",
         "--MappingKernelManager.cull_interval=1",
     )
     async with kernel_gateway(extra_args=culling) as gateway:

@@ -787,3 +787,17 @@ def test_replayed_message_is_not_delivered_twice() -> None:
         "status:idle",
     ]
     assert notices(rig.heard()) == []
+
+
+def test_gateways_own_question_beside_a_printing_cell_is_no_loss() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    cell = rig.send()
+    nudge = request("kernel_info_request", {}, session=UPSTREAM, channel=Channel.CONTROL)
+    rig.hear(kernel.status("busy", cell))
+    outage(rig)
+    rig.hear(kernel.status("busy", nudge), kernel.stream("1", cell))
+    kernel.lose()  # the reply, which the gateway keeps
+    rig.hear(kernel.stream("2", cell), kernel.status("idle", nudge))
+    rig.hear(kernel.reply(cell), kernel.status("idle", cell))
+    assert notices(rig.heard_of(cell)) == []

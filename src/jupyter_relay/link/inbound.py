@@ -262,14 +262,11 @@ class Inbound:
             return []
         if is_barrier:
             return self._finish_behind(self.recovery.barrier_ended(msg_id, number))
-        # If its reply, which only the gateway gets, is the only message between its busy and its
-        # idle, that number is not missing. Else it may be output of a cell that ran meanwhile.
-        if (
-            number is not None
-            and self._own_request == (msg_id, number - 2)
-            and not self.recovery.had_barrier(msg_id)
-        ):
-            self._numbering.ignore(number - 1)
+        # Only the gateway gets its reply, which is numbered between its busy and its idle. If more
+        # numbers are missing there, any of them may be output of a cell that ran meanwhile.
+        own, began = self._own_request
+        if number is not None and own == msg_id and not self.recovery.had_barrier(msg_id):
+            self._numbering.ignore_only_missing(began, number)
         return []
 
     def _receive_status(

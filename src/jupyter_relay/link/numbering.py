@@ -173,6 +173,14 @@ class Numbering:
             if len(self._ignored) > _MAX_IGNORED:
                 del self._ignored[next(iter(self._ignored))]
 
+    def ignore_only_missing(self, after: int, before: int) -> None:
+        """If a single number is missing between these two, its message was for the gateway."""
+        if self.count_missing(after, before) == 1:
+            at = max(0, bisect_right(self._holes, after, key=lambda hole: hole[0]) - 1)
+            while self._holes[at][1] <= after + 1:
+                at += 1
+            self.ignore(max(self._holes[at][0], after + 1))
+
     def _remove_from_hole(self, number: int) -> bool:
         """Remove a number from the hole it is in; return False if it is in none."""
         at = bisect_right(self._holes, number, key=lambda hole: hole[0]) - 1
