@@ -27,6 +27,8 @@ from jupyter_relay.errors import (
 )
 from jupyter_relay.gateway.gateway import Gateway
 from jupyter_relay.headless.manager import GatewayKernelManager
+from jupyter_relay.kernels.roster import Roster
+from jupyter_relay.link.life import Life
 from jupyter_relay.testing import Answer, FakeGateway, Hold
 
 
@@ -103,6 +105,30 @@ async def test_manager_that_attaches_next_has_the_session_id_of_the_last(
     assert (await fake.wait_for_socket()).session_id == session
     await successor.shutdown_kernel()
     assert kept_in(state_folder) == []
+
+
+async def test_started_by_server_is_false_of_a_kernel_that_a_program_started(
+    fake: FakeGateway, state_folder: Path
+) -> None:
+    manager = GatewayKernelManager()
+    assert not manager.started_by_server
+    await manager.start_kernel()
+    assert not manager.started_by_server
+    await manager.shutdown_kernel()
+
+
+async def test_started_by_server_is_true_of_a_kernel_that_a_server_started(
+    fake: FakeGateway, tmp_path: Path
+) -> None:
+    gateway = Gateway(GatewayClient().settings())
+    roster = Roster(gateway, state_folder=tmp_path, for_server=True)
+    kernel = await roster.start("python3")
+    manager = GatewayKernelManager(roster=roster)
+    await manager.start_kernel(kernel_id=kernel.id)
+    assert manager.started_by_server
+    await manager.cleanup_resources()
+    assert kernel.life is Life.RUNNING, "the roster's other user still has it"
+    await roster.shutdown_all()
 
 
 async def test_managers_attached_at_once_have_session_ids_of_their_own(

@@ -39,8 +39,7 @@ class GatewayKernelManager(BuiltInKernelNames, LocalMethods):
 
     It has the methods of `jupyter_client.AsyncKernelManager`, and starts the kernelspec that it is
     told, ``kernel_name``, on the gateway. ``remote`` is the kernel, None before the start and
-    after the shutdown; ``started_by_server`` is as in `Claim`. All its errors are those of
-    ``jupyter_relay.errors``.
+    after the shutdown. All its errors are those of ``jupyter_relay.errors``.
 
     A kernel that it has started ends with it, as a local one ends with its program: it is deleted
     by `shutdown_kernel`, by `cleanup_resources`, and at the program's end. One that it has attached
@@ -99,6 +98,11 @@ class GatewayKernelManager(BuiltInKernelNames, LocalMethods):
     def gateway(self) -> Gateway:
         """The gateway: the one that this was made with, or the configured one."""
         return self.roster.gateway
+
+    @property
+    def started_by_server(self) -> bool:
+        """True if a server has started the kernel; see `Roster.started_by_server`."""
+        return self.remote is not None and self.roster.started_by_server(self.remote)
 
     @property
     def is_dead(self) -> bool:
