@@ -57,6 +57,26 @@ async def test_request_with_impossible_name_or_id_is_not_found(
     assert await server.start_kernel()
 
 
+async def test_kernelspec_file_with_name_that_is_no_utf8_is_a_bad_request(
+    server: TestServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("/kernelspecs/%ff/x.png", "/kernelspecs/python3/%ff.png"):
+        assert (await server.call("GET", path)).status == 400
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("session_id", ["%E2%98%83", "%ff"])
+async def test_websocket_with_session_id_that_is_not_ascii_is_a_bad_request(
+    server: TestServer, caplog: pytest.LogCaptureFixture, session_id: str
+) -> None:
+    kernel_id = await server.start_kernel()
+    path = f"/api/kernels/{kernel_id}/channels?session_id={session_id}"
+    assert (await server.call("GET", path)).status == 400
+    assert not [record for record in caplog.records if record.exc_info]
+    async with server.tab(kernel_id) as tab:
+        assert await tab.run("still here") == "still here\n"
+
+
 @pytest.mark.parametrize("kernel_id", ["../api", "no id", "a/b", "100%", UNKNOWN])
 async def test_attach_to_invalid_or_unknown_kernel_id_is_not_found(
     server: TestServer, fake_gateway: FakeGateway, kernel_id: str

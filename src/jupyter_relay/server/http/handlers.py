@@ -177,6 +177,13 @@ class GatewayKernelActionHandler(_ReportsGatewayErrors, KernelActionHandler):
 class GatewayKernelWebSocketHandler(_ReportsGatewayErrors, KernelWebsocketHandler):
     """Opens the websocket of a page."""
 
+    async def pre_get(self) -> None:
+        """Make the page's connection to the kernel. Raises a 400 for a session id that is not
+        ASCII, as jupyter_client's `Session` needs it."""
+        if not self.get_argument("session_id", "").isascii():
+            raise PlainHTTPError(400, "The session_id is not ASCII.")
+        await super().pre_get()
+
     @property
     def max_message_size(self) -> int:
         """How many bytes a message of a page may have: the server's ``websocket_max_message_size``,
@@ -276,6 +283,14 @@ class GatewayKernelSpecResourceHandler(_ReportsGatewayErrors, JupyterHandler):
     def content_security_policy(self) -> str:
         """The server's policy, and a sandbox for a page among the files."""
         return f"{super().content_security_policy}; sandbox allow-scripts"
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write an error as Jupyter Server's page, which names the user; as Tornado's if the path
+        could not be decoded, since no user is known yet at that time."""
+        if hasattr(self, "path_kwargs"):  # Tornado sets it once it has decoded the path
+            super().write_error(status_code, **kwargs)
+        else:
+            web.RequestHandler.write_error(self, status_code, **kwargs)
 
     @web.authenticated
     @authorized
