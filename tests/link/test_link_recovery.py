@@ -801,3 +801,21 @@ def test_gateways_own_question_beside_a_printing_cell_is_no_loss() -> None:
     rig.hear(kernel.stream("2", cell), kernel.status("idle", nudge))
     rig.hear(kernel.reply(cell), kernel.status("idle", cell))
     assert notices(rig.heard_of(cell)) == []
+
+
+def test_cell_whose_loss_was_counted_in_a_later_one_is_told_without_a_count() -> None:
+    kernel = Voice()
+    rig = known(kernel)
+    first, second, third = (rig.send() for _ in range(3))
+    rig.hear(kernel.status("busy", first))
+    kernel.lose(5)  # two lines, the reply and the idle status, and the second one's busy
+    line = kernel.stream("2", second)
+    kernel.lose()  # its reply
+    second_idle = kernel.status("idle", second)
+    outage(rig)
+    rig.hear(line, second_idle, kernel.status("busy", third))
+    kernel.lose()  # its reply
+    rig.hear(kernel.status("idle", third))
+    pass_barriers(rig, kernel)
+    assert "up to 4 messages" in notices(rig.heard_of(second))[0]
+    assert "] messages may have been lost" in notices(rig.heard_of(first))[0]

@@ -358,10 +358,12 @@ class LinkHistory(RuleBasedStateMachine):
                 assert ran or "this ran" not in text
 
     @invariant()
-    def a_counted_loss_is_no_larger_than_promised(self) -> None:
+    def a_counted_loss_is_neither_smaller_nor_larger_than_promised(self) -> None:
         for _, message in self.rig.delivered[self.checked :]:
             for text in notices([message]):
                 if count := COUNTED.search(text):
+                    missed = self.lost[message.parent.msg_id]
+                    assert missed <= int(count[1]), "fewer than the cell misses"
                     assert int(count[1]) <= self.never_came, "more than did not come"
         self.checked = len(self.rig.delivered)
 

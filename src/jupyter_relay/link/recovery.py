@@ -425,9 +425,9 @@ class Recovery:
         lost = self.numbering.count_missing(first, end) - spare
         if lost <= 0 and not _lacks_an_end(request, end):
             return None
-        fresh = self.numbering.count_missing(max(first, gap.counted_to), end) - spare
+        counted_elsewhere = self.numbering.count_missing(first, gap.counted_to) > 0
         gap.counted_to = max(gap.counted_to, end)
-        return Loss(fresh if fresh > 0 else None, gap.seconds)
+        return Loss(None if counted_elsewhere or lost <= 0 else lost, gap.seconds)
 
     def _between(self, request: Request) -> Loss | None:
         """Return what was lost of a request whose idle status was lost without an outage."""
